@@ -1,0 +1,144 @@
+"""The one exception tree: where, what, hint.
+
+    BakeError                       exit code
+    ├── UsageError                  2   the command line asks for something that is not there
+    ├── DefinitionError             2   a bake file, Dockerfile or manifest is wrong
+    ├── DefinitionErrors            2   several of them, in file order
+    ├── BuildError                  1   a step could not be done
+    │   └── ProcessError            1   a RUN ended with a failing status
+    ├── PartialFailure              3   some targets failed, others are done (--keep-going)
+    ├── RegistryError               4   a registry or the network, after retries
+    ├── EngineError                 5   the engine can not work here
+    └── DriftError                  6   a lock is stale, or drift was found
+
+Users never see a traceback for any of these; everything else is a bug of bakepy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol
+
+
+class Where(Protocol):
+    """A place in something that people wrote; `model.location.SourceRange` is the usual one."""
+
+    def label(self) -> str:
+        """`file:line:column`, or whatever names the place."""
+        ...
+
+    def excerpt(self) -> str:
+        """The source line with a caret line below it; empty if there is no text to show."""
+        ...
+
+
+class BakeError(Exception):
+    """What is wrong, where, and what to do about it.
+
+    `what` is one sentence without a full stop; `path` is the way to the value (`target.web.tags[1]`), filled in
+    by the layers that the error passes; `hint` is the next step; `detail` are more lines, as they are.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: Where | None = None,
+        path: str = "",
+        hint: str = "",
+        detail: Sequence[str] = (),
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.path = path
+        self.hint = hint
+        self.detail = tuple(detail)
+
+    def render(self) -> str:
+        """The whole message: place and cause, source excerpt, details, hint."""
+        head = ": ".join(part for part in (self.where.label() if self.where else "", self.path, self.what) if part)
+        lines = [head]
+        if self.where and (excerpt := self.where.excerpt()):
+            lines += [f"    {line}" for line in excerpt.splitlines()]
+        lines += [f"    {line}" for line in self.detail]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+class UsageError(BakeError):
+    """The command line names something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DefinitionError(BakeError):
+    """Something that people wrote (bake file, Dockerfile, manifest, ignore file) is wrong."""
+
+    exit_code = 2
+
+
+class DefinitionErrors(BakeError):
+    """Several independent definition errors, in the order of the files."""
+
+    exit_code = 2
+
+    def __init__(self, errors: Iterable[BakeError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(f"{len(self.errors)} errors")
+
+    def render(self) -> str:
+        return "\n".join(error.render() for error in self.errors)
+
+
+class BuildError(BakeError):
+    """A step of the build could not be done."""
+
+    exit_code = 1
+
+
+class ProcessError(BuildError):
+    """A process in a container ended with a failing status. `status` is its exit code, or 128 + signal."""
+
+    def __init__(
+        self, what: str, *, status: int, where: Where | None = None, hint: str = "", detail: Sequence[str] = ()
+    ) -> None:
+        super().__init__(what, where=where, hint=hint, detail=detail)
+        self.status = status
+
+
+class PartialFailure(BakeError):
+    """Some targets failed and others are done."""
+
+    exit_code = 3
+
+
+class RegistryError(BakeError):
+    """A registry or the network failed, after retries."""
+
+    exit_code = 4
+
+
+class EngineError(BakeError):
+    """The engine can not work on this machine, or can not be reached."""
+
+    exit_code = 5
+
+
+class DriftError(BakeError):
+    """A lock file is stale, or what was published differs from what was planned."""
+
+    exit_code = 6
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint `did you mean 'x'?` from the names valid at that place; empty when nothing is near."""
+    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else ""

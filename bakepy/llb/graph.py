@@ -1,0 +1,145 @@
+"""Vertices, edges by digest, and the graph: a union by digest, in topological order.
+
+An edge names a vertex by its digest, not by object, so that the graph of many targets is a set union and deep chains
+need no recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from bakepy.llb import wire
+from bakepy.llb.op import Op, OpMetadata
+from bakepy.model.digest import Digest
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceRange
+from bakepy.model.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One output of a vertex."""
+
+    vertex: Digest
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """An op with its inputs; `data` are its marshalled bytes, `digest` their sha256.
+
+    `visits` lists positions in `inputs` in the order in which a definition walks them; `ranges` tells where it was
+    written: one tuple of ranges for each location.
+    """
+
+    digest: Digest
+    op: Op
+    inputs: tuple[Edge, ...]
+    platform: Platform | None
+    data: bytes = field(repr=False)
+    metadata: OpMetadata = field(default_factory=OpMetadata, compare=False)
+    visits: tuple[int, ...] = field(default=(), compare=False)
+    locations: tuple[tuple[SourceRange, ...], ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        op: Op,
+        inputs: Iterable[Edge] = (),
+        *,
+        platform: Platform | None = None,
+        metadata: OpMetadata | None = None,
+        visits: Iterable[int] | None = None,
+        locations: Iterable[tuple[SourceRange, ...]] = (),
+    ) -> Vertex:
+        """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it."""
+        edges = tuple(inputs)
+        data = (
+            wire.inputs((edge.vertex, edge.index) for edge in edges)
+            + (wire.message(10, wire.platform(platform)) if platform else b"")
+            + wire.EMPTY_CONSTRAINTS
+            + wire.op_body(op)
+        )
+        return cls(
+            digest=Digest.of(data),
+            op=op,
+            inputs=edges,
+            platform=platform,
+            data=data,
+            metadata=metadata or OpMetadata(),
+            visits=tuple(range(len(edges))) if visits is None else tuple(visits),
+            locations=tuple(locations),
+        )
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name or type(self.op).__name__
+
+    def merged(self, other: Vertex) -> Vertex:
+        """This vertex with what another mention of the same digest adds to its metadata and locations."""
+        if other is self or (other.metadata == self.metadata and other.locations == self.locations):
+            return self
+        mine, theirs = self.metadata, other.metadata
+        return replace(
+            self,
+            metadata=replace(
+                mine,
+                ignore_cache=mine.ignore_cache or theirs.ignore_cache,
+                description=FrozenMap({**mine.description, **theirs.description}),
+                caps=mine.caps | theirs.caps,
+                export_cache=mine.export_cache if theirs.export_cache is None else theirs.export_cache,
+                progress_group=theirs.progress_group or mine.progress_group,
+                linux_resources=theirs.linux_resources or mine.linux_resources,
+            ),
+            locations=self.locations + tuple(place for place in other.locations if place not in self.locations),
+        )
+
+
+class Graph(Mapping[Digest, Vertex]):
+    """Vertices by digest; inputs always come before the vertices that use them."""
+
+    __slots__ = ("_vertices",)
+
+    def __init__(self, vertices: Iterable[Vertex] = ()) -> None:
+        """`vertices` in topological order; mentions of one digest are merged. Raises ValueError on a missing input."""
+        merged: dict[Digest, Vertex] = {}
+        for vertex in vertices:
+            known = merged.get(vertex.digest)
+            if known is None:
+                for edge in vertex.inputs:
+                    if edge.vertex not in merged:
+                        raise ValueError(f"input {edge.vertex} of {vertex.digest} is not in the graph")
+            merged[vertex.digest] = vertex if known is None else known.merged(vertex)
+        self._vertices = merged
+
+    def __getitem__(self, digest: Digest) -> Vertex:
+        return self._vertices[digest]
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self._vertices)
+
+    def __len__(self) -> int:
+        return len(self._vertices)
+
+    def union(self, *others: Graph) -> Graph:
+        """All vertices of all graphs, this one's order first."""
+        return Graph(vertex for graph in (self, *others) for vertex in graph.values())
+
+    def reachable(self, heads: Iterable[Edge]) -> tuple[Vertex, ...]:
+        """The vertices that `heads` need, in definition order: depth first, inputs in `visits` order, each once."""
+        done: dict[Digest, Vertex] = {}
+        for head in heads:
+            stack: list[tuple[Vertex, int]] = [(self._vertices[head.vertex], 0)] if head.vertex not in done else []
+            while stack:
+                vertex, position = stack.pop()
+                if vertex.digest in done:
+                    continue
+                if position < len(vertex.visits):
+                    stack.append((vertex, position + 1))
+                    below = vertex.inputs[vertex.visits[position]].vertex
+                    if below not in done:
+                        stack.append((self._vertices[below], 0))
+                else:
+                    done[vertex.digest] = vertex
+        return tuple(done.values())

@@ -1,0 +1,1 @@
+"""Frozen values that every room shares. Import from the modules; there is nothing here."""

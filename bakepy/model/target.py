@@ -1,0 +1,118 @@
+"""What a bake file says when all is evaluated: targets and groups, every value final.
+
+Field names follow the bake reference (`cache-from` is `cache_from`); the order of the fields is the order in which
+`docker buildx bake --print` writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceRange
+
+_EMPTY: FrozenMap[str, str] = FrozenMap()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEntry:
+    """One output. `attrs` holds every attribute but `type` and `dest` (`name`, `push`, `compression`, …) as text."""
+
+    type: str
+    dest: str = ""
+    attrs: FrozenMap[str, str] = _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One cache import or export: `type=registry,ref=…`; `attrs` without `type`."""
+
+    type: str
+    attrs: FrozenMap[str, str] = _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class SecretEntry:
+    """A secret that RUN may mount: from the file `src` or the variable `env`; both empty: whichever has that name."""
+
+    id: str
+    src: str = ""
+    env: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SSHEntry:
+    """An agent socket or keys, by id."""
+
+    id: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target, resolved. `None` means not given; paths are relative to the directory of the command."""
+
+    name: str
+    description: str = ""
+    inherits: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    attest: tuple[FrozenMap[str, str], ...] = ()
+    context: str = "."
+    contexts: FrozenMap[str, str] = _EMPTY
+    dockerfile: str = "Dockerfile"
+    dockerfile_inline: str | None = None
+    args: FrozenMap[str, str | None] = _EMPTY
+    labels: FrozenMap[str, str | None] = _EMPTY
+    tags: tuple[str, ...] = ()
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
+    target: str | None = None
+    secrets: tuple[SecretEntry, ...] = ()
+    ssh: tuple[SSHEntry, ...] = ()
+    platforms: tuple[str, ...] = ()
+    outputs: tuple[OutputEntry, ...] = ()
+    pull: bool | None = None
+    no_cache: bool | None = None
+    network: str | None = None
+    no_cache_filter: tuple[str, ...] = ()
+    shm_size: str | None = None
+    ulimits: tuple[str, ...] = ()
+    resources: FrozenMap[str, str | int] | None = None
+    call: str | None = None
+    entitlements: tuple[str, ...] = ()
+    extra_hosts: FrozenMap[str, str | None] = _EMPTY
+    policy: tuple[FrozenMap[str, str], ...] = ()
+    metadata_file: str | None = None
+    """Where the target's own metadata goes (bakepy's addition, in bake.toml only)."""
+    linked: bool = False
+    """Only there because another target's context names it."""
+    locations: FrozenMap[str, SourceRange] = field(default_factory=FrozenMap, compare=False, repr=False)
+    """Where a value was written, by its path in the file's spelling: `tags`, `args.VERSION`, `platforms[1]`."""
+
+    def where(self, path: str) -> SourceRange | None:
+        """The place of `path`, else of the nearest enclosing value, else of the target itself (`""`)."""
+        while path:
+            if path in self.locations:
+                return self.locations[path]
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.locations.get("")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A name for several targets (or groups)."""
+
+    name: str
+    targets: tuple[str, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BakeFile:
+    """What one run was asked for: `targets` holds those that were asked for and those that they link to.
+
+    `groups["default"].targets` is what was asked for. `printed` is the JSON text of `--print`.
+    """
+
+    targets: FrozenMap[str, Target]
+    groups: FrozenMap[str, Group]
