@@ -1,0 +1,56 @@
+# make demo   bakes examples/monorepo on this machine, from nothing but Python 3.11 and apt
+# make test   installs what the tests need and runs them
+# make check  format, lint, types
+# make conformance  the cases of ../shared/conformance against the floors in tests/conformance/floors.toml
+# make bench  beside docker buildx and the Docker Engine, in one run
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHARED ?= ../shared
+BENCH  ?=
+TESTS  ?=
+
+.PHONY: demo test check conformance bench proto clean venv venv-dev
+
+venv: $(VENV)/.installed
+venv-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml
+	@.ci/packages demo
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	@.ci/packages test
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+demo: venv
+	@.ci/packages demo
+	@examples/demo $(BIN)/bakepy
+
+test: venv-dev
+	@.ci/packages test
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: venv-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+conformance: venv-dev
+	@.ci/packages test
+	@$(BIN)/python -m tests.conformance.run --shared $(SHARED)
+
+bench: venv-dev
+	@.ci/packages test
+	@$(BIN)/python -m tests.bench --shared $(SHARED) $(BENCH)
+
+proto: venv-dev
+	@$(BIN)/python -m tests.llb.generate
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/*/out

@@ -1,0 +1,2 @@
+# one line for each thing that happens
+log() { echo "$(date -u +%FT%TZ) $*" >&2; }

@@ -1,0 +1,4 @@
+# the web service
+self_test "$@"
+log "web is up"
+exec sleep 1000000

@@ -1,0 +1,4 @@
+# the worker service
+self_test "$@"
+log "worker is up"
+exec sleep 1000000

@@ -1,0 +1,3 @@
+#!/bin/sh
+# counts lines
+wc -l "$@"

@@ -1,0 +1,3 @@
+#!/bin/sh
+# checksums
+sha256sum "$@"
