@@ -81,7 +81,8 @@ def main() -> int:
         return 0
     floors = tomli.loads((HERE / "floors.toml").read_text())
     chosen = options.suites or list(floors)
-    return 0 if all([run(suite, cases, floors[suite], options.jobs, options.verbose) for suite in chosen]) else 1
+    results = [run(suite, cases, floors[suite], options.jobs, options.verbose) for suite in chosen]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""`make bench`: medians of pairs beside the peers, in one run.
+
+    python -m tests.bench --shared ../shared [--peers PREFIX] [--pairs 5] [--write docs/benchmarks.md] [CASE ...]
+
+Needs root, a network to the package registries once (to install the peers), and a few minutes. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import cases, peer
+from tests.bench.measure import Result
+
+REPOSITORY = Path(__file__).parent.parent.parent
+BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+
+
+def table(results: list[Result], versions: str) -> str:
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}; {versions}",
+        "",
+        "| what | bakepy | peer | peer is | ratio | goal | pairs |",
+        "| --- | ---: | ---: | --- | ---: | --- | ---: |",
+        *(result.row() for result in results),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared")
+    parser.add_argument("--peers", type=Path, default=Path(os.environ.get("PEERS", REPOSITORY / "build/peers")))
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--write", type=Path, help="replace the table in this page")
+    parser.add_argument("chosen", nargs="*", metavar="CASE", help=f"of {', '.join(cases.ALL)}")
+    options = parser.parse_args()
+    script = options.shared.resolve() / "tools/peers.sh"
+    if not script.exists():
+        print(f"no peers at {options.shared}: skipped")
+        return 0
+    results: list[Result] = []
+    with (
+        peer.started(script, options.peers.resolve()) as peers,
+        tempfile.TemporaryDirectory(prefix="bakepy-bench-", ignore_cleanup_errors=True) as name,
+    ):
+        versions = subprocess.run(
+            [str(peers.buildx), "version"], capture_output=True, text=True, env=peers.environment, check=True
+        ).stdout.strip()
+        bench = cases.Bench.prepare(Path(name), peers, REPOSITORY, options.pairs)
+        for case in options.chosen or cases.ALL:
+            for result in cases.ALL[case](bench):
+                print(result.row(), flush=True)
+                results.append(result)
+    page = table(results, versions)
+    print(f"\n{page}")
+    if options.write:
+        text = options.write.read_text()
+        head, _, rest = text.partition(BEGIN)
+        options.write.write_text(f"{head}{BEGIN}\n{page}\n{END}{rest.partition(END)[2]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

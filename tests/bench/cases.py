@@ -1,0 +1,199 @@
+"""What is measured. Each case yields one or more comparisons; "cold" means that every pair builds something new."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.measure import Command, Result, compare
+from tests.bench.peer import Peer
+
+ENGINE = "buildx + Docker Engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all cases share: a folder, the peers, a base image in their registry."""
+
+    folder: Path
+    peer: Peer
+    repository: Path
+    pairs: int
+    bakepy: str
+    environment: dict[str, str]
+
+    @classmethod
+    def prepare(cls, folder: Path, peers: Peer, repository: Path, pairs: int) -> Bench:
+        """Bakes the busybox base image and puts it into the registry."""
+        bakepy = str(Path(sys.executable).parent / "bakepy")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "BAKEPY_ROOT": str(folder / "root"),
+            "DOCKER_CONFIG": peers.environment["DOCKER_CONFIG"],
+        }
+        examples = folder / "examples"
+        shutil.copytree(repository / "examples", examples, ignore=shutil.ignore_patterns("out"))
+        out = examples / "busybox/out"
+        out.mkdir()
+        shutil.copy("/bin/busybox", out / "busybox")
+        subprocess.run([bakepy, "run", "--progress", "quiet"], cwd=out.parent, env=environment, check=True)
+        source, goal = f"oci:{out}/image:latest", f"docker://{peers.registry}/busybox:latest"
+        subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", source, goal], check=True)
+        return cls(folder, peers, repository, pairs, bakepy, environment)
+
+    @property
+    def base(self) -> str:
+        return f"{self.peer.registry}/busybox:latest"
+
+    def place(self, name: str, files: dict[str, str]) -> Path:
+        """A folder of its own with these files."""
+        folder = self.folder / name
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        return folder
+
+    def both(self, name: str, folder: Path, *, goal: float, cold: bool, pairs: int | None = None) -> Result:
+        """`bake` of docker-bake.json in `folder`. Cold: the argument STAMP is another one each time."""
+
+        def arguments(head: list[str], who: str) -> Callable[[int], list[str]]:
+            return lambda pair: [*head, *(["--set", f"*.args.STAMP={who}{pair}"] if cold else [])]
+
+        ours = [self.bakepy, "bake", "-f", "docker-bake.json", "--progress", "plain"]
+        theirs = self.peer.bake("-f", "docker-bake.json", "--progress", "plain")
+        theirs += ["--set", "*.network=host", "--allow", "network.host", "--provenance=false"]
+        return compare(
+            name,
+            Command(arguments(ours, "a"), folder, self.environment),
+            Command(arguments(theirs, "b"), folder, self.peer.environment),
+            goal=goal,
+            versus=ENGINE,
+            pairs=pairs or self.pairs,
+        )
+
+
+def startup(bench: Bench) -> Iterator[Result]:
+    """Starting, and reading one small file."""
+    yield compare(
+        "`bakepy --version`",
+        Command([bench.bakepy, "--version"], bench.folder, bench.environment),
+        Command([sys.executable, "-c", "pass"], bench.folder, bench.environment),
+        goal=6,
+        versus="`python -c pass`",
+        pairs=bench.pairs * 4,
+    )
+    folder = bench.place("print", {"docker-bake.json": json.dumps({"target": {"default": {"tags": ["a:b"]}}})})
+    yield compare(
+        "`run --print`, one target",
+        Command([bench.bakepy, "run", "--print"], folder, bench.environment),
+        Command(bench.peer.bake("--print"), folder, bench.peer.environment),
+        goal=3,
+        versus="`buildx bake --print`",
+        pairs=bench.pairs * 4,
+    )
+
+
+def demo(bench: Bench) -> Iterator[Result]:
+    """The monorepo example when nothing has changed."""
+    folder = bench.folder / "examples/monorepo"
+    environment = {**bench.environment, "BASE": f"docker-image://{bench.base}"}
+    printed = subprocess.run(
+        [bench.bakepy, "run", "--print"], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    (folder / "docker-bake.json").write_bytes(printed.stdout)
+    yield bench.both("the monorepo example again, unchanged", folder, goal=0.5, cold=False)
+
+
+def steps(bench: Bench) -> Iterator[Result]:
+    """Twenty steps, one after another, that do nothing."""
+    lines = [f"FROM {bench.base}", "ARG STAMP", *(f"RUN true {number}" for number in range(20))]
+    folder = bench.place(
+        "steps",
+        {
+            "Dockerfile": "\n".join(lines),
+            "docker-bake.json": json.dumps({"target": {"default": {"output": ["type=cacheonly"]}}}),
+        },
+    )
+    yield bench.both("20 × `RUN true`, cold", folder, goal=0.35, cold=True)
+
+
+def matrix(bench: Bench) -> Iterator[Result]:
+    """A hundred targets over one Dockerfile."""
+    dockerfile = f"""FROM {bench.base} AS base
+ARG STAMP
+RUN echo $STAMP > /stamp
+COPY data /data
+FROM base
+ARG N
+RUN echo $N > /n
+"""
+    target = {
+        "name": "t${n}",
+        "matrix": {"n": [str(number) for number in range(100)]},
+        "args": {"N": "${n}"},
+        "output": ["type=cacheonly"],
+    }
+    folder = bench.place(
+        "matrix",
+        {
+            "Dockerfile": dockerfile,
+            "data/file": "x" * 1000,
+            "docker-bake.json": json.dumps({"target": {"t": target}, "group": {"default": {"targets": ["t"]}}}),
+        },
+    )
+    yield bench.both("100-target matrix, cold", folder, goal=0.6, cold=True)
+    yield bench.both("100-target matrix, unchanged", folder, goal=0.3, cold=False)
+
+
+def archive(bench: Bench) -> Iterator[Result]:
+    """An OCI archive of a 300 MB layer, half of it random, half of it text."""
+    folder = bench.place(
+        "archive",
+        {
+            "Dockerfile": "FROM scratch\nCOPY data /data\n",
+            "docker-bake.json": json.dumps({"target": {"default": {"output": ["type=oci,dest=out.tar"]}}}),
+        },
+    )
+    generator = random.Random(7)
+    words = [generator.randbytes(generator.randrange(2, 9)).hex() for _ in range(4096)]
+    (folder / "data").mkdir()
+    for number in range(30):
+        text = " ".join(generator.choices(words, k=400_000)).encode()[: 5 << 20]
+        (folder / f"data/text{number}").write_bytes(text.ljust(5 << 20))
+        (folder / f"data/random{number}").write_bytes(generator.randbytes(5 << 20))
+
+    def stamp(pair: int) -> None:
+        (folder / "data/stamp").write_text(f"{pair} {generator.random()}")
+
+    yield compare(
+        "OCI archive of a 300 MB layer, gzip",
+        Command(
+            [bench.bakepy, "bake", "-f", "docker-bake.json", "--progress", "plain"], folder, bench.environment, stamp
+        ),
+        Command(
+            bench.peer.bake("-f", "docker-bake.json", "--progress", "plain", "--provenance=false"),
+            folder,
+            bench.peer.environment,
+            stamp,
+        ),
+        goal=0.3,
+        versus=ENGINE,
+        pairs=bench.pairs,
+    )
+
+
+ALL: dict[str, Callable[[Bench], Iterable[Result]]] = {
+    "startup": startup,
+    "demo": demo,
+    "steps": steps,
+    "matrix": matrix,
+    "archive": archive,
+}
