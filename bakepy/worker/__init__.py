@@ -1,0 +1,1 @@
+"""Binds LLB ops to solver ops, and does their work: processes through an OCI runtime, file ops, merges."""
