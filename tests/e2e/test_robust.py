@@ -1,0 +1,125 @@
+"""Kills, interrupts, two at once: correct results afterwards, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Bakepy, write
+
+pytestmark = pytest.mark.runtime
+
+STEPS = 6
+PROJECT = {
+    "bake.toml": """
+[variable.BASE]
+[target.default]
+contexts = { busybox = "${BASE}" }
+output = ["type=local,dest=out"]
+""",
+    "Dockerfile": "FROM busybox AS made\n"
+    + "".join(f"RUN sleep 0.2; echo {number} >> /log\n" for number in range(STEPS))
+    + "FROM scratch\nCOPY --from=made /log /\n",
+}
+LOG = "".join(f"{number}\n" for number in range(STEPS))
+
+
+def start(bakepy: Bakepy, folder: Path, busybox: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [bakepy.program, "run", "--progress", "rawjson"],
+        cwd=folder,
+        env=bakepy.environment({"BASE": f"oci-layout://{busybox}:latest"}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_steps(process: subprocess.Popen[str], count: int) -> None:
+    """Until `count` steps have begun."""
+    assert process.stderr
+    begun = set()
+    for line in process.stderr:
+        for vertex in json.loads(line).get("vertexes") or () if line.startswith("{") else ():
+            if "sleep" in vertex["name"] and vertex.get("started") and not vertex.get("cached"):
+                begun.add(vertex["digest"])
+        if len(begun) >= count:
+            return
+    pytest.fail("ended before the steps had begun")
+
+
+def processes_of(root: Path) -> list[str]:
+    """Processes that have something under the state root open, as their root, or in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                place = os.readlink(entry / "root")  # noqa: PTH115
+            except OSError:
+                continue
+            if str(root) in line or place.startswith(str(root)):
+                found.append(line)
+    return found
+
+
+def nothing_is_left(bakepy: Bakepy) -> None:
+    assert str(bakepy.root) not in Path("/proc/self/mountinfo").read_text()
+    for _ in range(100):
+        if not (left := processes_of(bakepy.root)):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"processes left behind: {left}")
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
+    bakepy: Bakepy, tmp_path: Path, busybox: Path, steps: int
+) -> None:
+    folder = write(tmp_path / "project", PROJECT)
+    process = start(bakepy, folder, busybox)
+    wait_for_steps(process, steps)
+    process.kill()
+    process.communicate()
+    nothing_is_left(bakepy)
+    assert not (folder / "out").exists()
+    env = {"BASE": f"oci-layout://{busybox}:latest"}
+    vertexes = bakepy.vertexes("run", cwd=folder, env=env)
+    assert (folder / "out/log").read_text() == LOG
+    cached = {vertex["digest"] for vertex in vertexes if vertex.get("cached") and "sleep" in vertex["name"]}
+    assert len(cached) >= steps - 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_cleanly(
+    bakepy: Bakepy, tmp_path: Path, busybox: Path, number: signal.Signals, status: int
+) -> None:
+    process = start(bakepy, write(tmp_path / "project", PROJECT), busybox)
+    wait_for_steps(process, 1)
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == status, rest
+    assert "Traceback" not in rest
+    nothing_is_left(bakepy)
+
+
+def test_two_at_once_share_the_work(bakepy: Bakepy, tmp_path: Path, busybox: Path) -> None:
+    first, second = (write(tmp_path / name, PROJECT) for name in ("one", "two"))
+    running = [start(bakepy, folder, busybox) for folder in (first, second)]
+    logs = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], logs
+    assert (first / "out/log").read_text() == (second / "out/log").read_text() == LOG
+    ran = 0
+    for log in logs:
+        vertexes = [
+            v for line in log.splitlines() if line.startswith("{") for v in json.loads(line).get("vertexes") or ()
+        ]
+        cached = {vertex["digest"] for vertex in vertexes if vertex.get("cached")}
+        ran += len({v["digest"] for v in vertexes if v.get("completed") and "sleep" in v["name"]} - cached)
+    assert ran == STEPS
