@@ -1,0 +1,221 @@
+"""Patterns as ignore files, include and exclude lists and COPY wildcards read them."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bakepy.model.patterns import BadPattern, MatchState, PatternMatcher, clean, go_match, has_wildcards
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("*", ".hidden", True),
+        ("*", "a/b", False),
+        ("**", "a/b", False),
+        ("a*/b", "a.x/b", True),
+        ("a?c", "abc", True),
+        ("a?c", "a/c", False),
+        ("[a-c]x", "bx", True),
+        ("[^a-c]x", "bx", False),
+        ("[^a-c]x", "dx", True),
+        (r"[\]\-]x", "]x", True),
+        (r"[\]\-]x", "-x", True),
+        ("[z-a]", "m", False),
+        ("[^z-a]", "m", True),
+        (r"\*", "*", True),
+        (r"\*", "a", False),
+        ("a.b", "axb", False),
+        ("?", "é", True),
+        ("x*", "x\n", True),
+        ("", "", True),
+        ("", "a", False),
+    ],
+)
+def test_go_match(pattern: str, name: str, expected: bool) -> None:
+    assert go_match(pattern, name) is expected
+
+
+@pytest.mark.parametrize("pattern", ["[", "a[", "[]", "[]a]", "[^]", "[a-]", "[-a]", "[a-b-c]", "a\\", "[a\\", "[a"])
+def test_go_match_refuses_what_go_refuses(pattern: str) -> None:
+    with pytest.raises(BadPattern, match="syntax error in pattern"):
+        go_match(pattern, "anything")
+
+
+def test_a_bad_pattern_says_what_to_write() -> None:
+    with pytest.raises(BadPattern) as raised:
+        PatternMatcher(["ok", "src/[a"])
+    assert raised.value.render() == (
+        "syntax error in pattern: \"src/[a\"\nhint: a '[' opens a set of characters that ']' must close"
+    )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "expected"),
+    [
+        (["a"], "a", True),
+        (["a"], "a/b/c", True),
+        (["a"], "ab", False),
+        (["a/"], "a/b", True),
+        (["./a"], "a", True),
+        (["/a"], "a", False),
+        (["*"], "a/b", True),
+        (["*.go"], "x/y.go", False),
+        (["**/*.go"], "y.go", True),
+        (["**/*.go"], "x/z/y.go", True),
+        (["**/y"], "xy", False),
+        (["**y"], "a/xy", True),
+        (["a/**"], "a", False),
+        (["a/**"], "a/b/c", True),
+        (["a**"], "ab/c", True),
+        (["a/**/c"], "a/c", True),
+        (["a/**/c"], "a/x/y/c", True),
+        (["a/**/c"], "a/xc", False),
+        (["**"], "anything/at/all", True),
+        (["a", "!a/b"], "a/b", False),
+        (["a", "!a/b"], "a/c", True),
+        (["!a/b", "a"], "a/b", True),
+        (["*", "!keep", "keep/not"], "keep/not/x", True),
+        (["*", "!keep", "keep/not"], "keep/yes", False),
+        ([" a "], "a", True),
+        (["", "  "], "a", False),
+        (["a(b)+.x"], "a(b)+.x", True),
+        (["[ab]?"], "b1", True),
+        ([r"\d"], "7", True),
+        ([r"\#x"], "#x", True),
+        (["[[:digit:]]*"], "7x", True),
+        (["a\\*"], "a*", True),
+        (["x?"], "x\udcff", True),
+    ],
+)
+def test_matching(patterns: list[str], path: str, expected: bool) -> None:
+    assert PatternMatcher(patterns).matches(path) is expected
+
+
+def test_an_exception_of_nothing_is_refused() -> None:
+    with pytest.raises(BadPattern, match='illegal exclusion pattern: "!"'):
+        PatternMatcher(["!"])
+
+
+def test_a_walk_remembers_what_matched_above_only_as_far_as_it_was_asked() -> None:
+    """`!a` is not asked about `a`, which nothing had matched, so below it does not count: unlike for a lone path."""
+    matcher = PatternMatcher(["a/b/c", "!a"])
+    state: MatchState = None
+    for path in ("a", "a/b", "a/b/c"):
+        matched, state = matcher.match(path, state)
+    assert matched
+    assert not matcher.matches("a/b/c")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "directory", "below", "excepted"),
+    [
+        (["a/b/c"], "a", True, False),
+        (["a/b/c"], "a/b", True, False),
+        (["a/b/c"], "a/x", False, False),
+        (["a/b/c"], "b", False, False),
+        (["*/x"], "q", True, False),
+        (["*/x"], "q/r", False, False),
+        (["a/**/x"], "a/b/c/d", True, False),
+        (["a/**/x"], "b", False, False),
+        (["**/x"], "any/where", True, False),
+        (["[ab]/x"], "q", True, False),
+        (["a", "!a/b/c"], "a", False, True),
+        (["a", "!a/b/c"], "a/c", False, False),
+    ],
+)
+def test_which_directories_a_walk_must_enter(patterns: list[str], directory: str, below: bool, excepted: bool) -> None:
+    matcher = PatternMatcher(patterns)
+    assert matcher.may_match_below(directory) is below
+    assert matcher.may_except_below(directory) is excepted
+
+
+def test_cleaning() -> None:
+    assert [clean(path) for path in ("", "a//b/", "./a", "//a", "/../a", "../a", "a/../b")] == [
+        ".",
+        "a/b",
+        "a",
+        "/a",
+        "/a",
+        "../a",
+        "b",
+    ]
+
+
+def test_what_counts_as_a_wildcard() -> None:
+    assert [text for text in ("a", "a*", "?", "[x]", r"a\*", r"\\*", "a]") if has_wildcards(text)] == [
+        "a*",
+        "?",
+        "[x]",
+        r"\\*",
+    ]
+
+
+# A straightforward reference: one pattern at a time, one path at a time, by recursion over components.
+
+NAMES = st.sampled_from(["a", "b", "ab", "c.x", ".h"])
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+PIECES = st.sampled_from(["a", "b", "ab", "*", "a*", "?", "*.x", "**", "[ab]", "c.x"])
+PATTERNS = st.lists(
+    st.tuples(st.sampled_from(["", "", "!"]), st.lists(PIECES, min_size=1, max_size=4).map("/".join)).map("".join),
+    min_size=1,
+    max_size=5,
+)
+
+
+def reference_match(pattern: list[str], path: list[str], start: bool = True) -> bool:
+    if not pattern:
+        return not path
+    head, rest = pattern[0], pattern[1:]
+    if head == "**" and not rest:
+        return bool(path) or start
+    if head == "**":
+        return any(reference_match(rest, path[skip:], False) for skip in range(len(path)))
+    return bool(path) and fnmatch.fnmatchcase(path[0], head) and reference_match(rest, path[1:], False)
+
+
+def reference_judgement(patterns: list[str], path: str, memory: dict[str, list[bool]]) -> bool:
+    """The walk's rule, spelled out per pattern; `memory` holds what matched each directory already asked about."""
+    above = memory.get(path.rpartition("/")[0])
+    matched = False
+    found_by = []
+    for index, pattern in enumerate(patterns):
+        exception = pattern.startswith("!")
+        found = bool(above and above[index])
+        if not found and exception == matched:
+            found = reference_match(pattern.removeprefix("!").split("/"), path.split("/"))
+        found_by.append(found)
+        if found:
+            matched = not exception
+    memory[path] = found_by
+    return matched
+
+
+@settings(max_examples=400, deadline=None)
+@given(PATTERNS, PATHS)
+def test_a_walk_agrees_with_the_reference(patterns: list[str], path: str) -> None:
+    matcher = PatternMatcher(patterns)
+    state: MatchState = None
+    memory: dict[str, list[bool]] = {}
+    parts = path.split("/")
+    prunable = ""
+    for depth in range(1, len(parts) + 1):
+        current = "/".join(parts[:depth])
+        matched, state = matcher.match(current, state)
+        assert matched == reference_judgement(patterns, current, memory), current
+        if prunable:
+            assert matched == (prunable == "excluded"), "a pruned directory held something different"
+        elif matched and not matcher.may_except_below(current):
+            prunable = "excluded"
+        elif not matched and not matcher.may_match_below(current):
+            prunable = "not included"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PIECES.filter(lambda piece: piece != "**"), min_size=1, max_size=4).map("/".join), PATHS)
+def test_go_match_agrees_with_the_reference(pattern: str, path: str) -> None:
+    assert go_match(pattern, path) == reference_match(pattern.split("/"), path.split("/"))
