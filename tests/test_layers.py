@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "planner": frozenset({"llb", "dockerfile"}),
     # floor 3
     "content": frozenset(),
-    "registry": frozenset({"content"}),
+    "registry": frozenset({"content", "session"}),
     "session": frozenset(),
     "snapshot": frozenset({"content"}),
     "solver": frozenset(),

@@ -1,0 +1,84 @@
+"""Finds the command, runs it, and turns every BakeError into a message and an exit status.
+
+Only the module of the command that was asked for is imported; all of them for `--help` and for unknown names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import typer
+
+from bakepy.cli.terminal import report
+from bakepy.errors import BakeError
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command: where its function is, and whether help lists it."""
+
+    module: str
+    function: str
+    hidden: bool = False
+
+
+COMMANDS = {
+    "doctor": _Command("doctor", "doctor"),
+}
+
+_HELP: dict[str, str] = {}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; returns the exit status. Never raises a BakeError."""
+    try:
+        _app(arguments)(args=list(arguments), prog_name="bakepy")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BakeError as error:
+        report(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # who reads our output has gone; nothing more can be said there, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _app(arguments: Sequence[str]) -> Callable[..., object]:
+    app = typer.Typer(
+        name="bakepy",
+        help="Bakes many container images from one declarative file: one file, one graph, one solve.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    asked = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for name, command in COMMANDS.items():
+        if asked not in COMMANDS or name == asked:
+            module = importlib.import_module(f"bakepy.cli.{command.module}")
+            app.command(name, help=_HELP.get(name), hidden=command.hidden)(getattr(module, command.function))
+    return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from bakepy._version import __version__
+
+        print(f"bakepy {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    pass

@@ -1,0 +1,47 @@
+"""Options that several commands have, and what stands for them when they are not given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where state lives: cache, layers, blobs. [BAKEPY_ROOT]", metavar="DIR"),
+]
+Engine = Annotated[str, typer.Option("--engine", help="Who builds; today: embedded.", metavar="NAME")]
+Progress = Annotated[
+    str, typer.Option("--progress", help="auto, plain, tty, rawjson or quiet. [BUILDKIT_PROGRESS]", metavar="KIND")
+]
+MetadataFile = Annotated[
+    Path | None, typer.Option("--metadata-file", help="Write what was built to this file, as JSON.", metavar="FILE")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is known of it.")]
+Pull = Annotated[bool, typer.Option("--pull", help="Ask the registries about every base image again.")]
+Push = Annotated[bool, typer.Option("--push", help="Push images to their registries.")]
+Load = Annotated[bool, typer.Option("--load", help="Give images to the local Docker daemon.")]
+Jobs = Annotated[
+    int | None, typer.Option("-j", "--jobs", help="How many steps run at the same time.", metavar="N", min=1)
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", "-k", help="Finish what does not need a target that failed; status 3.")
+]
+
+
+def state_root(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """Where state lives: as given, else BAKEPY_ROOT, else below the user's state directory (XDG_STATE_HOME).
+
+    As root without HOME: /var/lib/bakepy.
+    """
+    if given is not None:
+        return given.absolute()
+    if named := environment.get("BAKEPY_ROOT"):
+        return Path(named).absolute()
+    if state := environment.get("XDG_STATE_HOME"):
+        return Path(state, "bakepy").absolute()
+    if home := environment.get("HOME"):
+        return Path(home, ".local/state/bakepy").absolute()
+    return Path("/var/lib/bakepy")

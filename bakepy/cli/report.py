@@ -1,0 +1,102 @@
+"""What is told after a run: a table of targets, what was written, and each failure once with its last words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bakepy.cli import terminal
+from bakepy.errors import BakeError
+from bakepy.model.digest import Digest
+from bakepy.progress.log import seconds, size
+from bakepy.progress.record import StepCounts
+
+LAST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """How one target ended. `digest` and `size` (bytes) are of its image, if it made one; `took` in seconds."""
+
+    name: str
+    outcome: str
+    digest: Digest | None = None
+    size: int = 0
+    took: float | None = None
+    counts: StepCounts = field(default_factory=StepCounts)
+    written: tuple[str, ...] = ()
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """Why targets failed: one error, the name of the step (empty: not in a step), its last lines of output."""
+
+    targets: tuple[str, ...]
+    error: BakeError
+    step: str = ""
+    last_lines: tuple[str, ...] = ()
+
+
+def failures(reports: Iterable[FailureReport], *, colour: bool = False) -> str:
+    """One paragraph for each failure."""
+    return "\n\n".join(_failure(report, colour) for report in reports)
+
+
+def _failure(report: FailureReport, colour: bool) -> str:
+    lines = [terminal.paint(f"✗ {', '.join(report.targets)}", terminal.RED, colour)] if report.targets else []
+    if report.last_lines:
+        lines.append(terminal.paint(f"------ {report.step}", terminal.DIM, colour) if report.step else "------")
+        lines += [f"  {line}" for line in report.last_lines[-LAST_LINES:]]
+        lines.append(terminal.paint("------", terminal.DIM, colour))
+    return "\n".join((*lines, terminal.render(report.error, colour)))
+
+
+def table(reports: Sequence[TargetReport], *, colour: bool = False) -> str:
+    """A line for each target, and below what was written."""
+    head = ("target", "digest", "size", "time", "run", "shared", "cached")
+    cells: list[tuple[str, ...]] = [head]
+    for report in reports:
+        done = report.outcome == "succeeded"
+        counts = report.counts
+        cells.append((
+            report.name,
+            _digest(report.digest) if done else _outcome(report),
+            size(report.size) if done and report.size else "",
+            seconds(report.took) if report.took is not None else "",
+            *(str(number) if done else "" for number in (counts.run, counts.shared, counts.cached)),
+        ))  # fmt: skip
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = []
+    for number, row in enumerate(cells):
+        texts = [
+            f"{text:<{width}}" if column < 2 else f"{text:>{width}}"
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  ".join(texts).rstrip()
+        bad = number > 0 and reports[number - 1].outcome not in ("succeeded", "not started")
+        code = terminal.DIM if number == 0 else terminal.RED if bad else ""
+        lines.append(terminal.paint(line, code, colour and bool(code)))
+    written = [(report.name, line) for report in reports for line in report.written]
+    if written:
+        width = max(len(name) for name, _ in written)
+        lines.append("")
+        lines += [f"{name:<{width}}  {line}" for name, line in written]
+    return "\n".join(lines)
+
+
+def _digest(digest: Digest | None) -> str:
+    return f"{digest.algorithm}:{digest.short}" if digest else "-"
+
+
+def _outcome(report: TargetReport) -> str:
+    return f"blocked by {report.blocked_by}" if report.blocked_by else report.outcome
+
+
+def warnings(found: Mapping[tuple[str, str], None], *, colour: bool = False) -> str:
+    """Each warning once, its details below it."""
+    lines = []
+    for message, detail in found:
+        lines.append(f"{terminal.paint('WARNING:', terminal.YELLOW, colour)} {message}")
+        lines += [f"    {line}" for line in detail.splitlines()]
+    return "\n".join(lines)

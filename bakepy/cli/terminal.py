@@ -1,0 +1,48 @@
+"""How errors and warnings look on stderr: plain text, with colour on a terminal unless NO_COLOR is set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+from bakepy.errors import BakeError, DefinitionErrors
+
+RED, YELLOW, CYAN, DIM, BOLD = "31", "33", "36", "2", "1"
+
+
+def coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether escape sequences make sense there (https://no-color.org: any value that is not empty turns them off)."""
+    return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def paint(text: str, code: str, on: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if on else text
+
+
+def render(error: BakeError, colour: bool = False) -> str:
+    """The message as `error` renders it, each error of several headed by `ERROR: `."""
+    if isinstance(error, DefinitionErrors):
+        return "\n".join(render(inner, colour) for inner in error.errors)
+    lines = error.render().split("\n")
+    lines[0] = f"{paint('ERROR:', RED, colour)} {paint(lines[0], BOLD, colour)}"
+    for number, line in enumerate(lines[1:], 1):
+        if line.startswith("hint: "):
+            lines[number] = f"{paint('hint:', CYAN, colour)} {line.removeprefix('hint: ')}"
+        elif line.strip() and not line.strip(" ^"):
+            lines[number] = paint(line, RED, colour)
+    return "\n".join(lines)
+
+
+def report(error: BakeError) -> None:
+    """Says what is wrong, on stderr."""
+    print(render(error, coloured(sys.stderr, os.environ)), file=sys.stderr)
+
+
+def warn(message: str, detail: str = "") -> None:
+    """Says what is odd, on stderr."""
+    colour = coloured(sys.stderr, os.environ)
+    print(f"{paint('WARNING:', YELLOW, colour)} {message}", file=sys.stderr)
+    for line in detail.splitlines():
+        print(f"    {line}", file=sys.stderr)
