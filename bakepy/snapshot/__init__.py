@@ -1,0 +1,1 @@
+"""File trees by key: prepare, commit, view, diff and unpack; overlayfs as root, copies elsewhere."""

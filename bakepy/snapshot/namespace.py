@@ -1,0 +1,121 @@
+"""The engine's own mount and PID namespace, so that a kill leaves no mount and no process behind.
+
+Three processes: the one that the user started only passes signals on and returns the status; the first process of
+the new PID namespace only reaps; the engine is its child. Whichever is killed, the kernel ends the other two and, with
+the last process, every mount. Decided in docs/decisions/engine-isolation.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from bakepy.snapshot import syscalls
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
+
+
+def enter() -> bool:
+    """Goes on in a private mount and PID namespace: returns True in the engine's process only.
+
+    Call it early, with one thread and little memory. Returns False, having changed nothing, where the kernel forbids
+    it (no root, a locked-down container).
+    """
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS, errno.EINVAL):
+            return False
+        raise
+    alive, hold = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child:
+        os.close(alive)
+        _wait_outside(child)
+    os.close(hold)
+    syscalls.die_with_parent(signal.SIGKILL)
+    os.setpgid(0, 0)
+    os.set_blocking(alive, False)
+    try:
+        if os.read(alive, 1) == b"":
+            os._exit(128 + signal.SIGKILL)  # the outer process died before it could be noticed
+    except BlockingIOError:
+        pass
+    os.close(alive)
+    private_mounts()
+    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    engine = os.fork()
+    if engine:
+        _reap(engine)
+    return True
+
+
+def private_mounts() -> None:
+    """Gives this process a mount namespace of its own: what is mounted from now on is seen by it and its children
+    only; what the machine mounts later still arrives. With other threads running it would move only one of them."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    _hide_hybrid_cgroup()
+
+
+def _hide_hybrid_cgroup() -> None:
+    """crun refuses machines with both versions of cgroups as long as it sees the second: hide it from it."""
+    unified = Path("/sys/fs/cgroup/unified")
+    if (unified / "cgroup.controllers").exists():
+        syscalls.unmount(unified, syscalls.MNT_DETACH)
+
+
+def _wait_outside(child: int) -> NoReturn:
+    """The process that the user sees: forwards signals, stops and continues with the child, ends as it ended."""
+
+    def forward(number: int, _: FrameType | None) -> None:
+        _send(child, number)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        _send(child, signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        _send(child, signal.SIGCONT)
+
+    for number in _FORWARDED:
+        signal.signal(number, forward)
+    signal.signal(signal.SIGTSTP, stop)
+    _, status = _wait(child)
+    os._exit(_exit_code(status))
+
+
+def _reap(engine: int) -> NoReturn:
+    """PID 1 of the namespace: an init without handlers would lose every signal, so it has one for each."""
+
+    def forward(number: int, _: FrameType | None) -> None:
+        _send(engine, number)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        _send(engine, signal.SIGSTOP)
+
+    for number in (*_FORWARDED, signal.SIGCONT):
+        signal.signal(number, forward)
+    signal.signal(signal.SIGUSR2, stop)
+    while True:
+        pid, status = _wait(-1)
+        if pid == engine:
+            os._exit(_exit_code(status))
+
+
+def _wait(pid: int) -> tuple[int, int]:
+    return os.waitpid(pid, 0)  # signal handlers run meanwhile; Python waits on after each
+
+
+def _send(pid: int, number: int) -> None:
+    # it may have ended a moment ago; its status is about to be read
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,143 @@
+"""Overlay mounts: which directories, which options, and how they are taken away again.
+
+Decided in docs/decisions/overlay-mounts.md: no redirects, no metacopy, no index (a layer must be complete in its upper
+directory and reusable under any other), `volatile` (nothing is flushed to disk on fsync or unmount).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bakepy.errors import BuildError
+from bakepy.snapshot import syscalls
+
+MAX_LOWERS = 480
+"""The kernel takes 500 lower directories."""
+
+_OPTIONS = (("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off"))
+_PAGE = 4000
+"""Bytes of options that mount(2) takes, less the page's slack."""
+
+
+def mount_writable(lowers: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
+    """Mounts `upper` over `lowers` (topmost first) at `target`. Raises OSError, or BuildError above the limit."""
+    _mount(lowers, target, upper, work)
+
+
+def mount_readonly(lowers: Sequence[Path], target: Path) -> None:
+    """Mounts `lowers` (topmost first, at least two) read-only at `target`."""
+    _mount(lowers, target)
+
+
+def open_detached(lowers: Sequence[Path]) -> int:
+    """A descriptor of the read-only tree of `lowers`, mounted nowhere: gone when it is closed. Raises OSError with
+    ENOSYS or EINVAL where the kernel lacks this."""
+    context = _configure(lowers, None, None)
+    try:
+        return syscalls.fsmount(context, syscalls.MOUNT_ATTR_RDONLY)
+    finally:
+        os.close(context)
+
+
+def unmount(target: Path) -> None:
+    """Takes away what is mounted at `target`, also with mounts below it or files in use; nothing there is fine."""
+    try:
+        syscalls.unmount(target)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            syscalls.unmount(target, syscalls.MNT_DETACH)
+        elif error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+
+
+def unmount_below(folder: Path) -> None:
+    """Takes away every mount at or below `folder`, as a killed process may have left them."""
+    prefix = os.fsencode(folder.resolve())
+    points = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = _unescape(line.split(b" ")[4])
+        if point == prefix or point.startswith(prefix + b"/"):
+            points.append(point)
+    for point in reversed(points):
+        try:
+            syscalls.unmount(os.fsdecode(point), syscalls.MNT_DETACH)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+
+
+def _unescape(text: bytes) -> bytes:
+    """proc_pid_mountinfo(5): space, tab, newline and backslash are written in octal."""
+    for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _mount(lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:
+    if len(lowers) > MAX_LOWERS:
+        raise BuildError(
+            f"image has {len(lowers)} layers, overlayfs takes {MAX_LOWERS}",
+            hint="join RUN lines, or start a stage FROM an image that was squashed",
+        )
+    try:
+        context = _configure(lowers, upper, work)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+            raise
+        _mount_classic(lowers, target, upper, work)
+        return
+    try:
+        tree = syscalls.fsmount(context, 0 if upper else syscalls.MOUNT_ATTR_RDONLY)
+    finally:
+        os.close(context)
+    try:
+        syscalls.move_mount(tree, target)
+    finally:
+        os.close(tree)
+
+
+def _configure(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> int:
+    context = syscalls.fsopen("overlay")
+    try:
+        syscalls.fsconfig(context, "source", "overlay")
+        for lower in lowers:
+            syscalls.fsconfig(context, "lowerdir+", lower)
+        if upper is not None and work is not None:
+            syscalls.fsconfig(context, "upperdir", upper)
+            syscalls.fsconfig(context, "workdir", work)
+            syscalls.fsconfig(context, "volatile")
+        for key, value in _OPTIONS:
+            syscalls.fsconfig(context, key, value)
+        syscalls.fscreate(context)
+    except BaseException:
+        os.close(context)
+        raise
+    return context
+
+
+def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, work: Path | None) -> None:
+    """mount(2) for kernels before 6.7. Its options must fit a page, so directories go by descriptor."""
+    descriptors: list[int] = []
+
+    def short(folder: Path) -> str:
+        descriptors.append(os.open(folder, os.O_PATH | os.O_CLOEXEC))
+        return f"/proc/self/fd/{descriptors[-1]}"
+
+    try:
+        options = ["lowerdir=" + ":".join(short(lower) for lower in lowers)]
+        if upper is not None and work is not None:
+            options += [f"upperdir={short(upper)}", f"workdir={short(work)}", "volatile"]
+        options += [f"{key}={value}" for key, value in _OPTIONS]
+        data = ",".join(options)
+        if len(data) > _PAGE:
+            raise BuildError(
+                f"image has {len(lowers)} layers, more than this kernel mounts at once",
+                hint="Linux 6.7 and newer take up to 480",
+            )
+        syscalls.mount("overlay", target, "overlay", 0 if upper else syscalls.MS_RDONLY, data)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,113 @@
+"""Whole trees: copying one as it is, removing one whatever its modes are."""
+
+# Names are bytes here, as the kernel has them; pathlib has none.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+CAPABILITY = "security.capability"
+
+
+def remove_tree(path: Path) -> None:
+    """Removes `path` and all below it; does not follow symlinks, does not leave the file system it is on."""
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(facts.st_mode):
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(path, onerror=_retry_writable)
+
+
+def _retry_writable(function: Callable[..., object], path: str, failure: object) -> None:
+    error = failure[1] if isinstance(failure, tuple) else failure
+    if isinstance(error, FileNotFoundError):
+        return
+    if isinstance(error, PermissionError) and function in (os.scandir, os.open, os.unlink, os.rmdir):
+        folder = path if function in (os.scandir, os.open) else os.path.dirname(path)
+        os.chmod(folder, 0o700, follow_symlinks=True)
+        if function in (os.unlink, os.rmdir):
+            function(path)
+        else:
+            shutil.rmtree(path)
+        return
+    if isinstance(error, BaseException):
+        raise error
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copies `source` (a folder) onto the existing empty folder `target`: modes, owners, times, xattrs, devices,
+    hard links and holes as they are."""
+    links: dict[tuple[int, int], bytes] = {}
+    _copy_directory(os.fsencode(source), os.fsencode(target), links)
+
+
+def _copy_directory(source: bytes, target: bytes, links: dict[tuple[int, int], bytes]) -> None:
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path = os.path.join(target, entry.name)
+            facts = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(facts.st_mode):
+                os.mkdir(path, 0o700)
+                _copy_directory(entry.path, path, links)
+                continue
+            if facts.st_nlink > 1:
+                first = links.setdefault((facts.st_dev, facts.st_ino), path)
+                if first != path:
+                    os.link(first, path, follow_symlinks=False)
+                    continue
+            copy_node(entry.path, path, facts)
+    copy_facts(source, target, os.stat(source, follow_symlinks=False))
+
+
+def copy_node(source: bytes, target: bytes, facts: os.stat_result) -> None:
+    """Copies one name that is no folder; `target` must not exist."""
+    kind = stat.S_IFMT(facts.st_mode)
+    if kind == stat.S_IFREG:
+        copy_data(source, target)
+    elif kind == stat.S_IFLNK:
+        os.symlink(os.readlink(source), target)
+    else:
+        os.mknod(target, facts.st_mode, facts.st_rdev)
+    copy_facts(source, target, facts)
+
+
+def copy_data(source: bytes, target: bytes) -> None:
+    """The content of a regular file, shared with the original where the file system can, holes kept."""
+    with open(source, "rb") as reader, open(target, "xb") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        offset = 0
+        while offset < size:
+            try:
+                start = os.lseek(reader.fileno(), offset, os.SEEK_DATA)
+            except OSError:
+                break  # ENXIO: nothing but a hole up to the end
+            end = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
+            os.lseek(reader.fileno(), start, os.SEEK_SET)
+            os.lseek(writer.fileno(), start, os.SEEK_SET)
+            while start < end:
+                moved = os.copy_file_range(reader.fileno(), writer.fileno(), end - start)
+                if moved == 0:
+                    break
+                start += moved
+            offset = end
+        os.ftruncate(writer.fileno(), size)
+
+
+def copy_facts(source: bytes, target: bytes, facts: os.stat_result) -> None:
+    """Owner, mode, xattrs and times, in the order in which they do not undo each other."""
+    os.chown(target, facts.st_uid, facts.st_gid, follow_symlinks=False)
+    link = stat.S_ISLNK(facts.st_mode)
+    if not link:
+        os.chmod(target, stat.S_IMODE(facts.st_mode))
+    for name in os.listxattr(source, follow_symlinks=False):
+        if not name.startswith("trusted.overlay."):
+            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns), follow_symlinks=False)
