@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,13 @@ def test_threads_and_processes_add_up_without_losing_a_write(path: Path) -> None
     with Database(path) as database:
         _sums(database)
         database.execute("INSERT INTO sums VALUES ('n', 0)")
-        processes = [multiprocessing.get_context("spawn").Process(target=_add, args=(path, 50)) for _ in range(2)]
+        spawn = multiprocessing.get_context("spawn")
+        processes = [spawn.Process(target=_add, args=(path, 50)) for _ in range(2)]
         threads = [threading.Thread(target=_add_to, args=(database, 50)) for _ in range(2)]
-        for worker in (*processes, *threads):
+        workers: list[threading.Thread | BaseProcess] = [*processes, *threads]
+        for worker in workers:
             worker.start()
-        for worker in (*processes, *threads):
+        for worker in workers:
             worker.join()
         assert database.query("SELECT value FROM sums") == [(200,)]
 
