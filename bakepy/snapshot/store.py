@@ -150,6 +150,20 @@ class SnapshotStore:
             str(layer.diff_id),
         )
 
+    def origin(self, id: str) -> str:
+        """Where an image's layer comes from, as `add_lazy` was told; empty for snapshots that were made here."""
+        return self._rows(id)[-1].origin
+
+    async def fetch(self, id: str) -> None:
+        """Sees to it that the blob of an image's layer is in the content store; unpacks nothing. EngineError if the
+        snapshot has no such layer."""
+        row = (await anyio.to_thread.run_sync(self._rows, id))[-1]
+        layer = row.snapshot.layer
+        if layer is None:
+            raise EngineError(f"snapshot {id} is not a layer of an image")
+        if not self._content.has(layer.descriptor.digest):
+            await self._fetch(row.snapshot, row.origin)
+
     def size(self, id: str) -> int:
         """Bytes on disk of the snapshot's own files; 0 while it is lazy. Walks them."""
         row = self._rows(id)[-1]
