@@ -1,0 +1,71 @@
+"""Digests of a user's files, remembered by what stat says: an unchanged file is never read twice.
+
+A file is taken for unchanged when device, inode, size, modification and change time are as they were. Nobody can set
+the change time, but clocks tick: a file that changed just before it was read could change again within the same tick,
+so digests of very young files are used but not remembered (git calls such entries racily clean).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from bakepy.content.database import Database
+from bakepy.snapshot.filetree import Node
+
+_TICK_NS = 100_000_000
+"""Longer than the tick of any kernel's file times."""
+_SECOND_NS = 2_100_000_000
+"""File systems that keep whole seconds only, or two of them (FAT)."""
+
+
+class StatIndex:
+    """The table of one state database. Any thread may use it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.create(
+            "CREATE TABLE IF NOT EXISTS local_files (device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,"
+            " ctime_ns INTEGER, sha256 BLOB, PRIMARY KEY (device, inode)) WITHOUT ROWID"
+        )
+
+    def look_up(self, nodes: Sequence[Node]) -> list[bytes | None]:
+        """What is remembered of each of `nodes`; one query for each device."""
+        by_device: dict[int, list[int]] = defaultdict(list)
+        for node in nodes:
+            by_device[node.device].append(node.inode)
+        known: dict[tuple[int, int, int, int, int], bytes] = {}
+        for device, inodes in by_device.items():
+            for inode, size, mtime_ns, ctime_ns, sha256 in self._database.query(
+                "SELECT inode, size, mtime_ns, ctime_ns, sha256 FROM local_files"
+                " WHERE device = ? AND inode IN (SELECT value FROM json_each(?))",
+                _signed(device),
+                json.dumps([_signed(inode) for inode in inodes]),
+            ):
+                known[device, inode, size, mtime_ns, ctime_ns] = sha256
+        return [
+            known.get((node.device, _signed(node.inode), node.size, node.mtime_ns, node.ctime_ns)) for node in nodes
+        ]
+
+    def remember(self, found: Sequence[tuple[Node, bytes]]) -> None:
+        """Keeps the digests of nodes that are old enough to trust their times."""
+        now = time.time_ns()
+        rows = [
+            (_signed(node.device), _signed(node.inode), node.size, node.mtime_ns, node.ctime_ns, sha256)
+            for node, sha256 in found
+            if _settled(node, now)
+        ]
+        if rows:
+            self._database.execute_many("INSERT OR REPLACE INTO local_files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _settled(node: Node, now: int) -> bool:
+    changed = max(node.ctime_ns, node.mtime_ns)
+    return changed + (_SECOND_NS if node.ctime_ns % 1_000_000_000 == 0 else _TICK_NS) < now
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers have 63 bits and a sign; some file systems use all 64 for inodes."""
+    return number - (1 << 64) if number >= 1 << 63 else number
