@@ -1,0 +1,195 @@
+"""The layers of a snapshot chain as blobs: known ones are taken as they are, the others are written once.
+
+Once means: in a run, whoever asks, and afterwards, because the snapshot store remembers what a snapshot's changes
+became. When a layer was made is remembered too, so that an image that is built again has the same dates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
+from bakepy.content.blob_pipeline import BlobPipeline
+from bakepy.content.compression import Compression, compression_of, read_chunks
+from bakepy.content.database import Database
+from bakepy.content.entry import WHITEOUT_PREFIX, Layer, LayerEntry
+from bakepy.content.layer import write_layer
+from bakepy.content.store import ContentStore
+from bakepy.errors import BuildError
+from bakepy.exporter.image import ExportLayer, time_text
+from bakepy.exporter.once import Once
+from bakepy.model.oci import Descriptor
+from bakepy.snapshot.store import Snapshot, SnapshotStore
+
+_TABLE = """CREATE TABLE IF NOT EXISTS exporter_dates (
+    snapshot TEXT PRIMARY KEY, created INTEGER NOT NULL
+) WITHOUT ROWID"""
+_WRITERS = 2
+"""Layers that are written at a time; each has threads of its own for hashing and compressing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOptions:
+    """How new layers are written. `force`: image layers of another compression are compressed anew. `epoch`: newer
+    file times in new layers become this one (seconds)."""
+
+    compression: Compression
+    force: bool = False
+    epoch: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Equal for options that make equal bytes of equal changes."""
+        return self.compression.key + ("" if self.epoch is None else f"@{self.epoch}")
+
+
+class Layers:
+    """Layers of one run's results."""
+
+    def __init__(
+        self,
+        content: ContentStore,
+        snapshots: SnapshotStore,
+        database: Database,
+        *,
+        now_ns: Callable[[], int],
+        wrote: Callable[[Layer], None] = lambda layer: None,
+    ) -> None:
+        """`wrote` is told of each layer that was compressed, and not taken as it was."""
+        self._content = content
+        self._snapshots = snapshots
+        self._database = database
+        self._now_ns = now_ns
+        self._wrote = wrote
+        self._written: Once[tuple[str, str], Layer] = Once()
+        self._fetched: Once[str, None] = Once()
+        self._writers = anyio.CapacityLimiter(_WRITERS)
+        database.create(_TABLE)
+
+    async def of(self, top: str | None, options: LayerOptions, steps: Mapping[str, str]) -> tuple[ExportLayer, ...]:
+        """The layers of `top`, lowest first. Layers of images may stay where they are, see `fetch`."""
+        if top is None:
+            return ()
+        chain = await anyio.to_thread.run_sync(self._snapshots.chain, top)
+        layers: dict[str, Layer] = {}
+
+        async def one(snapshot: Snapshot) -> None:
+            layers[snapshot.id] = await self._layer(snapshot, options)
+
+        async with anyio.create_task_group() as group:
+            for snapshot in chain:
+                group.start_soon(one, snapshot)
+        dates = await anyio.to_thread.run_sync(self._dates, [snapshot.id for snapshot in chain if not snapshot.layer])
+        return tuple(
+            ExportLayer(
+                layers[snapshot.id],
+                created=time_text(dates[snapshot.id]) if snapshot.id in dates else "",
+                step=steps.get(snapshot.id, ""),
+                snapshot=snapshot.id,
+            )
+            for snapshot in chain
+        )
+
+    async def fetch(self, layers: tuple[ExportLayer, ...]) -> None:
+        """Sees to it that the blobs of `layers` are in the content store."""
+
+        async def one(layer: ExportLayer) -> None:
+            if not self._content.has(layer.layer.descriptor.digest):
+                await self._fetched.get(layer.snapshot, lambda: self._snapshots.fetch(layer.snapshot))
+
+        async with anyio.create_task_group() as group:
+            for layer in layers:
+                group.start_soon(one, layer)
+
+    async def _layer(self, snapshot: Snapshot, options: LayerOptions) -> Layer:
+        image_layer = snapshot.layer
+        if image_layer is None:
+            return await self._written.get((snapshot.id, options.key), lambda: self._write(snapshot, options))
+        kind = compression_of(image_layer.descriptor.media_type)
+        if not options.force or kind == options.compression.type:
+            return image_layer
+        key = f"{options.compression.key}/forced"
+        return await self._written.get((snapshot.id, key), lambda: self._convert(snapshot, image_layer, options, key))
+
+    async def _write(self, snapshot: Snapshot, options: LayerOptions) -> Layer:
+        def work() -> Layer:
+            if known := self._known(snapshot, options.key):
+                return known
+            entries = _stamped(self._snapshots.changes(snapshot.id), options.epoch)
+            layer = write_layer(entries, self._content, compression=options.compression)
+            self._snapshots.remember_layer(snapshot.id, options.key, layer)
+            self._wrote(layer)
+            return layer
+
+        return await anyio.to_thread.run_sync(work, limiter=self._writers)
+
+    async def _convert(self, snapshot: Snapshot, layer: Layer, options: LayerOptions, key: str) -> Layer:
+        known = await anyio.to_thread.run_sync(self._known, snapshot, key)
+        if known:
+            return known
+        if not self._content.has(layer.descriptor.digest):
+            await self._fetched.get(snapshot.id, lambda: self._snapshots.fetch(snapshot.id))
+
+        def work() -> Layer:
+            converted = recompress(layer, self._content, options.compression)
+            self._snapshots.remember_layer(snapshot.id, key, converted)
+            self._wrote(converted)
+            return converted
+
+        return await anyio.to_thread.run_sync(work, limiter=self._writers)
+
+    def _known(self, snapshot: Snapshot, key: str) -> Layer | None:
+        layer = self._snapshots.known_layer(snapshot.id, key)
+        return layer if layer and self._content.has(layer.descriptor.digest) else None
+
+    def _dates(self, ids: list[str]) -> dict[str, int]:
+        """When each snapshot was first exported, in nanoseconds; now, for those that never were."""
+        if not ids:
+            return {}
+        found: dict[str, int] = {}
+        for id in ids:
+            found |= dict(self._database.query("SELECT snapshot, created FROM exporter_dates WHERE snapshot = ?", id))
+        missing = [id for id in ids if id not in found]
+        if missing:
+            now = self._now_ns()
+            with self._database.transaction():
+                for id in missing:
+                    self._database.execute("INSERT OR IGNORE INTO exporter_dates VALUES (?, ?)", id, now)
+                    found |= dict(
+                        self._database.query("SELECT snapshot, created FROM exporter_dates WHERE snapshot = ?", id)
+                    )
+        return found
+
+
+def recompress(layer: Layer, store: ContentStore, compression: Compression) -> Layer:
+    """The same tar in another compression. Blocks. BuildError if the blob is not what its diff ID says."""
+    with (
+        store.path(layer.descriptor.digest).open("rb") as stream,
+        store.writer() as blob,
+        BlobPipeline(compression, blob) as pipeline,
+    ):
+        for chunk in read_chunks(stream):
+            pipeline.write(chunk)
+        diff_id = pipeline.finish()
+        if diff_id != layer.diff_id:
+            raise BuildError(f"layer {layer.descriptor.digest} has diff ID {diff_id}, {layer.diff_id} was expected")
+        digest, size = blob.commit_as(diff_id) if compression.type == "uncompressed" else blob.commit()
+    return Layer(Descriptor(compression.media_type(), digest, size), diff_id)
+
+
+def _stamped(entries: Iterator[LayerEntry], epoch: int | None) -> Iterator[LayerEntry]:
+    """Clamps times to the epoch; notices, at each entry, that the run was cancelled."""
+    limit = None if epoch is None else epoch * 10**9
+    for entry in entries:
+        anyio.from_thread.check_cancelled()
+        if limit is not None and entry.mtime_ns > limit and not _is_whiteout(entry.path):
+            entry = replace(entry, mtime_ns=limit)
+        yield entry
+
+
+def _is_whiteout(path: bytes) -> bool:
+    return path.rpartition(b"/")[2].startswith(WHITEOUT_PREFIX)
