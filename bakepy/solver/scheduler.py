@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Generic
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from bakepy.events import Emit, VertexCached, VertexDone, VertexFailed, VertexLog, VertexStarted
@@ -47,6 +48,7 @@ class Solver(Generic[R]):
         self._emit = emit
         self._clock = clock
         self._group: TaskGroup | None = None
+        self._awake = False
         self._scopes: dict[Node[R], anyio.CancelScope] = {}
         self._settled: dict[Node[R], anyio.Event] = {}
         self._prepared: set[Node[R]] = set()
@@ -88,7 +90,7 @@ class Solver(Generic[R]):
             if node not in self._prepared:
                 self._prepared.add(node)
                 self._state.demand(node, result=False)
-        self._go_on()
+        self._go_on_soon()
 
     async def get(self, edge: SolverEdge) -> R:
         """The result of one edge. Raises Failure if its vertex, or one that it needs, could not be done."""
@@ -98,8 +100,8 @@ class Solver(Generic[R]):
             self._prepared.remove(node)
             self._state.leave(node)
         try:
-            self._go_on()
             if node.status is not Status.DONE and node.status is not Status.FAILED:
+                self._go_on_soon()
                 await self._settled.setdefault(node, anyio.Event()).wait()
         finally:
             self._state.leave(node)
@@ -108,6 +110,19 @@ class Solver(Generic[R]):
             raise node.failure
         assert node.results is not None
         return node.results[edge.index]
+
+    def _go_on_soon(self) -> None:
+        """Once all that is asked for at this moment is known: then keys are looked up together, and the order of the
+        first steps does not depend on which caller came first."""
+        if not self._awake:
+            self._awake = True
+            assert self._group is not None
+            self._group.start_soon(self._wake_up)
+
+    async def _wake_up(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self._awake = False
+        self._go_on()
 
     def _go_on(self) -> None:
         while True:

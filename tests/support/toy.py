@@ -134,7 +134,7 @@ class Bench:
     def forget_calls(self) -> None:
         """A new run begins."""
         for calls in (self.ran, self.ended, self.cancelled, self.mapped, self.digested, self.events):
-            calls.clear()  # type: ignore[attr-defined]
+            calls.clear()
 
     def told(self, vertices: Iterable[Toy]) -> list[str]:
         """The events as `kind name`."""
