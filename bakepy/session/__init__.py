@@ -1,0 +1,1 @@
+"""What the caller lends a build: secrets and registry credentials."""

@@ -1,0 +1,143 @@
+"""Registry credentials from Docker's configuration: `auths`, `credHelpers` and `credsStore` of config.json.
+
+The protocol of the helper programs is that of docker-credential-helpers: `docker-credential-NAME get`, the server on
+stdin, JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakepy.errors import UsageError
+
+DOCKER_HUB = "docker.io"
+_DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
+_HELPER_TIMEOUT = 60.0
+# what helpers print when they have nothing for a server
+_NOT_FOUND = ("credentials not found in native keychain", "no credentials server URL", "no credentials username")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user and password, or a token that stands for them. The values show in no representation."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    """To be exchanged for access tokens (OAuth 2 refresh token)."""
+    registry_token: str = field(default="", repr=False)
+    """To be sent as it is."""
+
+
+ANONYMOUS = Credential()
+
+RunHelper = Callable[[str, str], str]
+"""(helper name, server) to what the helper printed; raises LookupError if it knows nothing."""
+
+
+class Credentials:
+    """Looks up credentials by registry host. Methods block (helper programs)."""
+
+    def __init__(self, config: Mapping[str, Any], run_helper: RunHelper | None = None) -> None:
+        self._auths = config.get("auths") or {}
+        self._helpers = config.get("credHelpers") or {}
+        self._store = config.get("credsStore") or ""
+        self._run_helper = run_helper or run_credential_helper
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> Credentials:
+        """From `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; none if there is no such file.
+
+        UsageError if it can not be read.
+        """
+        folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME") or "/") / ".docker")
+        path = Path(folder) / "config.json"
+        try:
+            config = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls({})
+        except (OSError, ValueError) as error:
+            raise UsageError(f"can not read {path}: {error}", hint="DOCKER_CONFIG names its folder") from error
+        if not isinstance(config, dict) or not all(isinstance(config.get(key) or {}, dict) for key in _SECTIONS):
+            raise UsageError(f"can not read {path}: not a Docker configuration", hint="DOCKER_CONFIG names its folder")
+        return cls(config)
+
+    def find(self, host: str) -> Credential:
+        """For the registry `host` (`docker.io`, `ghcr.io`, `localhost:5000`); ANONYMOUS if nothing is known.
+
+        A helper of that host comes before the common one, and that before `auths`. UsageError if a helper fails.
+        """
+        server = _DOCKER_HUB_SERVER if host == DOCKER_HUB else host
+        helper = self._helpers.get(host) or self._helpers.get(server) or self._store
+        if helper and (found := self._from_helper(helper, server)):
+            return found
+        return self._from_auths(host)
+
+    def _from_helper(self, helper: str, server: str) -> Credential | None:
+        try:
+            text = self._run_helper(helper, server)
+        except LookupError:
+            return None
+        try:
+            answer = json.loads(text)
+            username, secret = str(answer["Username"]), str(answer["Secret"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"docker-credential-{helper} gave no usable answer for {server}") from error
+        return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+
+    def _from_auths(self, host: str) -> Credential:
+        names = ("index.docker.io", "docker.io", "registry-1.docker.io") if host == DOCKER_HUB else (host,)
+        for key, entry in self._auths.items():
+            if isinstance(entry, dict) and _host_of(key) in names and (found := _from_entry(entry)) != ANONYMOUS:
+                return found
+        return ANONYMOUS
+
+
+_SECTIONS = ("auths", "credHelpers")
+
+
+def _host_of(key: str) -> str:
+    """The host of a key of `auths`, which may be a whole URL (`https://index.docker.io/v1/`)."""
+    return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
+
+
+def _from_entry(entry: Mapping[str, Any]) -> Credential:
+    username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if entry.get("auth"):
+        try:
+            username, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise UsageError(
+                "Docker's config.json has a malformed 'auth'", hint="docker login writes it anew"
+            ) from error
+        password = password.rstrip("\0")
+    identity, registry = str(entry.get("identitytoken") or ""), str(entry.get("registrytoken") or "")
+    return Credential(username, password, identity, registry)
+
+
+def run_credential_helper(helper: str, server: str) -> str:
+    """Runs `docker-credential-HELPER get`. LookupError if it has nothing, UsageError if it fails."""
+    program = f"docker-credential-{helper}"
+    try:
+        done = subprocess.run(
+            [program, "get"], input=server, capture_output=True, text=True, timeout=_HELPER_TIMEOUT, check=False
+        )
+    except FileNotFoundError:
+        raise UsageError(
+            f"the credential helper {program} is not installed", hint="Docker's config.json asks for it"
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"the credential helper {program} failed: {error}") from error
+    if done.returncode:
+        said = (done.stdout or done.stderr).strip()
+        if any(text in said for text in _NOT_FOUND):
+            raise LookupError(server)
+        raise UsageError(f"the credential helper {program} failed for {server}", detail=said.splitlines()[:5])
+    return done.stdout
