@@ -37,7 +37,6 @@ from bakepy.exporter.outputs import (
     LocalOutput,
     Output,
     TarOutput,
-    check_kind,
     parse_outputs,
 )
 from bakepy.exporter.progress import ExportProgress
@@ -92,8 +91,7 @@ class Exporter:
         Raises DefinitionError for outputs that make no sense, BuildError and RegistryError for what can not be
         written. What other outputs of the target wrote by then stays.
         """
-        parsed = parse_outputs(result.target)
-        check_kind(parsed.outputs, multi_platform=result.multi_platform)
+        parsed = parse_outputs(result.target, multi_platform=result.multi_platform)
         done: dict[int, Exported] = {}
 
         async def one(number: int, output: Output) -> None:

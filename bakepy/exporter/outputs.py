@@ -7,7 +7,7 @@ what buildx adds to them (tags become names, `registry`, stdout): buildx `build/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -120,8 +120,11 @@ class Parsed:
     warnings: tuple[str, ...] = ()
 
 
-def parse_outputs(target: Target) -> Parsed:
-    """Checks the outputs, tags and annotations of `target`. Raises DefinitionError with the place in the file."""
+def parse_outputs(target: Target, *, multi_platform: bool = False) -> Parsed:
+    """Checks the outputs, tags and annotations of `target`. Raises DefinitionError with the place in the file.
+
+    Pure: to be called before anything is built as well as at export.
+    """
     for number, tag in enumerate(target.tags):
         with _located(target, f"tags[{number}]"):
             check_name(tag, "tag")
@@ -134,17 +137,12 @@ def parse_outputs(target: Target) -> Parsed:
     for number, entry in enumerate(target.outputs):
         with _located(target, f"output[{number}]"):
             outputs.append(_output(entry, target.tags, tuple(annotations)))
+            if multi_platform and entry.type == "docker":
+                raise DefinitionError(
+                    "docker exporter does not currently support exporting manifest lists", hint="use type=oci"
+                )
         warnings += [f"target.{target.name}.output[{number}]: {text}" for text in _unknown(entry)]
     return Parsed(tuple(outputs), tuple(warnings))
-
-
-def check_kind(outputs: Iterable[Output], *, multi_platform: bool) -> None:
-    """Raises DefinitionError for outputs that can not hold an image index."""
-    for output in outputs:
-        if multi_platform and isinstance(output, ArchiveOutput) and output.format == "docker":
-            raise DefinitionError(
-                "docker exporter does not currently support exporting manifest lists", hint="use type=oci"
-            )
 
 
 def check_name(text: str, word: str = "image name") -> ImageReference:
