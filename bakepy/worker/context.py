@@ -1,0 +1,134 @@
+"""What running processes needs besides the step itself, opened once for a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from bakepy.model.platform import Platform
+from bakepy.snapshot import syscalls
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.worker.cachemounts import CacheMounts
+from bakepy.worker.cgroups import Cgroups
+from bakepy.worker.emulation import foreign_machines
+from bakepy.worker.oci import HOSTNAME, hosts_text
+from bakepy.worker.runtime import Runtime, find_runtime
+
+NETWORK_HOST = "network.host"
+SECURITY_INSECURE = "security.insecure"
+
+
+class Secrets(Protocol):
+    """Values of secrets by id."""
+
+    def get(self, id: str) -> bytes | None:
+        """The value, None if there is no such secret. May block."""
+        ...
+
+
+class SshAgents(Protocol):
+    """Sockets of SSH agents by id."""
+
+    def socket(self, id: str) -> Path | None:
+        """The socket of the agent that is lent as `id`, None if none is."""
+        ...
+
+
+class NoSecrets:
+    """A caller that lends nothing."""
+
+    def get(self, id: str) -> bytes | None:
+        return None
+
+    def socket(self, id: str) -> Path | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecContext:
+    """Everything `run_exec` uses. Made by `open_exec_context`.
+
+    `volatile` is a folder in memory, for what must not reach a disk: bundles with secret values, secret files.
+    `foreign` are the machines whose programs the kernel hands to an emulator.
+    """
+
+    snapshots: SnapshotStore
+    runtime: Runtime
+    root: Path
+    volatile: Path
+    cache_mounts: CacheMounts
+    cgroups: Cgroups
+    secrets: Secrets
+    ssh: SshAgents
+    resolv_conf: Path
+    hosts: Path
+    entitlements: frozenset[str]
+    foreign: frozenset[str]
+    host: Platform
+    token: str
+    numbers: Iterator[int]
+
+    def new_id(self) -> str:
+        """A container id that no other bakepy has."""
+        return f"{self.token}-{next(self.numbers)}"
+
+
+@contextmanager
+def open_exec_context(
+    root: Path,
+    snapshots: SnapshotStore,
+    *,
+    host: Platform,
+    secrets: Secrets | None = None,
+    ssh: SshAgents | None = None,
+    entitlements: frozenset[str] = frozenset(),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[ExecContext]:
+    """Finds the runtime and prepares a folder in memory. Raises EngineError if containers can not be run here.
+
+    `environment` is the caller's (PATH, BAKEPY_RUNTIME).
+    """
+    cgroups = Cgroups.detect()
+    runtime = find_runtime(cgroups, os.environ if environment is None else environment)
+    cgroups.remove(snapshots.scratch.swept)
+    volatile = snapshots.scratch.new("run")
+    syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711")
+    token = snapshots.scratch.token
+    try:
+        (volatile / "state").mkdir(mode=0o700)
+        resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
+        resolv_conf.write_text(_host_resolv_conf())
+        hosts.write_text(hosts_text(HOSTNAME))
+        yield ExecContext(
+            snapshots=snapshots,
+            runtime=runtime,
+            root=root,
+            volatile=volatile,
+            cache_mounts=CacheMounts(root),
+            cgroups=cgroups,
+            secrets=secrets or NoSecrets(),
+            ssh=ssh or NoSecrets(),
+            resolv_conf=resolv_conf,
+            hosts=hosts,
+            entitlements=entitlements,
+            foreign=foreign_machines(),
+            host=host,
+            token=token,
+            numbers=count(1),
+        )
+    finally:
+        syscalls.unmount(volatile, syscalls.MNT_DETACH)
+        volatile.rmdir()
+        cgroups.remove((token,))
+
+
+def _host_resolv_conf() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""  # a machine without name servers; containers get the same

@@ -1,0 +1,252 @@
+"""Exec ops: one process in a container on top of the inputs' trees, as BuildKit runs it.
+
+A step costs two hops to a thread (start, finish) besides what the runtime itself takes: the event loop only waits for
+the process and passes its output on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from bakepy.errors import BuildError, EngineError, ProcessError
+from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
+from bakepy.model.platform import Platform
+from bakepy.snapshot.rootpath import make_directories, read_text
+from bakepy.snapshot.tree import remove_tree
+from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
+from bakepy.worker.emulation import check_runnable
+from bakepy.worker.mounts import StepMounts, missing_secret
+from bakepy.worker.oci import HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
+from bakepy.worker.ref import Ref, TreeRef
+from bakepy.worker.runtime import ContainerProcess
+from bakepy.worker.stubs import Stubs
+from bakepy.worker.users import find_user
+
+Log = Callable[[int, bytes], None]
+
+_TAIL_LINES = 10
+_TAIL_BYTES = 8192
+
+
+async def run_exec(
+    op: ExecOp,
+    inputs: Sequence[Ref],
+    result_id: str,
+    *,
+    context: ExecContext,
+    platform: Platform,
+    log: Log,
+    resources: LinuxResources | None = None,
+) -> Sequence[Ref]:
+    """Runs the process and returns one ref for each output, in their order.
+
+    Output 0 has the id `result_id`, output N `result_id:N`. `log` is called from the event loop with the stream (1
+    or 2) and the bytes. Raises ProcessError if the process fails, BuildError for what is wrong with the step,
+    EngineError if containers can not be run. When it is cancelled the container is gone and nothing stays mounted.
+    """
+    _check(op, context, platform)
+    tail = _Tail(log)
+    async with AsyncExitStack() as stack:
+        mounts = StepMounts(op, inputs, context)
+        await mounts.acquire(stack)
+        step = _Step(op, result_id, context, mounts, resources)
+        try:
+            process = await anyio.to_thread.run_sync(step.start)
+            status = await process.wait(tail.add)
+            return await anyio.to_thread.run_sync(step.finish, status, process, tail)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(step.held.close)
+
+
+def _check(op: ExecOp, context: ExecContext, platform: Platform) -> None:
+    """What needs no look at any tree."""
+    if op.network is NetMode.HOST and NETWORK_HOST not in context.entitlements:
+        raise BuildError("network.host is not allowed", hint="allow it with --allow network.host")
+    if op.security is SecurityMode.INSECURE and SECURITY_INSECURE not in context.entitlements:
+        raise BuildError("security.insecure is not allowed", hint="allow it with --allow security.insecure")
+    for limit in op.meta.ulimits:
+        if not is_ulimit(limit.name):
+            raise BuildError(f"invalid ulimit type: {limit.name}")
+    if any(not device.optional for device in op.cdi_devices):
+        raise BuildError("devices (CDI) can not be given to a step of the embedded engine")
+    check_runnable(platform, context.host, context.foreign)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One run, as the threads see it. `held` is all that has to be given back, in order."""
+
+    op: ExecOp
+    result_id: str
+    context: ExecContext
+    mounts: StepMounts
+    resources: LinuxResources | None
+    held: ExitStack = field(default_factory=ExitStack)
+    stubs: Stubs | None = None
+    kills: int = 0
+
+    def start(self) -> ContainerProcess:
+        """Mounts, writes the bundle, starts the runtime. What was made is held even if it raises."""
+        id = self.context.new_id()
+        bundle = self.context.volatile / id
+        bundle.mkdir(mode=0o700)
+        self.held.callback(remove_tree, bundle)
+        self.mounts.build(bundle, self.held)
+        if self.mounts.root is None:
+            raise BuildError("no root mount")
+        rootfs = self.mounts.root.path
+        container = self._container(rootfs, id, bundle)
+        self.stubs = Stubs.before(
+            rootfs,
+            (mount.destination for mount in self.mounts.mounts),
+            parents=self.op.meta.remove_mount_stubs_recursive,
+        )
+        make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
+        (bundle / "config.json").write_bytes(container.config())
+        self.kills = _kernel_kills()
+        return ContainerProcess(self.context.runtime, self.context.volatile / "state", bundle, id)
+
+    def finish(self, status: int, process: ContainerProcess, tail: _Tail) -> Sequence[Ref]:
+        """Keeps the trees, or raises ProcessError for a status that is not allowed."""
+        if status not in (self.op.meta.valid_exit_codes or (0,)):
+            raise self._failure(status, process, tail)
+        if self.stubs is not None:
+            self.stubs.remove()
+        refs: dict[int, Ref] = dict(self.mounts.passed)
+        for number, active in self.mounts.trees.items():
+            id = self.result_id if number == 0 else f"{self.result_id}:{number}"
+            refs[number] = TreeRef(id, active.commit_now(id).id)
+        return [refs[number] for number in sorted(refs)]
+
+    def _container(self, rootfs: Path, id: str, bundle: Path) -> Container:
+        op, context, meta = self.op, self.context, self.op.meta
+        user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
+        insecure = op.security is SecurityMode.INSECURE
+        return Container(
+            rootfs=rootfs,
+            args=meta.args,
+            env=self._environment(user.home),
+            cwd=meta.cwd or "/",
+            user=user,
+            hostname=meta.hostname or HOSTNAME,
+            hosts=self._hosts(bundle),
+            resolv_conf=context.resolv_conf,
+            mounts=tuple(self.mounts.mounts),
+            own_network=op.network is NetMode.NONE,
+            insecure=insecure,
+            readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
+            ulimits=meta.ulimits,
+            cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
+            cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
+            resources=_limits(self.resources),
+            capabilities=all_capabilities() if insecure else (),
+        )
+
+    def _environment(self, home: str) -> tuple[str, ...]:
+        meta = self.op.meta
+        env = list(meta.env)
+        if proxy := meta.proxy_env:
+            for name, value in (
+                ("http_proxy", proxy.http_proxy),
+                ("https_proxy", proxy.https_proxy),
+                ("ftp_proxy", proxy.ftp_proxy),
+                ("no_proxy", proxy.no_proxy),
+                ("all_proxy", proxy.all_proxy),
+            ):
+                if value:
+                    env += [f"{name.upper()}={value}", f"{name}={value}"]
+        names = {entry.partition("=")[0] for entry in env}
+        if "PATH" not in names:
+            env.append(f"PATH={PATH}")
+        if "HOME" not in names or "HOME=" in env:
+            env = [*(entry for entry in env if entry != "HOME="), f"HOME={home}"]
+        for secret in self.op.secret_env:
+            data = self.context.secrets.get(secret.id)
+            if data is None and not secret.optional:
+                raise missing_secret(secret.id)
+            env.append(f"{secret.name}={(data or b'').decode(errors='surrogateescape')}")
+        return tuple(env)
+
+    def _hosts(self, bundle: Path) -> Path:
+        meta = self.op.meta
+        if not meta.extra_hosts and meta.hostname in ("", HOSTNAME):
+            return self.context.hosts
+        path = bundle / "hosts"
+        path.write_text(hosts_text(meta.hostname or HOSTNAME, [(entry.host, entry.ip) for entry in meta.extra_hosts]))
+        path.chmod(0o644)
+        return path
+
+    def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> BuildError | EngineError:
+        complaint = process.complaint()
+        detail = [*tail.lines(), *([f"{self.context.runtime.name}: {complaint}"] if complaint else [])]
+        hint = ""
+        if status == 128 + 9 and _kernel_kills() > self.kills:
+            hint = "the kernel killed a process for lack of memory while this step ran"
+        command = shlex.join(self.op.meta.args) if self.op.meta.args else ""
+        return ProcessError(
+            f'process "{_shown(self.op.meta.args) or command}" did not complete successfully: exit code: {status}',
+            status=status,
+            hint=hint,
+            detail=detail,
+        )
+
+
+def _shown(args: Sequence[str]) -> str:
+    return " ".join(args)
+
+
+def _limits(resources: LinuxResources | None) -> dict[str, Any]:
+    """cgroup limits as the runtime spec has them."""
+    if resources is None:
+        return {}
+    memory = {"limit": resources.memory, "swap": resources.memory_swap}
+    cpu: dict[str, Any] = {
+        "shares": resources.cpu_shares,
+        "period": resources.cpu_period,
+        "quota": resources.cpu_quota,
+        "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
+    }
+    limits = {
+        "memory": {key: value for key, value in memory.items() if value},
+        "cpu": {key: value for key, value in cpu.items() if value},
+    }
+    return {key: value for key, value in limits.items() if value}
+
+
+def _kernel_kills() -> int:
+    """How often the kernel has killed a process for lack of memory, on this machine and in any cgroup."""
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
+
+
+class _Tail:
+    """Passes output on, and remembers the end of it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, stream: int, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        while self._size - len(self._chunks[0]) >= _TAIL_BYTES:
+            self._size -= len(self._chunks.popleft())
+        self._log(stream, data)
+
+    def lines(self) -> list[str]:
+        text = b"".join(self._chunks).decode(errors="replace")
+        return text.splitlines()[-_TAIL_LINES:]

@@ -1,0 +1,183 @@
+"""The OCI runtime: which one this machine has, and one process in a container from start to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from bakepy.errors import EngineError
+from bakepy.worker.cgroups import Cgroups
+
+_CANDIDATES = ("crun", "runc", "youki")
+_READ = 65536
+_KILL_SECONDS = 5.0
+
+Log = Callable[[int, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An OCI runtime program. `cgroups`: whether it makes a cgroup for each container."""
+
+    path: Path
+    cgroups: bool
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def command(self, state: Path, bundle: Path, id: str) -> list[str]:
+        """Runs a bundle in the foreground; its own messages go to `bundle`/log, the process's id to `bundle`/pid."""
+        command = [str(self.path), f"--root={state}", f"--log={bundle / 'log'}", "--log-format=json"]
+        if self.name == "crun":
+            command.append(f"--cgroup-manager={'cgroupfs' if self.cgroups else 'disabled'}")
+        return [*command, "run", f"--bundle={bundle}", f"--pid-file={bundle / 'pid'}", id]
+
+    def delete_command(self, state: Path, id: str) -> list[str]:
+        """Kills and removes whatever there is of a container."""
+        return [str(self.path), f"--root={state}", "delete", "--force", id]
+
+
+def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
+    """The runtime named by BAKEPY_RUNTIME, else the first of crun, runc and youki that is installed and works here.
+
+    Raises EngineError if there is none.
+    """
+    search = environment.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    usable = cgroups.kind in ("unified", "legacy")
+    if wanted := environment.get("BAKEPY_RUNTIME"):
+        path = shutil.which(wanted, path=search)
+        if path is None:
+            raise EngineError(f"OCI runtime {wanted} (BAKEPY_RUNTIME) is not installed")
+        return Runtime(Path(path), usable)
+    for name in _CANDIDATES:
+        path = shutil.which(name, path=search)
+        if path is None:
+            continue
+        if name == "crun" and cgroups.kind == "hybrid":
+            continue  # it refuses to work while controllers are in both hierarchies
+        return Runtime(Path(path), usable or name != "crun")
+    raise EngineError(
+        "no OCI runtime is installed",
+        hint="install one: `apt-get install crun` (or runc, or youki); or name one in BAKEPY_RUNTIME",
+    )
+
+
+class ContainerProcess:
+    """One started container. Wait for it once; whoever stops waiting must `kill` it."""
+
+    def __init__(self, runtime: Runtime, state: Path, bundle: Path, id: str) -> None:
+        """Starts the runtime on `bundle`; blocks for about a millisecond. Raises EngineError if it can not start."""
+        self._runtime = runtime
+        self._state = state
+        self._bundle = bundle
+        self._id = id
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._process = subprocess.Popen(
+                runtime.command(state, bundle, id),
+                stdin=subprocess.DEVNULL,
+                stdout=out_write,
+                stderr=err_write,
+                cwd=bundle,
+                env={"PATH": os.defpath},
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(out_read)
+            os.close(err_read)
+            raise EngineError(f"can not start {runtime.path}: {error.strerror}") from error
+        finally:
+            os.close(out_write)
+            os.close(err_write)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._streams = {1: out_read, 2: err_read}
+
+    async def wait(self, log: Log) -> int:
+        """Passes output on as it comes; returns the exit status when the process has ended and all is read.
+
+        When cancelled, the container is killed and gone before this returns.
+        """
+        try:
+            async with anyio.create_task_group() as group:
+                for number, fd in self._streams.items():
+                    group.start_soon(_pump, fd, number, log)
+                await anyio.wait_readable(self._pidfd)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._kill()
+            raise
+        finally:
+            self._close()
+        return self._process.wait()
+
+    async def _kill(self) -> None:
+        """Kills the first process of the container: the kernel then ends all others, the runtime cleans up. If the
+        runtime does not end, it is killed as well."""
+        try:
+            os.kill(int((self._bundle / "pid").read_text()), signal.SIGKILL)
+        except (OSError, ValueError):
+            await self._force()
+        with anyio.move_on_after(_KILL_SECONDS):
+            await anyio.wait_readable(self._pidfd)
+        if self._process.poll() is None:
+            await self._force()
+        await anyio.to_thread.run_sync(self._process.wait)
+
+    async def _force(self) -> None:
+        """For a container that is not started yet, or hangs: the runtime first, then what it has made."""
+        self._process.kill()
+        await anyio.to_thread.run_sync(self._process.wait)
+        await anyio.to_thread.run_sync(
+            lambda: subprocess.run(
+                self._runtime.delete_command(self._state, self._id),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        )
+
+    def _close(self) -> None:
+        os.close(self._pidfd)
+        for fd in self._streams.values():
+            os.close(fd)
+
+    def complaint(self) -> str:
+        """What the runtime itself had to say about a container that did not run; empty if nothing."""
+        try:
+            lines = (self._bundle / "log").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        messages = []
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                messages.append(line)
+                continue
+            if record.get("level", "error") in ("error", "fatal"):
+                messages.append(str(record.get("msg", "")).strip())
+        return "; ".join(messages)
+
+
+async def _pump(fd: int, number: int, log: Log) -> None:
+    os.set_blocking(fd, False)
+    while True:
+        await anyio.wait_readable(fd)
+        try:
+            data = os.read(fd, _READ)
+        except BlockingIOError:
+            continue
+        if not data:
+            return
+        log(number, data)
