@@ -1,0 +1,86 @@
+"""The tree that a file op writes to: paths resolved inside it, folders made on the way.
+
+Nothing else changes the tree meanwhile, so a path resolved once has no symlinks in it until this op makes one.
+"""
+
+# bytes paths and bare system calls, as in the trees that are copied from
+# ruff: noqa: PTH101, PTH102, PTH115
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakepy.errors import BuildError
+from bakepy.snapshot.filetree import resolve_links, show
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    uid: int
+    gid: int
+
+
+class Target:
+    """A writable tree at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.fsencode(root)
+
+    def path(self, path: bytes) -> bytes:
+        return self.root + b"/" + path if path else self.root
+
+    def resolve(self, path: str) -> bytes:
+        """Follows symlinks inside the tree, the last one too; what does not exist stays as written. BuildError for
+        loops and for a path through a file."""
+        return resolve_links(path.encode("utf-8", "surrogateescape"), self._peek)[0]
+
+    def _peek(self, path: bytes) -> tuple[os.stat_result | None, bytes | None]:
+        facts = self.facts(path)
+        if facts is not None and stat.S_ISLNK(facts.st_mode):
+            return facts, os.readlink(self.path(path))
+        return facts, None
+
+    def facts(self, path: bytes) -> os.stat_result | None:
+        """lstat; None if there is nothing."""
+        try:
+            return os.lstat(self.path(path))
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError as error:
+            raise BuildError(f"lstat /{show(path)}: not a directory") from error
+
+    def make_folders(self, path: bytes, mode: int, owner: Owner | None) -> list[bytes]:
+        """Makes the folder `path` (resolved) and the parents that it lacks, all with the permission bits of `mode`;
+        returns those made, outermost first. What is there stays as it is. BuildError if a file is in the way."""
+        made: list[bytes] = []
+        missing: list[bytes] = []
+        here = path
+        while here:
+            try:
+                facts = os.lstat(self.path(here))
+            except FileNotFoundError:
+                missing.append(here)
+            except NotADirectoryError:
+                pass
+            else:
+                if not stat.S_ISDIR(facts.st_mode):
+                    raise BuildError(f"mkdir /{show(here)}: not a directory")
+                break
+            here = here.rpartition(b"/")[0]
+        for folder in reversed(missing):
+            real = self.path(folder)
+            os.mkdir(real)
+            if owner is not None:
+                os.chown(real, owner.uid, owner.gid)
+            os.chmod(real, mode & 0o777)
+            made.append(folder)
+        return made
+
+    def set_times(self, paths: list[bytes], time_ns: int | None) -> None:
+        """Gives folders that were made the time of the op, innermost first; None leaves them the time of the build."""
+        if time_ns is not None:
+            for path in reversed(paths):
+                os.utime(self.path(path), ns=(time_ns, time_ns), follow_symlinks=False)

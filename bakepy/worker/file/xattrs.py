@@ -1,0 +1,37 @@
+"""Extended attributes that a copy keeps: all but those that belong to the file system or to the host's security."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+CAPABILITY = "security.capability"
+
+
+def is_kept(name: str) -> bool:
+    """`trusted.overlay.*` would change how an overlay reads a folder; labels and ACLs are the host's."""
+    return name == CAPABILITY or name.startswith("user.")
+
+
+def read_xattrs(path: bytes | int) -> list[tuple[str, bytes]]:
+    """The kept attributes of `path` (not followed) or of an open file, in order of their names."""
+    follow = isinstance(path, int)
+    try:
+        names = os.listxattr(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
+            return []
+        raise
+    return [(name, os.getxattr(path, name, follow_symlinks=follow)) for name in sorted(names) if is_kept(name)]
+
+
+def write_xattrs(path: bytes | int, attributes: list[tuple[str, bytes]]) -> None:
+    """Sets them. A file system without `user.*` attributes drops those; capabilities are never dropped silently."""
+    follow = isinstance(path, int)
+    for name, value in attributes:
+        try:
+            os.setxattr(path, name, value, follow_symlinks=follow)
+        except OSError as error:
+            # symlinks and special files can not have user.* attributes, nor can some file systems
+            if name == CAPABILITY or error.errno not in (errno.ENOTSUP, errno.EPERM):
+                raise
