@@ -131,6 +131,22 @@ class Registry:
             self._pushed.add(key)
             self._places[ref.domain, descriptor.digest] = ref.path
 
+    async def offer_blob(
+        self, ref: ImageReference, descriptor: Descriptor, store: ContentStore, mount_from: ImageReference | None = None
+    ) -> bool:
+        """Whether the repository of `ref` has the blob, or could mount it from `mount_from`; `store` need not have
+        it. If not, it has to be pushed."""
+        key = (ref.repository, descriptor.digest)
+        async with self._lock(*key):
+            if key not in self._pushed:
+                async with self._limit(ref.domain):
+                    source = mount_from.path if mount_from and mount_from.domain == ref.domain else ""
+                    upload = Upload(self._transport, ref, descriptor, store, source, None)
+                    what = f"offer blob {descriptor.digest} to {ref.path}"
+                    if await self._transport.retrying(what, ref.domain, upload.offer):
+                        self._pushed.add(key)
+            return key in self._pushed
+
     async def push_manifest(self, ref: ImageReference, data: bytes, media_type: str) -> Digest:
         """Publishes a manifest or index under the tag of `ref`, or by its digest only if `ref` has no tag.
 

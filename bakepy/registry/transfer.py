@@ -179,6 +179,15 @@ class Upload:
             await self._put(location)
         self._tell(self._descriptor.size)
 
+    async def offer(self) -> bool:
+        """Whether the repository has the blob, or takes it over from the other one; no content is sent."""
+        if await self._exists():
+            return True
+        try:
+            return bool(self._mount_from) and not await self._start()
+        except Refused:
+            return False
+
     async def _exists(self) -> bool:
         async with self._transport.request(
             "HEAD",
