@@ -6,7 +6,6 @@ the process and passes its output on.
 
 from __future__ import annotations
 
-import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -17,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from bakepy.errors import BuildError, EngineError, ProcessError
+from bakepy.errors import BuildError, ProcessError
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
 from bakepy.snapshot.rootpath import make_directories, read_text
@@ -28,7 +27,7 @@ from bakepy.worker.mounts import StepMounts, missing_secret
 from bakepy.worker.oci import HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
 from bakepy.worker.ref import Ref, TreeRef
 from bakepy.worker.runtime import ContainerProcess
-from bakepy.worker.stubs import Stubs
+from bakepy.worker.stubs import KERNEL_FOLDERS, Stubs
 from bakepy.worker.users import find_user
 
 Log = Callable[[int, bytes], None]
@@ -111,6 +110,8 @@ class _Step:
             (mount.destination for mount in self.mounts.mounts),
             parents=self.op.meta.remove_mount_stubs_recursive,
         )
+        for folder in KERNEL_FOLDERS:
+            make_directories(rootfs, folder)
         make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
         (bundle / "config.json").write_bytes(container.config())
         self.kills = _kernel_kills()
@@ -144,6 +145,7 @@ class _Step:
             mounts=tuple(self.mounts.mounts),
             own_network=op.network is NetMode.NONE,
             insecure=insecure,
+            compiled_seccomp=context.runtime.name == "crun",
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
             ulimits=meta.ulimits,
             cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
@@ -186,23 +188,20 @@ class _Step:
         path.chmod(0o644)
         return path
 
-    def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> BuildError | EngineError:
+    def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
         complaint = process.complaint()
-        detail = [*tail.lines(), *([f"{self.context.runtime.name}: {complaint}"] if complaint else [])]
+        detail = tail.lines()
+        if complaint and not any(complaint in line for line in detail):
+            detail.append(f"{self.context.runtime.name}: {complaint}")
         hint = ""
         if status == 128 + 9 and _kernel_kills() > self.kills:
             hint = "the kernel killed a process for lack of memory while this step ran"
-        command = shlex.join(self.op.meta.args) if self.op.meta.args else ""
         return ProcessError(
-            f'process "{_shown(self.op.meta.args) or command}" did not complete successfully: exit code: {status}',
+            f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: {status}',
             status=status,
             hint=hint,
             detail=detail,
         )
-
-
-def _shown(args: Sequence[str]) -> str:
-    return " ".join(args)
 
 
 def _limits(resources: LinuxResources | None) -> dict[str, Any]:

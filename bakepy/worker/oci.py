@@ -13,6 +13,7 @@ from typing import Any
 
 from bakepy.llb.op import Ulimit
 from bakepy.worker.seccomp import profile_json
+from bakepy.worker.seccomp_bpf import ANNOTATION, compiled
 from bakepy.worker.users import ProcessUser
 
 HOSTNAME = "buildkitsandbox"
@@ -102,6 +103,8 @@ class Container:
     own_network: bool = False
     network_namespace: Path | None = None
     insecure: bool = False
+    compiled_seccomp: bool = False
+    """Hand the filter over compiled, as crun takes it."""
     readonly_root: bool = False
     ulimits: tuple[Ulimit, ...] = ()
     cgroup: str | None = None
@@ -114,15 +117,21 @@ class Container:
         """The bytes of config.json."""
         linux = self._linux()
         # The filter is nine tenths of the text and nearly always the same: it is kept as text.
-        seccomp = ""
+        seccomp, annotations = "", {}
         if not self.insecure:
-            seccomp = ',"seccomp":' + profile_json(frozenset(DEFAULT_CAPABILITIES))
+            profile = profile_json(frozenset(DEFAULT_CAPABILITIES))
+            program = compiled(profile) if self.compiled_seccomp else None
+            if program is not None:
+                annotations[ANNOTATION] = program
+            else:
+                seccomp = ',"seccomp":' + profile
         config = {
             "ociVersion": "1.0.2",
             "process": self._process(),
             "root": {"path": str(self.rootfs), "readonly": self.readonly_root},
             "hostname": self.hostname,
             "mounts": [mount.to_json() for mount in self._mounts()],
+            "annotations": annotations,
             "linux": linux,
         }
         text = json.dumps(config, ensure_ascii=False, separators=(",", ":"))

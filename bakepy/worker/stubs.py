@@ -15,6 +15,8 @@ from pathlib import Path
 from bakepy.snapshot.rootpath import resolve
 
 ALWAYS = ("/etc/resolv.conf", "/etc/hosts")
+KERNEL_FOLDERS = ("/dev", "/proc", "/sys")
+"""Made if they are missing, and they stay: an image without them gets them by its first RUN."""
 
 
 @dataclass(frozen=True, slots=True)
