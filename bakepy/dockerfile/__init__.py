@@ -1,0 +1,1 @@
+"""Dockerfile text to typed instructions, checks, LLB and image config. Start at `compile`."""

@@ -1,0 +1,38 @@
+"""The error of a Dockerfile: besides the place shown to people, all lines that belong to the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from bakepy.errors import DefinitionError
+from bakepy.model.location import SourceRange
+
+Location: TypeAlias = tuple[SourceRange, ...]
+"""One range per line."""
+
+
+class DockerfileError(DefinitionError):
+    """Something in a Dockerfile, or in what it is compiled with, is wrong.
+
+    `locations` are the statements that take part, the innermost first; `code` is a short name of the kind of error.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        location: Location = (),
+        where: SourceRange | None = None,
+        hint: str = "",
+        detail: Iterable[str] = (),
+    ) -> None:
+        super().__init__(what, where=where or (location[0] if location else None), hint=hint, detail=tuple(detail))
+        self.locations: tuple[Location, ...] = (location,) if location else ()
+
+    def at(self, location: Location) -> DockerfileError:
+        """Adds a place that the error passes on its way up; the first one is what people see."""
+        if location:
+            self.locations = (*self.locations, location)
+            self.where = self.where or location[0]
+        return self

@@ -1,0 +1,301 @@
+"""Words with quotes, escapes and variables: `$x`, `${x:-word}`, `${x#pattern}`, `${x/pattern/text}`.
+
+Only the language of Dockerfiles: what a shell in a RUN does is not its business. One `Lexer` holds the few switches;
+`expand` gives the text, its words, and which variables were found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bakepy.dockerfile.glob import first_match, longest_suffix, replace_all
+from bakepy.dockerfile.text import SPACE
+
+_T = TypeVar("_T")
+_DEPTH = 150
+"""Nested `${…}` beyond this are refused; nobody writes them by hand."""
+
+
+class ExpansionError(Exception):
+    """Why a word can not be expanded; the caller knows the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """`matched` and `unmatched` are the variables that were looked up, in order."""
+
+    text: str
+    words: tuple[str, ...]
+    matched: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lexer:
+    """`raw_quotes` keeps quotes, `raw_escapes` keeps escapes, `plain_quotes` gives quotes no meaning at all;
+    `keep_unset` leaves variables that are not set as they were written."""
+
+    escape: str = "\\"
+    raw_quotes: bool = False
+    raw_escapes: bool = False
+    plain_quotes: bool = False
+    keep_unset: bool = False
+
+    def expand(self, text: str, env: Mapping[str, str]) -> Expanded:
+        """Raises ExpansionError."""
+        if self._is_plain(text):
+            return Expanded(text, (text,) if text else ())
+        scan = _Scan(self, text, env)
+        pieces = scan.until("", self.raw_escapes)
+        return Expanded(
+            "".join(piece for piece, _ in pieces if piece is not None),
+            tuple(_split(pieces)),
+            tuple(scan.matched),
+            tuple(scan.unmatched),
+        )
+
+    def word(self, text: str, env: Mapping[str, str]) -> str:
+        """Just the text."""
+        return text if self._is_plain(text) else self.expand(text, env).text
+
+    def _is_plain(self, text: str) -> bool:
+        return text.isalnum() or not _SPECIAL.search(text)
+
+
+_SPECIAL = re.compile(rf"[$'\"\\`<{SPACE}]")
+
+_Piece = tuple[str | None, bool]
+"""Text and whether blanks in it separate words. A None forgets the word begun so far: the default word of an
+expansion does that to the text before it (`80${X:-80}` has the words `80`, not `8080`)."""
+
+
+def _split(pieces: list[_Piece]) -> list[str]:
+    words: list[str] = []
+    current = ""
+    for text, splits in pieces:
+        if text is None:
+            current = ""
+        elif not splits:
+            current += text
+        else:
+            for char in text:
+                if char not in SPACE:
+                    current += char
+                elif current:
+                    words.append(current)
+                    current = ""
+    return [*words, current] if current else words
+
+
+class _Scan:
+    """One pass over one text."""
+
+    __slots__ = ("depth", "end", "env", "lexer", "matched", "pos", "text", "unmatched")
+
+    def __init__(self, lexer: Lexer, text: str, env: Mapping[str, str]) -> None:
+        self.lexer = lexer
+        self.text = text
+        self.env = env
+        self.pos = 0
+        self.end = len(text)
+        self.depth = 0
+        self.matched: dict[str, None] = {}
+        self.unmatched: dict[str, None] = {}
+
+    def peek(self) -> str:
+        return self.text[self.pos] if self.pos < self.end else ""
+
+    def next(self) -> str:
+        char = self.peek()
+        self.pos += len(char)
+        return char
+
+    def lookup(self, name: str) -> str | None:
+        value = self.env.get(name)
+        (self.unmatched if value is None else self.matched)[name] = None
+        return value
+
+    def until(self, stop: str, raw_escapes: bool) -> list[_Piece]:
+        """Up to `stop` (consumed), or up to the end if that is empty."""
+        escape = self.lexer.escape
+        quotes = "" if self.lexer.plain_quotes else "'\""
+        special = _runs(stop + escape + quotes)
+        pieces: list[_Piece] = []
+        while self.pos < self.end:
+            if match := special.match(self.text, self.pos):
+                self.pos = match.end()
+                pieces.append((match[0], True))
+                continue
+            char = self.text[self.pos]
+            if char == stop:
+                self.pos += 1
+                return pieces
+            if char == "$":
+                text, reset = self.dollar(raw_escapes)
+                if reset:
+                    pieces.append((None, True))
+                pieces.append((text, True))
+            elif char == "<":
+                pieces.append((self.heredoc_mark(), False))
+            elif char == "'" and quotes:
+                pieces.append((self.single_quoted(), False))
+            elif char == '"' and quotes:
+                pieces.append((self.double_quoted(raw_escapes), False))
+            else:  # the escape character; at the very end it means nothing
+                self.pos += 1
+                following = self.next()
+                pieces.append(((char if raw_escapes else "") + following, False))
+        if stop:
+            raise ExpansionError(f"'{stop}' is missing at the end")
+        return pieces
+
+    def joined(self, stop: str, raw_escapes: bool) -> str:
+        return "".join(piece for piece, _ in self.until(stop, raw_escapes) if piece is not None)
+
+    def single_quoted(self) -> str:
+        close = self.text.find("'", self.pos + 1)
+        if close < 0:
+            raise ExpansionError("a single quote is not closed")
+        inner = self.text[self.pos : close + 1] if self.lexer.raw_quotes else self.text[self.pos + 1 : close]
+        self.pos = close + 1
+        return inner
+
+    def double_quoted(self, raw_escapes: bool) -> str:
+        escape = self.lexer.escape
+        quote = '"' if self.lexer.raw_quotes else ""
+        out = [quote]
+        self.pos += 1
+        while self.pos < self.end:
+            char = self.text[self.pos]
+            if char == '"':
+                self.pos += 1
+                out.append(quote)
+                return "".join(out)
+            if char == "$":
+                out.append(self.dollar(raw_escapes)[0])
+                continue
+            self.pos += 1
+            if char == escape:
+                if raw_escapes:
+                    out.append(char)
+                if self.peek() in ('"', "$", escape):
+                    char = self.next()
+            out.append(char)
+        raise ExpansionError("a double quote is not closed")
+
+    def heredoc_mark(self) -> str:
+        """`<<` and the blanks after it belong to one word with what follows."""
+        start = self.pos
+        self.pos += 1
+        if self.peek() == "<":
+            self.pos += 1
+            while self.peek() in ("\t", "\r", " ") and self.peek():
+                self.pos += 1
+        return self.text[start : self.pos]
+
+    def name(self) -> str:
+        """A variable's name: letters, digits, `_`; or a number; or one of the special parameters."""
+        match = _NAME.match(self.text, self.pos)
+        name = match[0] if match else ""
+        self.pos += len(name)
+        return name
+
+    def dollar(self, raw_escapes: bool) -> tuple[str, bool]:
+        """The value of the expansion at `$`, and whether it forgets the word begun before it."""
+        self.pos += 1
+        if self.peek() != "{":
+            name = self.name()
+            if not name:
+                return "$", False
+            value = self.lookup(name)
+            return (f"${name}" if self.lexer.keep_unset else "") if value is None else value, False
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise ExpansionError(f"variables are nested more than {_DEPTH} deep")
+        try:
+            return self.braced()
+        finally:
+            self.depth -= 1
+
+    def braced(self) -> tuple[str, bool]:
+        self.pos += 1
+        if not self.peek():
+            raise ExpansionError("'}' is missing at the end")
+        if self.peek() in "{}:":
+            raise ExpansionError("bad substitution: a variable's name is expected after '${'")
+        name = self.name()
+        mark = self.next()
+        if mark == "}":
+            value = self.lookup(name)
+            return (f"${{{name}}}" if self.lexer.keep_unset else "") if value is None else value, False
+        if mark == "/":
+            return self.substitute(name), True
+        colon = mark == ":"
+        operator = self.next() if colon else mark
+        written = ":" + operator if colon else operator
+        if not (colon or operator in "+-?#%") or not operator or (colon and operator in "#%"):
+            raise ExpansionError(f"unsupported modifier '{written}' in '${{{name}…}}'")
+        word = self.joined("}", operator in "#%")
+        value = self.lookup(name)
+        if value is None and self.lexer.keep_unset:
+            return f"${{{name}{written}{word}}}", True
+        return self.modified(name, value, operator, colon, word), True
+
+    def modified(self, name: str, value: str | None, operator: str, colon: bool, word: str) -> str:
+        absent = value is None or (colon and not value)
+        match operator:
+            case "-":
+                return word if absent else value or ""
+            case "+":
+                return "" if absent else word
+            case "?":
+                if absent:
+                    state = "unset" if value is None else "empty"
+                    raise ExpansionError(f"{name}: {word or f'is not allowed to be {state}'}")
+                return value or ""
+            case "#" | "%":
+                greedy = word.startswith(operator)
+                return self.trimmed(value or "", word[greedy:], greedy, operator == "%")
+        raise ExpansionError(f"unsupported modifier ':{operator}' in '${{{name}…}}'")
+
+    def trimmed(self, value: str, pattern: str, greedy: bool, at_end: bool) -> str:
+        if at_end:
+            start = self.pattern(longest_suffix, pattern, value, greedy)
+            return value if start is None else value[:start]
+        span = self.pattern(first_match, pattern, value, greedy, True)
+        return value[span[1] :] if span else value
+
+    def substitute(self, name: str) -> str:
+        every = self.peek() == "/"
+        self.pos += every
+        pattern = self.joined("/", True)
+        replacement = self.joined("}", True)
+        value = self.lookup(name)
+        if value is None and self.lexer.keep_unset:
+            return f"${{{name}/{pattern}/{replacement}}}"
+        if every:
+            return self.pattern(replace_all, pattern, value or "", replacement)
+        span = self.pattern(first_match, pattern, value or "", True, False)
+        return (value or "")[: span[0]] + replacement + (value or "")[span[1] :] if span else value or ""
+
+    @staticmethod
+    def pattern(function: Callable[..., _T], pattern: str, *args: object) -> _T:
+        try:
+            return function(pattern, *args)
+        except ValueError as error:
+            raise ExpansionError(f"invalid pattern '{pattern}': {error}") from error
+
+
+_NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?$!-]")
+_RUNS: dict[str, re.Pattern[str]] = {}
+
+
+def _runs(stops: str) -> re.Pattern[str]:
+    """What needs no attention: everything up to `$`, `<` or one of `stops`."""
+    pattern = _RUNS.get(stops)
+    if pattern is None:
+        pattern = _RUNS.setdefault(stops, re.compile(f"[^$<{re.escape(stops)}]+"))
+    return pattern

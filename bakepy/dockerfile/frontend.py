@@ -1,0 +1,191 @@
+"""The attributes of BuildKit's Dockerfile frontend (`build-arg:X`, `platform`, `ulimit`, …) as options.
+
+Whoever has these values in another form makes `LowerOptions` directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.flags import csv_fields
+from bakepy.dockerfile.giturl import parse_git
+from bakepy.dockerfile.lower.run import canonical_ip
+from bakepy.dockerfile.options import (
+    GitContext,
+    HTTPContext,
+    ImageContext,
+    InvalidContext,
+    LayoutContext,
+    LocalContext,
+    LowerOptions,
+    NamedContext,
+)
+from bakepy.dockerfile.text import parse_bool, parse_int
+from bakepy.errors import nearest
+from bakepy.llb.op import HostIP, LinuxResources, NetMode, Ulimit
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.platform import Platform
+
+_NETWORKS = {"": NetMode.SANDBOX, "sandbox": NetMode.SANDBOX, "host": NetMode.HOST, "none": NetMode.NONE}
+_ULIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+            "rtprio", "rttime", "sigpending", "stack")  # fmt: skip
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz", ".tar.bz2")
+
+
+def platforms_of(attrs: Mapping[str, str]) -> tuple[list[Platform], bool]:
+    """The target platforms, and whether the result is one for many platforms. Raises DockerfileError."""
+    text = attrs.get("platform", "")
+    platforms = [Platform.parse(part).normalized() for part in text.split(",")] if text else []
+    multi = len(platforms) > 1
+    if asked := attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM") or attrs.get("multi-platform", ""):
+        flag = parse_bool(asked)
+        if flag is None:
+            raise DockerfileError(f"multi-platform is true or false, not '{asked}'")
+        if multi and not flag:
+            raise DockerfileError("several platforms are asked for, but multi-platform is false")
+        multi = flag
+    return platforms, multi
+
+
+def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: LocalContext) -> LowerOptions:
+    """Everything but platforms and named contexts. `main` is the main context if it is local. Raises DockerfileError."""
+    build_args = _with_prefix(attrs, "build-arg:")
+    no_cache = attrs.get("no-cache")
+    network = attrs.get("force-network-mode", "")
+    if network not in _NETWORKS:
+        raise DockerfileError(f"there is no network mode '{network}'", hint=nearest(network, _NETWORKS))
+    mode = attrs.get("image-resolve-mode", "") or "default"
+    if mode not in ("default", "pull", "local"):
+        raise DockerfileError(f"there is no image resolve mode '{mode}'", hint=nearest(mode, ("pull", "local")))
+    options = LowerOptions(
+        target=attrs.get("target", ""),
+        build_args=FrozenMap(build_args),
+        labels=FrozenMap(_with_prefix(attrs, "label:")),
+        build_platform=build_platform,
+        context=main,
+        no_cache=no_cache == "",
+        no_cache_filter=tuple(no_cache.split(",")) if no_cache else (),
+        resolve_mode=mode,
+        network=_NETWORKS[network],
+        extra_hosts=extra_hosts(attrs.get("add-hosts", "")),
+        ulimits=tuple(parse_ulimit(field) for field in csv_fields(attrs["ulimit"])) if attrs.get("ulimit") else (),
+        shm_size=_shm_size(attrs.get("shm-size", "")),
+        hostname=build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or attrs.get("hostname", ""),
+        cgroup_parent=attrs.get("cgroup-parent", ""),
+        resources=linux_resources(attrs),
+        cache_namespace=build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+        check=build_args.get("BUILDKIT_DOCKERFILE_CHECK"),
+    )
+    context = attrs.get(attrs.get("contextkey", "context"), "")
+    keep = parse_bool(build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))
+    if parse_git(context, bare_github=True) is not None:
+        options = replace(options, context=GitContext(context, keep))
+    elif context.startswith(("http://", "https://")):
+        options = replace(options, context=HTTPContext(context, archive=context.endswith(_ARCHIVES)))
+    if not isinstance(options.context, LocalContext) and "contextsubdir" in attrs:
+        options = replace(options, context_subdir=attrs["contextsubdir"])
+    return options
+
+
+def _with_prefix(attrs: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key[len(prefix) :]: value for key, value in attrs.items() if key.startswith(prefix)}
+
+
+def context_of(name: str, spec: str, *, session: str = "") -> NamedContext:
+    """A named context from its text (`docker-image://alpine`, `https://…`). Directories and inputs need more than
+    a text and are made by the caller."""
+    kind, colon, rest = spec.partition(":")
+    if not colon:
+        return InvalidContext(f"the context '{name}' names no kind of source: '{spec}'")
+    if kind.startswith("git@"):
+        kind = "git"
+    match kind:
+        case "docker-image":
+            return ImageContext(rest.removeprefix("//"))
+        case "oci-layout":
+            return LayoutContext(rest.removeprefix("//"), session)
+        case "git":
+            return GitContext(spec)
+        case "http" | "https":
+            return GitContext(spec) if parse_git(spec) is not None else HTTPContext(spec)
+        case "input":
+            return InvalidContext(f"the context '{name}' names an input that is not there: '{rest}'")
+    kinds = ("docker-image", "oci-layout", "git", "http", "https", "local", "input")
+    near = nearest(kind, kinds)
+    return InvalidContext(f"the context '{name}' has an unknown kind of source: '{kind}'" + (f"; {near}" if near else ""))
+
+
+def extra_hosts(text: str) -> tuple[HostIP, ...]:
+    """`NAME=IP,…`. Raises DockerfileError."""
+    out = []
+    for field in csv_fields(text) if text else ():
+        name, equals, address = field.lower().partition("=")
+        try:
+            if not equals:
+                raise ValueError("it has no '='")
+            out.append(HostIP(name, canonical_ip(address)))
+        except ValueError as error:
+            raise DockerfileError(f"invalid extra host '{field}'", hint="as in db=10.0.0.5") from error
+    return tuple(out)
+
+
+def parse_ulimit(text: str) -> Ulimit:
+    """`NAME=SOFT[:HARD]`; one number is both. Raises DockerfileError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise DockerfileError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048")
+    if name not in _ULIMITS:
+        raise DockerfileError(f"there is no ulimit '{name}'", hint=nearest(name, _ULIMITS))
+    parts = value.split(":")
+    numbers = [parse_int(part) for part in parts]
+    if len(parts) > 2 or any(number is None for number in numbers):
+        raise DockerfileError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048")
+    soft = numbers[0] or 0
+    hard = soft if len(parts) == 1 else numbers[1] or 0
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise DockerfileError(f"the soft limit of ulimit '{text}' is above the hard one")
+    return Ulimit(name, soft, hard)
+
+
+def _shm_size(text: str) -> int:
+    size = parse_int(text) if text else 0
+    if size is None:
+        raise DockerfileError(f"the size of /dev/shm is a number of bytes, not '{text}'")
+    return size
+
+
+def linux_resources(attrs: Mapping[str, str]) -> LinuxResources | None:
+    """cgroup limits; None if there are none. Raises DockerfileError."""
+    numbers = {
+        field: _limit(attrs.get(key, ""), key, -1 if key == "memswap" else 1)
+        for key, field in (
+            ("memory", "memory"),
+            ("memswap", "memory_swap"),
+            ("cpushares", "cpu_shares"),
+            ("cpuperiod", "cpu_period"),
+            ("cpuquota", "cpu_quota"),
+        )
+    }
+    sets = {field: _cpuset(attrs.get(key, ""), key) for key, field in (("cpusetcpus", "cpuset_cpus"), ("cpusetmems", "cpuset_mems"))}  # fmt: skip
+    limits = LinuxResources(**numbers, **sets)
+    return None if limits == LinuxResources() else limits
+
+
+def _limit(text: str, key: str, least: int) -> int:
+    if not text:
+        return 0
+    value = parse_int(text)
+    if value is None or value < least or value == 0:
+        raise DockerfileError(f"invalid value '{text}' of {key}")
+    return value
+
+
+def _cpuset(text: str, key: str) -> str:
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        low, high = parse_int(first), parse_int(last) if dash else 0
+        if low is None or high is None or low < 0 or (dash and high < low):
+            raise DockerfileError(f"invalid value '{text}' of {key}", hint="as in 0-3,7")
+    return text

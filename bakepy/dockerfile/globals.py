@@ -1,0 +1,72 @@
+"""Arguments before the first FROM: predefined platform arguments, defaults, build arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.dockerfile.instructions import Arg, ArgItem
+from bakepy.dockerfile.outline import ArgNote
+from bakepy.llb.op import ProxyEnv
+from bakepy.model.platform import Platform
+
+
+def predefined(
+    build: Platform, target: Platform, overrides: Mapping[str, str], stage: str
+) -> dict[str, str]:
+    """BUILDPLATFORM, TARGETARCH and so on; a build argument of the same name wins."""
+    plain = Platform(build.os, build.architecture, build.variant)
+    values = {
+        "BUILDPLATFORM": str(plain),
+        "BUILDOS": build.os,
+        "BUILDOSVERSION": build.os_version,
+        "BUILDARCH": build.architecture,
+        "BUILDVARIANT": build.variant,
+        "TARGETPLATFORM": str(target),
+        "TARGETOS": target.os,
+        "TARGETOSVERSION": target.os_version,
+        "TARGETARCH": target.architecture,
+        "TARGETVARIANT": target.variant,
+        "TARGETSTAGE": stage or "default",
+    }
+    return {name: overrides.get(name, value) for name, value in values.items()}
+
+
+def global_args(
+    start: Mapping[str, str], args: Iterable[Arg], lexer: Lexer, build_args: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, ArgNote]]:
+    """The values that FROM sees, and what is known about each argument. Raises DockerfileError."""
+    values, notes = dict(start), dict[str, ArgNote]()
+    for arg in args:
+        for item in arg.items:
+            value, deps = item.value, frozenset[str]()
+            if item.name in build_args:
+                value = build_args[item.name]
+            elif value is not None:
+                try:
+                    result = lexer.expand(value, values)
+                except ExpansionError as error:
+                    raise DockerfileError(
+                        f"{error} (in the default of '{item.name}')",
+                        location=arg.location,
+                        where=arg.statement.find(item.name),
+                    ) from error
+                value, deps = result.text, frozenset(result.matched)
+                if item.name in deps and item.name in notes:
+                    deps |= notes[item.name].deps
+                deps -= {item.name}
+            if value is not None:
+                values.pop(item.name, None)
+                values[item.name] = value
+            notes[item.name] = ArgNote(ArgItem(item.name, value, item.description), value or "", arg.location, deps)
+    return values, notes
+
+
+def proxy_env(build_args: Mapping[str, str]) -> ProxyEnv | None:
+    """Proxy settings among the build arguments, in any case; the last name in byte order wins."""
+    found: dict[str, str] = {}
+    for name in sorted(build_args):
+        if (lower := name.lower()) in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"):
+            found[lower] = build_args[name]
+    return ProxyEnv(**found) if found else None

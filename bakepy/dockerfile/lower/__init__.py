@@ -1,0 +1,1 @@
+"""Instructions to LLB: nodes first, vertices when all is known."""

@@ -1,0 +1,274 @@
+"""The main context and named contexts as nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bakepy.dockerfile import paths
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.giturl import parse_git
+from bakepy.dockerfile.ignore import parse_ignore
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.lower.names import INTERNAL
+from bakepy.dockerfile.lower.node import ActionPlan, FileNode, GivenNode, LateNode, Node, SourceNode
+from bakepy.dockerfile.lower.sources import (
+    description,
+    git_source,
+    http_source,
+    image_source,
+    layout_source,
+    local_source,
+)
+from bakepy.dockerfile.options import (
+    GitContext,
+    GraphContext,
+    HTTPContext,
+    ImageContext,
+    InvalidContext,
+    LayoutContext,
+    LocalContext,
+    LowerOptions,
+    NamedContext,
+)
+from bakepy.errors import BakeError
+from bakepy.llb.op import CopyAction, OpMetadata
+from bakepy.model.image_config import ImageConfig
+from bakepy.model.patterns import PatternMatcher
+from bakepy.model.platform import Platform
+from bakepy.model.reference import ImageReference
+
+Resolve = Callable[[ImageRequest], ResolvedImageConfig]
+"""Gives the config, or raises `images.Missing`-like control flow of the caller."""
+
+
+def find_context(options: LowerOptions, name: str, platform: Platform | None) -> tuple[str, NamedContext] | None:
+    """The context that replaces the stage or image `name`, with the name under which it was given.
+
+    Names are compared in their familiar form without `:latest`; one for a platform (`NAME::PLATFORM`) wins.
+    Raises DockerfileError if there are contexts and `name` can not be a context's.
+    """
+    if name.lower() in ("scratch", "context"):
+        return None
+    try:
+        familiar = ImageReference.parse(name).familiar().removesuffix(":latest")
+    except BakeError as error:
+        raise DockerfileError(f"'{name}' can not be the name of a context or image", hint=error.hint) from error
+    if not options.contexts:
+        return None
+    wanted = platform or options.platform or options.build_platform
+    for key in (f"{familiar}::{wanted.normalized()}", familiar):
+        if key in options.contexts:
+            return key, options.contexts[key]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedContext:
+    """A context as a node; `env`, `dir` and `platform` come from the image's config, which may be absent."""
+
+    node: Node | None
+    image: ImageConfig | None = None
+    platform: Platform | None = None
+
+
+def load_context(
+    key: str,
+    context: NamedContext,
+    *,
+    options: LowerOptions,
+    platform: Platform | None,
+    target_platform: Platform,
+    followed: Callable[[], Iterable[str]],
+    resolve: Resolve,
+) -> LoadedContext:
+    """`followed` gives the paths that are read from a local context, when all stages are compiled.
+
+    `platform` None: none was asked for, neither for the stage nor for the build. Raises DockerfileError.
+    """
+    name = key
+    label = f"[context {name}] "
+    match context:
+        case InvalidContext():
+            raise DockerfileError(context.message)
+        case ImageContext(reference="scratch"):
+            return LoadedContext(None)
+        case ImageContext():
+            wanted = _reference(context.reference).with_default_tag()
+            image = resolve(ImageRequest(str(wanted), platform, options.resolve_mode))
+            node = image_source(
+                image.reference or str(wanted), platform or target_platform, description(label + context.reference)
+            )
+            return LoadedContext(node, image.config, image_platform(image.config))
+        case LayoutContext():
+            return _layout(name, context, options, platform, target_platform, resolve)
+        case LocalContext():
+            return LoadedContext(_late_local(name, context, followed))
+        case GitContext():
+            git = parse_git(context.url, bare_github=True)
+            if git is None:
+                raise DockerfileError(f"the context '{name}' is no git repository: '{context.url}'")
+            text = description(f"{INTERNAL}load git source {context.url}")
+            source = git_source(
+                git,
+                text,
+                keep_git_dir=bool(git.keep_git_dir),
+                checksum=git.checksum,
+                mtime=git.mtime,
+                fetch_by_commit=git.fetch_by_commit,
+            )
+            return LoadedContext(source)
+        case HTTPContext():
+            return LoadedContext(http_source(context.url, "context", description(label + context.url)))
+        case GraphContext():
+            return _given(context)
+
+
+def _layout(
+    name: str,
+    context: LayoutContext,
+    options: LowerOptions,
+    platform: Platform | None,
+    target_platform: Platform,
+    resolve: Resolve,
+) -> LoadedContext:
+    store, at, digest = context.reference.rpartition("@")
+    if not at or not store:
+        raise DockerfileError(
+            f"the OCI layout of the context '{name}' needs a digest: '{context.reference}'",
+            hint="as in oci-layout://NAME@sha256:…",
+        )
+    store = store.partition(":")[0] if "/" not in store.rpartition(":")[2] else store
+    own = _reference(name.partition("::")[0])
+    reference = f"{own}@{_digest(digest)}"
+    image = resolve(ImageRequest(reference, platform, store=store))
+    text = description(f"[context {name}] OCI load from client")
+    node = layout_source(reference, context.session, store, platform or target_platform, text)
+    return LoadedContext(node, image.config, image_platform(image.config))
+
+
+def _digest(text: str) -> str:
+    from bakepy.model.digest import Digest
+
+    try:
+        return Digest.parse(text)
+    except BakeError as error:
+        raise DockerfileError(f"invalid digest '{text}'") from error
+
+
+def _reference(text: str) -> ImageReference:
+    try:
+        return ImageReference.parse(text)
+    except BakeError as error:
+        raise DockerfileError(error.what, hint=error.hint) from error
+
+
+def image_platform(image: ImageConfig) -> Platform | None:
+    found = image.platform
+    return found.normalized() if found.os and found.architecture else None
+
+
+def _late_local(name: str, context: LocalContext, followed: Callable[[], Iterable[str]]) -> LateNode:
+    excludes = parse_ignore(context.ignore) if context.ignore else ()
+    if "!" in excludes:
+        excludes = ()
+    key = context.shared_key or ""
+
+    def make() -> SourceNode:
+        return local_source(
+            context.name,
+            session=context.session,
+            unique=context.unique,
+            shared_key=f"context:{name}-{key}",
+            excludes=excludes,
+            follow=followed(),
+            text=description(f"[context {name}] load from client"),
+        )
+
+    return LateNode(OpMetadata(), (), f"context {name}", make)
+
+
+def _given(context: GraphContext) -> LoadedContext:
+    if context.head is None:
+        return LoadedContext(None, context.image)
+    vertices = context.graph.reachable([context.head])
+    head = context.graph[context.head.vertex]
+    platform = image_platform(context.image) if context.image else None
+    if platform is None and head.platform is not None:
+        platform = head.platform.normalized()
+    return LoadedContext(GivenNode(OpMetadata(), (), vertices, context.head), context.image, platform)
+
+
+@dataclass(frozen=True, slots=True)
+class MainContext:
+    """The main context: its node (None: empty), and what its ignore file excludes."""
+
+    node: Node | None
+    ignored: PatternMatcher | None = None
+
+
+def main_context(options: LowerOptions, followed: Callable[[], Iterable[str]]) -> MainContext:
+    """Raises DockerfileError for a bad ignore file or URL."""
+    context = options.context
+    match context:
+        case LocalContext():
+            excludes, matcher = read_ignore(context)
+
+            def make() -> SourceNode:
+                return local_source(
+                    context.name,
+                    session=context.session,
+                    unique=context.unique,
+                    shared_key=context.name if context.shared_key is None else context.shared_key,
+                    excludes=excludes,
+                    follow=followed(),
+                    text=description(INTERNAL + "load build context"),
+                )
+
+            return MainContext(LateNode(OpMetadata(), (), "main context", make), matcher)
+        case GitContext():
+            node: Node | None = main_git_source(options, context)
+        case HTTPContext():
+            node = http_source(context.url, "context", description(INTERNAL + "load remote build context"))
+            if context.archive:
+                node = _copied(node, CopyAction("/context", "/", attempt_unpack=True))
+        case GraphContext():
+            node = _given(context).node
+    if options.context_subdir is not None:
+        source = paths.join("/", paths.clean(options.context_subdir))
+        node = _copied(node, CopyAction(source, "/", dir_copy_contents=True))
+    return MainContext(node)
+
+
+def main_git_source(options: LowerOptions, context: GitContext) -> SourceNode:
+    git = parse_git(context.url, bare_github=True)
+    if git is None:
+        raise DockerfileError(f"the context is no git repository: '{context.url}'")
+    mtime = "commit" if options.build_args.get("SOURCE_DATE_EPOCH") else ""
+    return git_source(
+        git,
+        description(f"{INTERNAL}load git source {context.url}"),
+        keep_git_dir=bool(git.keep_git_dir) or bool(context.keep_git_dir),
+        checksum=git.checksum,
+        mtime=git.mtime or mtime,
+        fetch_by_commit=git.fetch_by_commit,
+    )
+
+
+def _copied(node: Node | None, action: CopyAction) -> FileNode:
+    return FileNode(OpMetadata(caps=frozenset({"file.base"})), (), None, (ActionPlan(action, node),))
+
+
+def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], PatternMatcher | None]:
+    """The excluded patterns of a context and their matcher. Raises DockerfileError."""
+    if not context.ignore:
+        return (), None
+    patterns = parse_ignore(context.ignore)
+    if "!" in patterns:
+        raise DockerfileError(f"{context.ignore_name}: a '!' excepts nothing", hint="write what it excepts behind it")
+    if not patterns:
+        return (), None
+    try:
+        return patterns, PatternMatcher(patterns)
+    except BakeError as error:
+        raise DockerfileError(f"{context.ignore_name}: {error.what}", hint=error.hint) from error

@@ -1,0 +1,338 @@
+"""COPY and ADD: one file op per instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
+
+from bakepy.dockerfile import paths
+from bakepy.dockerfile.checks import Checker
+from bakepy.dockerfile.chmod import check_mode
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.giturl import GitSource, parse_git
+from bakepy.dockerfile.instructions import Add, Copy, Transfer
+from bakepy.dockerfile.lower.names import INTERNAL, shown, step_name
+from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
+from bakepy.dockerfile.lower.scope import Scope
+from bakepy.dockerfile.lower.sources import description, git_source, http_source
+from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.text import parse_int, parse_unsigned
+from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
+from bakepy.model.digest import Digest
+from bakepy.model.patterns import PatternMatcher
+
+_FILE_CAPS = frozenset({"file.base"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Expanded:
+    """A COPY or ADD with its variables replaced."""
+
+    sources: tuple[str, ...]
+    dest: str
+    documents: tuple[tuple[str, str], ...]
+    chown: str
+    chmod: str
+    checksum: str
+
+
+def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Scope, checker: Checker) -> None:
+    """Raises DockerfileError without a place."""
+    expanded = _expand(stage, command, written, scope, checker)
+    is_add = isinstance(written, Add)
+    source, ignored = scope.context, scope.ignored
+    if command.sources:
+        origin = command.sources[0]
+        if not origin.dispatched:
+            assert isinstance(written, Copy)
+            raise DockerfileError(
+                f"stage '{written.stage}' is copied from before it is defined",
+                hint="a stage can only use stages above it",
+            )
+        source, ignored = origin.node, None
+    os = stage.os
+    dest = paths.relative_to(stage.dir, expanded.dest, os)
+    mode, mode_str = _mode(expanded.chmod)
+    if expanded.checksum:
+        _check_checksum(expanded)
+    platform = stage.platform or scope.target_platform
+    prefix = platform if scope.options.multi_platform else None
+    text = shown(scope.lexer, written.code, stage.env)
+    name = step_name(stage, text, prefix, stage.env)
+    common = CopyAction(
+        "/",
+        paths.in_op(dest, keep_slash=True),
+        owner=_owner(expanded.chown),
+        mode=mode,
+        mode_str=mode_str,
+        create_dest_path=True,
+        exclude_patterns=written.excludes,
+    )
+    remote = _Remotes(written, expanded, name, common)
+    plans: list[ActionPlan] = []
+    for path in expanded.sources:
+        plan = remote.plan(path)
+        if plan is None:
+            if ignored is not None:
+                _check_ignored(path, is_add, ignored, command, checker)
+            plan = _local_plan(path, source, common, written, os)
+        plans.append(plan)
+    plans += [_document_plan(document, common, os) for document in expanded.documents]
+    metadata = OpMetadata(ignore_cache=stage.ignore_cache, description=description(name), caps=_FILE_CAPS)
+    locations = (command.location,)
+    if written.link and not expanded.chmod and scope.supports("mergeop"):
+        _link(stage, plans, metadata, command, lambda label: step_name(stage, label, prefix, stage.env, again=True), text)
+    else:
+        stage.node = FileNode(metadata, locations, stage.node, tuple(plans))
+    stage.image.commit(_history_text(written, expanded), layer=True, step=True, epoch=scope.epoch)
+    _remember_paths(stage, command, is_add, expanded.sources)
+
+
+def _expand(stage: StageState, command: Command, written: Transfer, scope: Scope, checker: Checker) -> _Expanded:
+    def expand(text: str) -> str:
+        return scope.expand(stage, text, command.location, checker)
+
+    chown, chmod = expand(written.chown), expand(written.chmod)
+    checksum = expand(written.checksum) if isinstance(written, Add) else ""
+    sources = tuple(map(expand, written.sources))
+    dest = expand(written.dest)
+    documents = tuple(
+        (doc.name, scope.expand_document(stage, doc.text, command.location, checker) if doc.expand else doc.text)
+        for doc in written.documents
+    )
+    return _Expanded(sources, dest, documents, chown, chmod, checksum)
+
+
+def _link(
+    stage: StageState,
+    plans: list[ActionPlan],
+    metadata: OpMetadata,
+    command: Command,
+    label: Callable[[str], str],
+    text: str,
+) -> None:
+    """The copy is made on nothing and then laid over the base, so that it does not depend on the base."""
+    locations = (command.location,)
+    name = label(text)
+    group = f"link-{id(command):x}"
+    copied = FileNode(
+        replace(metadata, progress_group=ProgressGroup(group, name, weak=True)), locations, None, tuple(plans)
+    )
+    merged_name = label("LINK " + text)
+    if stage.node is None:
+        stage.node = copied
+        return
+    stage.node = MergeNode(
+        replace(
+            metadata,
+            description=description(merged_name),
+            caps=frozenset({"mergeop"}),
+            progress_group=ProgressGroup(group, name),
+        ),
+        locations,
+        (stage.node, copied),
+    )
+
+
+def _mode(text: str) -> tuple[int, str]:
+    """Mode and symbolic mode of `--chmod`; -1 keeps what the source has."""
+    if not text:
+        return -1, ""
+    value = parse_unsigned(text, 8)
+    if value is not None:
+        if value > 0o7777:
+            raise DockerfileError(f"--chmod is at most 7777, not '{text}'")
+        return value, ""
+    check_mode(text)
+    return 0, text
+
+
+def _owner(text: str) -> ChownOpt | None:
+    if not text:
+        return None
+    user, colon, group = text.partition(":")
+    return ChownOpt(_user(user), _user(group) if colon else None)
+
+
+def _user(text: str) -> UserOpt:
+    """A number or a name; `input` 0 is the tree that is changed."""
+    if text in ("", "root"):
+        return UserOpt(0)
+    number = parse_int(text, bits=32)
+    return UserOpt(name=text, input=0) if number is None else UserOpt(number & 0xFFFFFFFF)
+
+
+user_option, owner_option = _user, _owner
+
+
+def is_http(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _check_checksum(expanded: _Expanded) -> None:
+    if len(expanded.sources) != 1:
+        raise DockerfileError("--checksum needs exactly one source")
+    path = expanded.sources[0]
+    if not is_http(path) and _find_git(path) is None:
+        raise DockerfileError("--checksum needs a source that is a URL or a git repository")
+
+
+def _find_git(path: str) -> GitSource | None:
+    try:
+        return parse_git(path)
+    except DockerfileError:
+        return None
+
+
+class _Remotes:
+    """The URL and git sources of one instruction. What one git URL says stays on for the next ones."""
+
+    def __init__(self, written: Transfer, expanded: _Expanded, name: str, common: CopyAction) -> None:
+        self.is_add = isinstance(written, Add)
+        self.keep_git_dir = written.keep_git_dir if isinstance(written, Add) else None
+        self.unpack = bool(written.unpack) if isinstance(written, Add) else False
+        self.checksum = expanded.checksum
+        self.name, self.common = name, common
+
+    def plan(self, path: str) -> ActionPlan | None:
+        """None for paths in a tree."""
+        git = parse_git(path)
+        if git is not None:
+            if not self.is_add:
+                raise DockerfileError(f"COPY can not copy from a git repository: '{path}'", hint="use ADD")
+            return ActionPlan(self.common, self.git(git))
+        if not is_http(path):
+            return None
+        if not self.is_add:
+            raise DockerfileError(f"COPY can not copy from a URL: '{path}'", hint="use ADD")
+        filename = url_filename(path)
+        if self.checksum:
+            check_digest(self.checksum)
+        source = http_source(path, filename, description(self.name, ""), self.checksum)
+        return ActionPlan(
+            replace(self.common, src=paths.join("/", paths.clean(filename)), attempt_unpack=self.unpack), source
+        )
+
+    def git(self, git: GitSource) -> Node:
+        if git.keep_git_dir is not None:
+            if self.keep_git_dir not in (None, git.keep_git_dir):
+                raise DockerfileError("--keep-git-dir and the query 'keep-git-dir' contradict each other")
+            self.keep_git_dir = git.keep_git_dir
+        if git.checksum:
+            if self.checksum not in ("", git.checksum):
+                raise DockerfileError(f"two different checksums: '{self.checksum}' and '{git.checksum}'")
+            self.checksum = git.checksum
+        return git_source(
+            git,
+            description(self.name),
+            keep_git_dir=bool(self.keep_git_dir),
+            checksum=self.checksum,
+            fetch_by_commit=git.fetch_by_commit,
+        )
+
+
+def check_digest(text: str) -> None:
+    try:
+        Digest.parse(text)
+    except Exception as error:
+        raise DockerfileError(f"invalid checksum '{text}'", hint="as in sha256:… with 64 hex digits") from error
+
+
+def url_filename(url: str) -> str:
+    """The last element of the decoded path."""
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:
+        path = ""
+    name = paths.base(path) if path else "."
+    return "__unnamed__" if name in (".", "/") else name
+
+
+def _local_plan(path: str, source: Node | None, common: CopyAction, written: Transfer, os: str) -> ActionPlan:
+    include: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    if isinstance(written, Copy) and written.parents:
+        before, pivot, pattern = path.partition("/./")
+        if not pivot:
+            before, pattern = "/", path
+        path = before
+        pattern = paths.normalize("/", pattern, os, False)
+        include = (pattern.removeprefix("/"),)
+        if not _has_wildcards(path) and not _has_wildcards(pattern):
+            required = (paths.normalize("/", paths.join(path, pattern), os, False),)
+    unpack = isinstance(written, Add) if not isinstance(written, Add) or written.unpack is None else written.unpack
+    return ActionPlan(
+        replace(
+            common,
+            src=paths.in_op(paths.normalize("/", path, os, False)),
+            follow_symlink=True,
+            dir_copy_contents=True,
+            attempt_unpack=unpack,
+            allow_wildcard=True,
+            allow_empty_wildcard=True,
+            include_patterns=include,
+            required_paths=required,
+        ),
+        source,
+    )
+
+
+def _has_wildcards(text: str) -> bool:
+    escaped = False
+    for char in text:
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char in "*?[":
+            return True
+    return False
+
+
+def _document_plan(document: tuple[str, str], common: CopyAction, os: str) -> ActionPlan:
+    name, data = document
+    name = paths.without_drive(name, os)
+    path = paths.in_op(name)
+    file = FileNode(
+        OpMetadata(description=description(INTERNAL + "preparing inline document"), caps=_FILE_CAPS),
+        (),
+        None,
+        (ActionPlan(MkFileAction(path, 0o644, data.encode("utf-8", "surrogateescape"))),),
+    )
+    return ActionPlan(replace(common, src=paths.in_op(paths.to_slash(name, os))), file)
+
+
+def _history_text(written: Transfer, expanded: _Expanded) -> str:
+    out = ["ADD" if isinstance(written, Add) else "COPY"]
+    if isinstance(written, Copy) and written.parents:
+        out.append("--parents")
+    if expanded.chown:
+        out.append(f"--chown={expanded.chown}")
+    if expanded.chmod:
+        out.append(f"--chmod={expanded.chmod}")
+    out += expanded.sources
+    out += [f"<<{name}" for name, _ in expanded.documents]
+    return " ".join([*out, expanded.dest])
+
+
+def _remember_paths(stage: StageState, command: Command, is_add: bool, sources: tuple[str, ...]) -> None:
+    found = stage.context_paths if not command.sources else command.sources[0].paths
+    for path in sources:
+        if not (is_add and is_http(path)):
+            found.add(paths.join("/", path))
+
+
+def _check_ignored(
+    path: str, is_add: bool, ignored: PatternMatcher, command: Command, checker: Checker
+) -> None:
+    """Warns if the ignore file hides what is copied. Files with exceptions (`!`) are too hard to tell."""
+    if ignored.has_exceptions:
+        return
+    path = paths.clean(path)
+    if path in (".", "/") and not any(pattern in ("*", "**", "**/*") for pattern in ignored.patterns):
+        return
+    if ignored.matches(path):
+        verb = "Add" if is_add else "Copy"
+        message = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
+        checker.warn("CopyIgnoredFile", message, command.location)

@@ -1,0 +1,157 @@
+"""The image config while a stage is lowered, and the lines of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from bakepy.dockerfile.duration import format_duration
+from bakepy.dockerfile.text import quote
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.image_config import Healthcheck, HistoryEntry, ImageConfig
+from bakepy.model.platform import Platform
+
+COMMENT = "buildkit.dockerfile.v0"
+"""Marks history entries that a Dockerfile frontend wrote; other tools look for exactly this text."""
+UNIX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
+NO_PLATFORM = Platform("", "")
+
+
+@dataclass(slots=True)
+class ImageDraft:
+    """A mutable image config; `base` keeps what no instruction changes."""
+
+    base: ImageConfig
+    user: str = ""
+    working_dir: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    shell: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, None] = field(default_factory=dict)
+    volumes: dict[str, None] = field(default_factory=dict)
+    stop_signal: str = ""
+    args_escaped: bool = False
+    healthcheck: Healthcheck | None = None
+    on_build: list[str] = field(default_factory=list)
+    author: str = ""
+    history: list[HistoryEntry] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, image: ImageConfig) -> ImageDraft:
+        config = image.config
+        env: dict[str, str] = {}
+        for entry in config.env:
+            name, _, value = entry.partition("=")
+            env.setdefault(name, value)
+        return cls(
+            base=replace(image, created=""),
+            user=config.user,
+            working_dir=config.working_dir,
+            env=env,
+            entrypoint=config.entrypoint,
+            cmd=config.cmd,
+            shell=config.shell,
+            labels=dict(config.labels),
+            ports=dict.fromkeys(config.exposed_ports),
+            volumes=dict.fromkeys(config.volumes),
+            stop_signal=config.stop_signal,
+            args_escaped=config.args_escaped,
+            healthcheck=config.healthcheck,
+            on_build=list(config.on_build),
+            author=image.author,
+            history=list(image.history),
+        )
+
+    def copy(self) -> ImageDraft:
+        """A draft for a stage on top of this one: triggers do not carry over."""
+        return replace(
+            self,
+            env=dict(self.env),
+            labels=dict(self.labels),
+            ports=dict(self.ports),
+            volumes=dict(self.volumes),
+            on_build=[],
+            history=list(self.history),
+        )
+
+    @property
+    def os(self) -> str:
+        return self.base.platform.os
+
+    def commit(self, text: str, *, layer: bool = False, step: bool = False, epoch: int | None = None) -> None:
+        """Adds a line to the history; `step` marks those of RUN, COPY and ADD."""
+        self.history.append(
+            HistoryEntry(
+                created="" if epoch is None else rfc3339(epoch),
+                created_by=text + (" # buildkit" if step else ""),
+                comment=COMMENT,
+                empty_layer=not layer,
+            )
+        )
+
+    def finish(self, platform: Platform, labels: FrozenMap[str, str]) -> ImageConfig:
+        """The config, for `platform`; `labels` win over those of the Dockerfile."""
+        config = replace(
+            self.base.config,
+            user=self.user,
+            working_dir=self.working_dir,
+            env=tuple(f"{name}={value}" for name, value in self.env.items()),
+            entrypoint=self.entrypoint,
+            cmd=self.cmd,
+            shell=self.shell,
+            labels=FrozenMap({**self.labels, **labels}),
+            exposed_ports=tuple(self.ports),
+            volumes=tuple(self.volumes),
+            stop_signal=self.stop_signal,
+            args_escaped=self.args_escaped,
+            healthcheck=self.healthcheck,
+            on_build=tuple(self.on_build),
+        )
+        return replace(
+            self.base, platform=platform, config=config, author=self.author, history=tuple(self.history)
+        )
+
+
+def empty_image(platform: Platform) -> ImageConfig:
+    """The config that FROM scratch begins with."""
+    image = ImageConfig(platform)
+    env = () if platform.os == "windows" else (f"PATH={UNIX_PATH}",)
+    return replace(image, config=replace(image.config, working_dir="/", env=env))
+
+
+def default_path(os: str) -> str:
+    return WINDOWS_PATH if os == "windows" else UNIX_PATH
+
+
+def default_shell(os: str) -> tuple[str, ...]:
+    return ("cmd", "/S", "/C") if os == "windows" else ("/bin/sh", "-c")
+
+
+def rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def quoted_list(values: Iterable[str]) -> str:
+    """`["a" "b"]`, as Go prints lists of quoted strings."""
+    return f"[{' '.join(map(quote, values))}]"
+
+
+def plain_list(values: Iterable[str]) -> str:
+    """`[a b]`, as Go prints lists."""
+    return f"[{' '.join(values)}]"
+
+
+def healthcheck_text(check: Healthcheck) -> str:
+    """As Go prints the structure."""
+    durations = (
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    )
+    middle = " ".join(f"{name}:{format_duration(value)}" for name, value in durations)
+    return f"{{Test:{plain_list(check.test)} {middle} Retries:{check.retries}}}"

@@ -1,0 +1,298 @@
+"""RUN: the process, its mounts, and its line in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+
+from bakepy.dockerfile import paths
+from bakepy.dockerfile.checks import Checker
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.heredoc import find_heredoc
+from bakepy.dockerfile.instructions import Run
+from bakepy.dockerfile.lower.image import default_shell
+from bakepy.dockerfile.lower.names import INTERNAL, first_line, shown, step_name
+from bakepy.dockerfile.lower.node import ActionPlan, ExecNode, FileNode, MountPlan, Node
+from bakepy.dockerfile.lower.scope import Scope
+from bakepy.dockerfile.lower.sources import description
+from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.mounts import MountOptions, parse_device, parse_mount
+from bakepy.dockerfile.outline import NeedNote
+from bakepy.llb.op import (
+    NONE,
+    CacheOpt,
+    CacheSharing,
+    CDIDevice,
+    ChownOpt,
+    Meta,
+    MkDirAction,
+    MkFileAction,
+    Mount,
+    MountType,
+    NetMode,
+    OpMetadata,
+    SecretEnv,
+    SecretOpt,
+    SecurityMode,
+    UserOpt,
+)
+
+_SHARING = {"": CacheSharing.SHARED, "shared": CacheSharing.SHARED, "private": CacheSharing.PRIVATE,
+            "locked": CacheSharing.LOCKED}  # fmt: skip
+_PIPES = "/dev/pipes/"
+
+
+class _Mounts:
+    """Collects the mounts of one RUN."""
+
+    def __init__(self, stage: StageState, scope: Scope) -> None:
+        self.stage, self.scope = stage, scope
+        self.plans: list[MountPlan] = [MountPlan("/", stage.node)]
+        self.secrets: list[Mount] = []
+        self.sockets: list[Mount] = []
+        self.secret_env: list[SecretEnv] = []
+        self.env = stage.env
+        self.caps: set[str] = set()
+
+    def add(self, mount: MountOptions, source: StageState, written: Run) -> None:
+        stage = self.stage
+        if not mount.stage and mount.type == "cache":
+            mount.stage = "scratch"
+        node = self.scope.context
+        if mount.stage:
+            if not source.dispatched:
+                raise DockerfileError(
+                    f"stage '{mount.stage}' is mounted before it is defined",
+                    hint="a stage can only use stages above it",
+                )
+            node = source.node
+        match mount.type:
+            case "secret":
+                self.secret(mount, written)
+                return
+            case "ssh":
+                self.socket(mount, written)
+                return
+            case "tmpfs":
+                node = None
+        target = mount.target
+        if not target.startswith("/"):
+            target = paths.join("/", stage.dir, target)
+        if target == "/":
+            raise DockerfileError("a mount can not replace the root directory", hint="give it a target=/PATH")
+        selector = paths.join("/", mount.source)
+        if selector == "/":
+            selector = ""
+            if mount.has_owner:
+                node = _owned_directory(mount, node)
+                selector = "/cache"
+        self.plans.append(
+            MountPlan(
+                target,
+                node,
+                selector,
+                bool(mount.readonly),
+                no_output=mount.type == "bind"
+                and not mount.readonly
+                and self.scope.supports("exec.mount.bind.readwrite-nooutput"),
+                cache=self.cache(mount) if mount.type == "cache" else None,
+                tmpfs_size=mount.size if mount.type == "tmpfs" else None,
+            )
+        )
+        read = paths.join("/", mount.source)
+        if mount.stage:
+            source.paths.add(read)
+        else:
+            stage.context_paths.add(read)
+
+    def cache(self, mount: MountOptions) -> CacheOpt:
+        name = mount.id or paths.clean(mount.target)
+        return CacheOpt(f"{self.scope.options.cache_namespace}/{name}", _SHARING[mount.sharing])
+
+    def secret(self, mount: MountOptions, written: Run) -> None:
+        name = mount.source or mount.id
+        if not name:
+            name = paths.base(mount.target)
+        notes = self.scope.notes[self.stage]
+        notes.secrets.setdefault(name, NeedNote(mount.required, written.location))
+        if mount.env is not None:
+            self.secret_env.append(SecretEnv(name, mount.env, not mount.required))
+            self.caps.add("exec.secretenv")
+        dest = mount.target or ("" if mount.env is not None else f"/run/secrets/{paths.base(name)}")
+        if dest:
+            option = SecretOpt(name, *_owner(mount, 0o400), optional=not mount.required)
+            self.secrets.append(Mount(dest, NONE, type=MountType.SECRET, secret=option))
+        self.caps.add("exec.mount.secret")
+
+    def socket(self, mount: MountOptions, written: Run) -> None:
+        if mount.source:
+            raise DockerfileError("an ssh mount has no 'source'")
+        notes = self.scope.notes[self.stage]
+        notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
+        dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
+        option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)
+        if not self.sockets and "SSH_AUTH_SOCK" not in self.env:
+            self.env = {**self.env, "SSH_AUTH_SOCK": dest}
+        self.sockets.append(Mount(dest, NONE, type=MountType.SSH, ssh=option))
+        self.caps.add("exec.mount.ssh")
+
+    def sorted(self) -> tuple[MountPlan, ...]:
+        for plan in self.plans:
+            if plan.selector:
+                self.caps.add("exec.mount.selector")
+            if plan.cache:
+                self.caps |= {"exec.mount.cache", "exec.mount.cache.sharing"}
+            elif plan.tmpfs_size is not None:
+                self.caps |= {"exec.mount.tmpfs"} | ({"exec.mount.tmpfs.size"} if plan.tmpfs_size > 0 else set())
+            elif plan.source is not None:
+                self.caps.add("exec.mount.bind")
+        return tuple(sorted(self.plans, key=lambda plan: plan.dest.encode("utf-8", "surrogateescape")))
+
+
+def _owner(mount: MountOptions, mode: int) -> tuple[int, int, int]:
+    """uid, gid and mode of a secret or socket."""
+    return mount.uid or 0, mount.gid or 0, mode if mount.mode is None else mount.mode
+
+
+def _owned_directory(mount: MountOptions, base: Node | None) -> FileNode:
+    """A directory /cache with the owner and mode that a cache mount asks for."""
+    owner = ChownOpt(UserOpt(mount.uid or 0), UserOpt(mount.gid or 0))
+    mode = 0o755 if mount.mode is None else mount.mode
+    return FileNode(
+        OpMetadata(
+            description=description(INTERNAL + "setting cache mount permissions"), caps=frozenset({"file.base"})
+        ),
+        (),
+        base,
+        (ActionPlan(MkDirAction("/cache", mode, owner=owner)),),
+    )
+
+
+def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, checker: Checker) -> None:
+    """Raises DockerfileError without a place."""
+    options = scope.options
+
+    def expand(text: str) -> str:
+        return scope.expand(stage, text, command.location, checker)
+
+    given = [parse_mount(text, expand) for text in run.mounts]
+    name = run.code
+    stage.paths.add("/")  # a process may read everything
+    args, script, summary = _arguments(run, stage.image.os)
+    name += summary
+    mounts = _Mounts(stage, scope)
+    if script is not None:
+        mounts.plans.append(MountPlan(_PIPES, script, "/", readonly=True))
+    if run.command.shell:
+        args = (*(stage.image.shell or default_shell(stage.image.os)), " ".join(args))
+    for mount, source in zip(given, command.sources, strict=True):
+        mounts.add(mount, source, run)
+    network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(run.network, stage.network)
+    security = SecurityMode.INSECURE if run.security == "insecure" else SecurityMode.SANDBOX
+    devices = _devices(run) if scope.supports("exec.meta.cdi") else ()
+    platform = stage.state_platform or scope.target_platform
+    shown_env: Mapping[str, str] = stage.env
+    masked = {mount.env: "****" for mount in given if mount.type == "secret" and mount.env is not None}
+    if masked:
+        shown_env = {**stage.env, **masked}
+    lexer = replace(scope.lexer, raw_quotes=True, keep_unset=True)
+    label = step_name(
+        stage, shown(lexer, name, shown_env), stage.state_platform if options.multi_platform else None, stage.env
+    )
+    if options.shm_size > 0 and scope.supports("exec.mount.tmpfs.size"):
+        mounts.plans.append(MountPlan("/dev/shm", None, tmpfs_size=options.shm_size))
+    plans = mounts.sorted()
+    caps = mounts.caps | {"exec.meta.base"}
+    env = dict(mounts.env)
+    if scope.supports("exec.meta.setsdefaultpath"):
+        caps.add("exec.meta.setsdefaultpath")
+    ulimits = options.ulimits if scope.supports("exec.meta.ulimit") else ()
+    resources = options.resources if scope.supports("exec.meta.linux.resources") else None
+    for wanted, cap in (
+        (ulimits, "exec.meta.ulimit"),
+        (resources, "exec.meta.linux.resources"),
+        (network, "exec.meta.network"),
+        (security, "exec.meta.security"),
+        (scope.proxy, "exec.meta.proxyenv"),
+        (devices, "exec.meta.cdi"),
+    ):
+        if wanted:
+            caps.add(cap)
+    stage.node = ExecNode(
+        OpMetadata(
+            ignore_cache=stage.ignore_cache,
+            description=description(label, run.code),
+            caps=frozenset(caps),
+            linux_resources=resources,
+        ),
+        (command.location,),
+        platform,
+        Meta(
+            args,
+            tuple(f"{key}={value}" for key, value in env.items()),
+            stage.dir,
+            stage.user,
+            scope.proxy,
+            options.extra_hosts,
+            stage.hostname,
+            ulimits,
+            options.cgroup_parent if scope.supports("exec.meta.cgroup.parent") else "",
+            remove_mount_stubs_recursive=True,
+        ),
+        plans,
+        (*mounts.secrets, *mounts.sockets),
+        network,
+        security,
+        tuple(mounts.secret_env),
+        devices,
+    )
+    stage.image.commit(
+        "RUN " + _history_text(args, stage), layer=True, step=True, epoch=scope.epoch
+    )
+
+
+def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:
+    """Arguments, the script to mount if there is one, and what is added to the name."""
+    command = run.command
+    documents = command.documents
+    if not documents:
+        return command.args, None, ""
+    line = command.args[0] if command.args else ""
+    if find_heredoc(line) is None:
+        text = line + "".join(f"\n{doc.content}{doc.name}" for doc in documents)
+        return (text,), None, ""
+    summary = f" ({first_line(documents[0].content)})"
+    text = documents[0].text
+    if os == "windows" or not text.startswith("#!"):
+        return (text,), None, summary
+    name = documents[0].name
+    script = FileNode(
+        OpMetadata(description=description(INTERNAL + "preparing inline document"), caps=frozenset({"file.base"})),
+        (),
+        None,
+        (ActionPlan(MkFileAction(paths.in_op(name), 0o755, text.encode("utf-8", "surrogateescape"))),),
+    )
+    return (paths.join(_PIPES, name),), script, summary
+
+
+def _devices(run: Run) -> tuple[CDIDevice, ...]:
+    found = (parse_device(text) for text in run.devices)
+    return tuple(CDIDevice(name, not required) for name, required in found)
+
+
+def _history_text(args: tuple[str, ...], stage: StageState) -> str:
+    """`|N A=1 …` for the stage's build arguments, then the command."""
+    given: dict[str, str] = {}
+    for item in stage.build_args:
+        value = stage.env.get(item.name)
+        given[item.name] = (item.value or "") if value is None else value
+    head = [f"|{len(given)}", *(f"{name}={value}" for name, value in given.items())] if given else []
+    return " ".join([*head, *args])
+
+
+def canonical_ip(text: str) -> str:
+    """As Go prints it: IPv4 addresses in IPv6 clothes as IPv4. Raises ValueError."""
+    address = ip_address(text)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)

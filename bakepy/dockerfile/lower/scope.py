@@ -1,0 +1,84 @@
+"""What all stages of one lowering share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bakepy.dockerfile.checks import Checker
+from bakepy.dockerfile.errors import DockerfileError, Location
+from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.dockerfile.instructions import ArgItem
+from bakepy.dockerfile.lower.node import Node
+from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.options import LowerOptions
+from bakepy.dockerfile.outline import OutlineNotes
+from bakepy.dockerfile.suggest import suggestion
+from bakepy.llb.op import ProxyEnv
+from bakepy.model.patterns import PatternMatcher
+from bakepy.model.platform import Platform
+
+SCAN_CONTEXT, SCAN_STAGE = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
+NO_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})
+"""Arguments for the builder that never reach the environment."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """`context` stands for the main context; `epoch` is SOURCE_DATE_EPOCH in seconds."""
+
+    options: LowerOptions
+    lexer: Lexer
+    checker: Checker
+    target_platform: Platform
+    build_args: Mapping[str, str]
+    global_args: Mapping[str, str]
+    context: Node | None
+    epoch: int | None
+    ignored: PatternMatcher | None
+    proxy: ProxyEnv | None
+    notes: dict[StageState, OutlineNotes] = field(default_factory=dict)
+
+    def expand(self, stage: StageState, text: str, location: Location, checker: Checker) -> str:
+        """A word with the stage's variables. Raises DockerfileError without a place."""
+        return self._expand(self.lexer, stage, text, location, checker)
+
+    def expand_document(self, stage: StageState, text: str, location: Location, checker: Checker) -> str:
+        """A here-document: quotes are text, and the escape character is always the backslash."""
+        return self._expand(_DOCUMENT, stage, text, location, checker)
+
+    def _expand(self, lexer: Lexer, stage: StageState, text: str, location: Location, checker: Checker) -> str:
+        try:
+            result = lexer.expand(text, stage.env)
+        except ExpansionError as error:
+            raise DockerfileError(f"{error} (in '{_cut(text)}')") from error
+        if result.unmatched:
+            report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
+        return result.text
+
+    def supports(self, capability: str) -> bool:
+        return capability not in self.options.unsupported
+
+
+_DOCUMENT = Lexer(plain_quotes=True)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def report_undefined(
+    names: tuple[str, ...],
+    env: Mapping[str, str],
+    declared: list[ArgItem],
+    location: Location,
+    checker: Checker,
+) -> None:
+    """Warns of variables that are neither set nor declared."""
+    known = {item.name for item in declared}
+    for name in names:
+        if name in known or name in NO_ENV:
+            continue
+        near = suggestion(name, env)
+        message = f"Usage of undefined variable '${name}'" + (f" (did you mean ${near}?)" if near else "")
+        checker.warn("UndefinedVar", message, location)

@@ -1,0 +1,106 @@
+"""Compiles one stage: its base's environment first, then one instruction after the other."""
+
+from __future__ import annotations
+
+from bakepy.dockerfile import instructions as i
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.lower import config
+from bakepy.dockerfile.lower.copy import lower_copy
+from bakepy.dockerfile.lower.image import default_path
+from bakepy.dockerfile.lower.run import lower_run
+from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
+from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.text import parse_bool
+from bakepy.model.platform import Platform
+
+
+def lower_stage(stage: StageState, scope: Scope) -> None:
+    """Raises DockerfileError with the place of the instruction."""
+    stage.inherit()
+    stage.dispatched = True
+    if stage.platform is None:
+        stage.platform = Platform("", "")
+    if "PATH" not in stage.image.env and stage.os != "windows":
+        stage.image.env["PATH"] = default_path(stage.os)
+    for name, value in stage.image.env.items():
+        stage.set_env(name, value)
+    if scope.options.hostname:
+        stage.hostname = scope.options.hostname
+    if stage.image.working_dir:
+        try:
+            config.enter_directory(stage, stage.image.working_dir)
+        except DockerfileError as error:
+            raise error.at(stage.location) from error
+    if stage.image.user:
+        stage.user = stage.image.user
+    stage.network = scope.options.network
+    for command in stage.commands:
+        try:
+            _lower(stage, command, scope)
+        except DockerfileError as error:
+            if error.where is None and error.locations == ():
+                error.where = command.instruction.statement.find("")
+                if command.trigger:
+                    error.where = command.location[0] if command.location else None
+            raise error.at(command.location) from error
+    _mark_scans(stage, scope)
+
+
+def _lower(stage: StageState, command: Command, scope: Scope) -> None:
+    stage.in_trigger = command.trigger
+    instruction, location = command.instruction, command.location
+    checker = scope.checker.merged(instruction.statement.comments)
+    match instruction:
+        case i.Run():
+            lower_run(stage, command, instruction, scope, checker)
+        case i.Copy() | i.Add():
+            lower_copy(stage, command, instruction, scope, checker)
+        case i.Env():
+            config.lower_env(stage, instruction, scope, location, checker)
+        case i.Arg():
+            config.lower_arg(stage, instruction, scope, location, checker)
+        case i.Label():
+            config.lower_label(stage, instruction, scope, location, checker)
+        case i.Workdir():
+            config.lower_workdir(stage, instruction, scope, location, checker)
+        case i.User():
+            config.lower_user(stage, instruction, scope, location, checker)
+        case i.Cmd():
+            config.lower_cmd(stage, instruction, scope, location, checker)
+        case i.Entrypoint():
+            config.lower_entrypoint(stage, instruction, scope, location, checker)
+        case i.HealthcheckInstruction():
+            config.lower_healthcheck(stage, instruction, scope, location, checker)
+        case i.Expose():
+            config.lower_expose(stage, instruction, scope, location, checker)
+        case i.Volume():
+            config.lower_volume(stage, instruction, scope, location, checker)
+        case i.StopSignal():
+            config.lower_stop_signal(stage, instruction, scope, location, checker)
+        case i.Maintainer():
+            config.lower_maintainer(stage, instruction, scope)
+        case i.Shell():
+            stage.image.shell = instruction.args
+            stage.image.commit(f"SHELL [{' '.join(instruction.args)}]", epoch=scope.epoch)
+        case i.OnBuild():
+            stage.image.on_build.append(instruction.expression)
+
+
+def _mark_scans(stage: StageState, scope: Scope) -> None:
+    """Which trees an SBOM scanner looks at besides the result."""
+    for name in (SCAN_CONTEXT, SCAN_STAGE):
+        wanted = False
+        if name in scope.global_args:
+            wanted = _is_enabled(stage.label, scope.global_args[name])
+        for item in stage.build_args:
+            if item.name == name and item.value is not None:
+                wanted = _is_enabled(stage.label, item.value)
+        if wanted and name == SCAN_CONTEXT:
+            stage.scan_context = True
+        elif wanted:
+            stage.scan_stage = True
+
+
+def _is_enabled(label: str, value: str) -> bool:
+    flag = parse_bool(value)
+    return label in value.split(",") if flag is None else flag

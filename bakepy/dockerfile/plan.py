@@ -1,0 +1,369 @@
+"""From stages as written to stages that are ready to be compiled: bases resolved, triggers put in, targets found.
+
+Nothing waits here. An image whose config is not known yet is asked for by raising `MissingImages`; the caller starts
+again when it has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from bakepy.dockerfile.checks import Checker
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.expansion import Expanded, ExpansionError, Lexer
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.instructions import Add, Copy, Dockerfile, OnBuild, Run, Stage, Workdir
+from bakepy.dockerfile.lower.contexts import find_context, load_context
+from bakepy.dockerfile.lower.image import ImageDraft, empty_image
+from bakepy.dockerfile.lower.names import step_name
+from bakepy.dockerfile.lower.node import Node
+from bakepy.dockerfile.lower.sources import description, image_source
+from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.options import LowerOptions
+from bakepy.dockerfile.outline import ArgNote, OutlineNotes
+from bakepy.dockerfile.parser import line_location, parse_text
+from bakepy.dockerfile.paths import join
+from bakepy.dockerfile.reader import Dialect, read_instruction
+from bakepy.dockerfile.stages import StageTable, check_cycles, reachable
+from bakepy.dockerfile.suggest import suggestion
+from bakepy.dockerfile.text import quote
+from bakepy.errors import BakeError, nearest
+from bakepy.model.location import SourceFile
+from bakepy.model.platform import Platform
+from bakepy.model.reference import ImageReference
+
+_COUNTED = (Add, Copy, Run, Workdir)
+
+
+class MissingImages(Exception):
+    """These image configs are needed before the plan can be made."""
+
+    def __init__(self, requests: Iterable[ImageRequest]) -> None:
+        super().__init__()
+        self.requests = tuple(dict.fromkeys(requests))
+
+
+@dataclass(slots=True)
+class StagePlan:
+    """Stages in the order in which they are compiled, and the target among them."""
+
+    table: StageTable
+    target: StageState
+    notes: dict[StageState, OutlineNotes]
+
+    def wanted(self, all_stages: bool) -> list[StageState]:
+        """The stages to compile."""
+        if all_stages:
+            return self.table.states
+        needed = reachable(self.target)
+        return [stage for stage in self.table.states if stage in needed and not stage.dispatched]
+
+
+class Planner:
+    """Makes one `StagePlan`."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        options: LowerOptions,
+        *,
+        args: Mapping[str, str],
+        arg_notes: Mapping[str, ArgNote],
+        target_platform: Platform,
+        images: Mapping[ImageRequest, ResolvedImageConfig | BakeError],
+        checker: Checker,
+    ) -> None:
+        self.dockerfile, self.options = dockerfile, options
+        self.args, self.arg_notes = args, arg_notes
+        self.target_platform, self.images, self.checker = target_platform, images, checker
+        self.lexer = Lexer(dockerfile.escape)
+        self.table = StageTable(self.lexer)
+        self.notes: dict[StageState, OutlineNotes] = {}
+        self.missing: list[ImageRequest] = []
+
+    def make(self) -> StagePlan:
+        """Raises DockerfileError, MissingImages."""
+        for stage in self.dockerfile.stages:
+            self.enter(stage)
+        target = self.table.target(self.options.target)
+        for state, stage in zip(list(self.table.states), self.dockerfile.stages, strict=True):
+            for instruction in stage.instructions:
+                command = self.table.command(instruction, instruction.location)
+                state.commands.append(command)
+                self.table.attach(state, command)
+        check_cycles(self.table.states)
+        if len(self.table.states) == 1:
+            self.table.states[0].label = ""
+        while True:
+            needed = reachable(target)
+            self.resolve(needed)
+            if self.missing:
+                raise MissingImages(self.missing)
+            if not self.add_triggers(needed):
+                break
+        for state in self.table.states:
+            self.notes.setdefault(state, OutlineNotes())
+        return StagePlan(self.table, target, self.notes)
+
+    def enter(self, stage: Stage) -> None:
+        """Expands FROM and adds the stage to the table."""
+        head = stage.head
+        checker = self.checker.merged(head.statement.comments)
+        base = self._expand(head.base, stage, checker, head.base)
+        if not base.text:
+            raise head.statement.error(
+                f"the base image '{head.base}' is empty", part=head.base, hint=self._default_hint(base)
+            )
+        state = StageState(
+            base.text,
+            head.name,
+            head.name or f"stage-{stage.index}",
+            head,
+            head.location,
+            ignore_cache=self._is_uncached(head.name),
+        )
+        used = list(base.matched)
+        if head.platform:
+            state.platform, matched = self._platform(stage, checker)
+            used += matched
+        if head.name:
+            try:
+                state.context = find_context(self.options, head.name, state.platform)
+            except DockerfileError as error:
+                raise error.at(head.location) from error
+        self.table.add(state)
+        if state.context is not None:
+            state.context_platform = state.platform
+            state.base = None
+            state.ignore_cache = False
+            return
+        notes = self.notes[state.base].copy() if state.base in self.notes else OutlineNotes(dict(self.arg_notes))
+        notes.used.update(dict.fromkeys(used))
+        self.notes[state] = notes
+        counted = sum(isinstance(instruction, _COUNTED) for instruction in stage.instructions)
+        state.steps = counted + (state.base_name != "scratch" and state.base is None)
+
+    def _default_hint(self, base: Expanded) -> str:
+        return f"${base.matched[0]} has no value" if base.matched else ""
+
+    def _is_uncached(self, name: str) -> bool:
+        options = self.options
+        return options.no_cache or any(wanted.lower() == name.lower() for wanted in options.no_cache_filter)
+
+    def _expand(self, text: str, stage: Stage, checker: Checker, part: str) -> Expanded:
+        head = stage.head
+        try:
+            result = self.lexer.expand(text, self.args)
+        except ExpansionError as error:
+            raise head.statement.error(str(error), part=part) from error
+        known = {*self.args, *self.arg_notes}
+        for name in result.unmatched:
+            if name not in known:
+                near = suggestion(name, sorted(known))
+                message = f"FROM argument '{name}' is not declared" + (f" (did you mean {near}?)" if near else "")
+                checker.warn("UndefinedArgInFrom", message, head.location)
+        return result
+
+    def _platform(self, stage: Stage, checker: Checker) -> tuple[Platform, tuple[str, ...]]:
+        head = stage.head
+        result = self._expand(head.platform, stage, checker, head.platform)
+        if result.matched == ("TARGETPLATFORM",) and not result.unmatched:
+            if result.text == self.args.get("TARGETPLATFORM"):
+                message = (
+                    f"Setting platform to predefined {head.platform} in FROM is redundant "
+                    "as this is the default behavior"
+                )
+                checker.warn("RedundantTargetPlatform", message, head.location)
+        if not result.text:
+            names = result.unmatched or result.matched
+            near = nearest(names[0], self.args) if names else ""
+            raise head.statement.error(f"the platform '{head.platform}' is empty", part=head.platform, hint=near)
+        try:
+            platform = Platform.parse(result.text, self.options.build_platform)
+        except BakeError as error:
+            raise head.statement.error(error.what, part=head.platform, hint=error.hint) from error
+        if not result.matched and not result.unmatched:
+            if platform.os not in head.name and platform.architecture not in head.name:
+                message = f"FROM --platform flag should not use constant value {quote(result.text)}"
+                checker.warn("FromPlatformFlagConstDisallowed", message, head.location)
+        return platform, result.matched
+
+    def resolve(self, needed: Mapping[StageState, None]) -> None:
+        """Finds the base of every stage that has none among the stages; checks the names of all."""
+        for state in self.table.states:
+            if state.base is not None or state.dispatched or state.resolved:
+                continue
+            state.resolved = wanted = state in needed or self.options.all_stages
+            if state.base_name == "scratch" and state.context is None:
+                state.node = None
+                state.image = ImageDraft.of(empty_image(self.target_platform))
+                state.platform = self.target_platform
+                state.dispatched = not state.registered
+                continue
+            try:
+                self._resolve_base(state, wanted)
+            except MissingImages as missing:
+                self.missing += missing.requests
+            except DockerfileError as error:
+                if error.where is None and state.head:
+                    error.where = state.head.statement.find(state.head.base)
+                raise error.at(state.location) from error
+            if not state.registered:
+                state.dispatched = True
+
+    def _resolve_base(self, state: StageState, wanted: bool) -> None:
+        written = state.base_name
+        try:
+            reference = ImageReference.parse(written).with_default_tag()
+        except BakeError as error:
+            names = [stage.label for stage in self.table.states if stage.label]
+            raise DockerfileError(error.what, hint=error.hint or nearest(written, names)) from error
+        platform = state.platform or self.target_platform
+        state.base_name = str(reference)
+        if wanted and state.context is not None:
+            self._replace_stage(state)
+            return
+        if wanted:
+            found = find_context(self.options, state.base_name, platform)
+            if found is not None:
+                loaded = load_context(
+                    *found,
+                    options=self.options,
+                    platform=platform,
+                    target_platform=self.target_platform,
+                    followed=follow(state.paths),
+                    resolve=self._image,
+                )
+                image = loaded.image or empty_image(platform)
+                state.base_image = image
+                state.image = ImageDraft.of(image)
+                state.node = loaded.node
+                state.platform, state.state_platform = platform, platform.normalized()
+                return
+            image = self._resolve_image(state, reference, platform, written)
+            if image is None:  # nothing in it: as FROM scratch, with the image's config
+                state.platform = platform
+                return
+        state.node = self._image_node(state, platform)
+        state.state_platform = platform.normalized()
+        if wanted and (image := state.base_image) is not None:
+            self._check_platform(written, platform, image.platform, state)
+        state.platform = platform
+
+    def _replace_stage(self, state: StageState) -> None:
+        """A context of the stage's name: what the Dockerfile says about the stage does not count."""
+        assert state.context is not None
+        loaded = load_context(
+            *state.context,
+            options=self.options,
+            platform=state.context_platform or self.options.platform,
+            target_platform=self.target_platform,
+            followed=follow(state.paths),
+            resolve=self._image,
+        )
+        state.dispatched = True
+        state.node, state.state_platform = loaded.node, loaded.platform
+        if (image := loaded.image) is not None:
+            state.image = ImageDraft.of(image)
+            for name, value in state.image.env.items():
+                if name:
+                    state.set_env(name, value)
+            state.dir = image.config.working_dir or "/"
+            if not state.dir.startswith("/"):
+                state.dir = join("/", state.dir)
+            if image.platform.os and image.platform.architecture:
+                state.platform = image.platform
+
+    def _image(self, request: ImageRequest) -> ResolvedImageConfig:
+        found = self.images.get(request)
+        if found is None:
+            raise MissingImages([request])
+        if isinstance(found, BakeError):
+            raise DockerfileError(found.what, hint=found.hint, detail=found.detail) from found
+        return found
+
+    def _resolve_image(self, state: StageState, reference: ImageReference, platform: Platform, written: str):  # type: ignore[no-untyped-def]
+        resolved = self._image(ImageRequest(state.base_name, platform, self.options.resolve_mode))
+        if resolved.reference:
+            reference = ImageReference.parse(resolved.reference)
+        if resolved.digest:
+            reference = reference.with_digest(resolved.digest)
+        state.base_name = str(reference)
+        state.base_image = resolved.config
+        state.image = ImageDraft.of(resolved.config)
+        empty = not resolved.config.diff_ids and all(entry.empty_layer for entry in resolved.config.history)
+        return None if empty else resolved.config
+
+    def _image_node(self, state: StageState, platform: Platform) -> Node:
+        name = step_name(
+            state, f"FROM {state.base_name}", platform if self.options.multi_platform else None, {}
+        )
+        code = state.head.code if state.head else ""
+        return image_source(
+            state.base_name, platform, description(name, code), state.location, mode=self.options.resolve_mode
+        )
+
+    def _check_platform(self, name: str, wanted: Platform, given: Platform, state: StageState) -> None:
+        if (wanted.os, wanted.architecture) != (given.os, given.architecture):
+            message = (
+                f'Base image {name} was pulled with platform "{given.normalized()}", '
+                f'expected "{wanted.normalized()}" for current build'
+            )
+            self.checker.warn("InvalidBaseImagePlatform", message, state.location)
+
+    def add_triggers(self, needed: Iterable[StageState]) -> bool:
+        """Puts ONBUILD triggers in front of the stages' own instructions; whether new stages may be needed."""
+        more = False
+        for state in needed:
+            if state.base is None:
+                triggers, state.image.on_build = state.image.on_build, []
+            elif not state.triggers_done:
+                triggers = [
+                    command.instruction.expression
+                    for command in state.base.commands
+                    if isinstance(command.instruction, OnBuild)
+                ]
+                state.triggers_done = True
+            else:
+                continue
+            commands = []
+            for trigger in triggers:
+                try:
+                    command = self._trigger(state, trigger)
+                except DockerfileError as error:
+                    error.locations = ()
+                    error.where = None
+                    error.detail = (*error.detail, f"in the trigger ONBUILD {trigger}")
+                    raise error.at(state.location) from error
+                more = more or bool(command.sources)
+                commands.append(command)
+                self.table.attach(state, command)
+            state.commands = commands + state.commands
+            state.steps += len(commands)
+        return more
+
+    def _trigger(self, state: StageState, text: str):  # type: ignore[no-untyped-def]
+        """A trigger is parsed alone; its place is that of the FROM that fires it."""
+        file = SourceFile("ONBUILD", text)
+        parsed = parse_text(file)
+        if parsed.errors:
+            error = parsed.errors[0]
+            raise error if isinstance(error, DockerfileError) else DockerfileError(error.what)
+        if len(parsed.statements) != 1:
+            raise DockerfileError("a trigger is exactly one instruction")
+        instruction = read_instruction(parsed.statements[0], Dialect(parsed.escape, self.options.labs))
+        lines = [place.start.line for place in state.location]
+        location = line_location(state.location[0].file, min(lines), max(lines)) if lines else ()
+        return self.table.command(instruction, location, trigger=True)
+
+
+def follow(paths: set[str]) -> Callable[[], list[str]]:
+    """The paths to follow in a local source; none if everything is needed."""
+
+    def followed() -> list[str]:
+        if "/" in paths:
+            return []
+        return sorted((path[1:] or "." for path in paths), key=lambda path: path.encode("utf-8", "surrogateescape"))
+
+    return followed

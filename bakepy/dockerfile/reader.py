@@ -1,0 +1,383 @@
+"""Statements to instructions: one function per keyword. What is wrong is raised as DockerfileError with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bakepy.dockerfile import instructions as i
+from bakepy.dockerfile.duration import parse_duration
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.flags import Flags, csv_fields, read_flags
+from bakepy.dockerfile.heredoc import Heredoc, find_heredoc
+from bakepy.dockerfile.parser import Statement, split_statement
+from bakepy.dockerfile.text import SPACE, parse_int, split_blanks
+from bakepy.dockerfile.words import NotStrings, assignments, json_or_words, json_words, split_words
+from bakepy.errors import nearest
+from bakepy.model.image_config import Healthcheck
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*\Z", re.ASCII)
+_ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
+_MILLISECOND = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`labs` also knows `RUN --device`."""
+
+    escape: str = "\\"
+    labs: bool = False
+
+
+def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
+    """Raises DockerfileError."""
+    reader = _READERS.get(statement.keyword.lower())
+    if reader is None:
+        near = nearest(statement.keyword.upper(), (name.upper() for name in _READERS))
+        raise statement.error(f"unknown instruction '{statement.keyword}'", hint=near)
+    try:
+        return reader(statement, dialect)
+    except NotStrings as error:
+        raise statement.error(str(error), part="[", hint='as in ["make", "install"]') from error
+
+
+def _one_text(statement: Statement) -> str:
+    if not statement.rest:
+        raise statement.error(f"{statement.keyword.upper()} needs exactly one argument")
+    return statement.rest
+
+
+def _pairs(statement: Statement, dialect: Dialect) -> tuple[i.Pair, ...]:
+    read_flags(statement)
+    keyword = statement.keyword.upper()
+    try:
+        pairs = tuple(i.Pair(*pair) for pair in assignments(statement.rest, keyword, dialect.escape))
+    except ValueError as error:
+        raise statement.error(str(error), part=statement.rest) from error
+    if not pairs:
+        raise statement.error(f"{keyword} needs at least one argument")
+    for pair in pairs:
+        if not pair.name:
+            raise statement.error(f"a name in {keyword} is empty", part=f"={pair.value}")
+    return pairs
+
+
+def _env(statement: Statement, dialect: Dialect) -> i.Env:
+    return i.Env(statement, _pairs(statement, dialect))
+
+
+def _label(statement: Statement, dialect: Dialect) -> i.Label:
+    return i.Label(statement, _pairs(statement, dialect))
+
+
+def _maintainer(statement: Statement, dialect: Dialect) -> i.Maintainer:
+    name = _one_text(statement)
+    read_flags(statement)
+    return i.Maintainer(statement, name)
+
+
+def _description(statement: Statement, name: str) -> str:
+    for comment in statement.comments if name else ():
+        if comment.startswith(name + " "):
+            return comment[len(name) + 1 :]
+    return ""
+
+
+def _arg(statement: Statement, dialect: Dialect) -> i.Arg:
+    words = split_words(statement.rest, dialect.escape)
+    if not words:
+        raise statement.error("ARG needs at least one argument")
+    items = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and not name:
+            raise statement.error("a name in ARG is empty", part=word)
+        items.append(i.ArgItem(name, value if equals else None, _description(statement, name)))
+    return i.Arg(statement, tuple(items))
+
+
+def _from(statement: Statement, dialect: Dialect) -> i.From:
+    words = split_blanks(statement.rest) if statement.rest else []
+    name = ""
+    if len(words) == 3 and words[1].lower() == "as":
+        name = words[2].lower()
+        if not _STAGE_NAME.match(name):
+            raise statement.error(f"invalid stage name '{words[2]}'", part=words[2],
+                                  hint="a name begins with a letter and holds letters, digits, '-', '_' and '.'")  # fmt: skip
+    elif len(words) != 1:
+        raise statement.error("FROM takes an image and, if wanted, a name: FROM IMAGE [AS NAME]", part=statement.rest)
+    flags = read_flags(statement, texts=("platform",))
+    return i.From(statement, words[0], name, flags.text("platform"), _description(statement, name))
+
+
+def _documents(statement: Statement, words: list[str]) -> tuple[list[str], list[Heredoc]]:
+    """Which of the words are paths, and which are documents."""
+    contents = {doc.name: doc.content for doc in statement.heredocs}
+    paths: list[str] = []
+    documents: list[Heredoc] = []
+    for word in words:
+        if doc := find_heredoc(word):
+            documents.append(doc.with_content(contents.get(doc.name, "")))
+        else:
+            paths.append(word)
+    return paths, documents
+
+
+def _transfer(statement: Statement) -> tuple[tuple[str, ...], str, tuple[Heredoc, ...]]:
+    keyword = statement.keyword.upper()
+    words, _ = json_or_words(statement.rest)
+    if len(words) < 2:
+        raise statement.error(f"{keyword} needs a source and a destination", part=statement.rest)
+    if find_heredoc(words[-1]):
+        raise statement.error(f"the destination of {keyword} can not be a here-document", part=words[-1])
+    paths, documents = _documents(statement, words[:-1])
+    return tuple(paths), words[-1], tuple(documents)
+
+
+def _copy(statement: Statement, dialect: Dialect) -> i.Copy:
+    sources, dest, documents = _transfer(statement)
+    flags = read_flags(
+        statement, texts=("chown", "from", "chmod"), lists=("exclude",), switches=("link", "parents")
+    )
+    return i.Copy(statement, sources, dest, documents, flags.text("chown"), flags.text("chmod"),
+                  bool(flags.switch("link")), flags.list("exclude"),
+                  stage=flags.text("from"), parents=bool(flags.switch("parents")))  # fmt: skip
+
+
+def _add(statement: Statement, dialect: Dialect) -> i.Add:
+    sources, dest, documents = _transfer(statement)
+    flags = read_flags(
+        statement,
+        texts=("chown", "chmod", "checksum"),
+        lists=("exclude",),
+        switches=("link", "keep-git-dir", "unpack"),
+    )
+    return i.Add(statement, sources, dest, documents, flags.text("chown"), flags.text("chmod"),
+                 bool(flags.switch("link")), flags.list("exclude"), keep_git_dir=flags.switch("keep-git-dir"),
+                 checksum=flags.text("checksum"), unpack=flags.switch("unpack"))  # fmt: skip
+
+
+def _command(statement: Statement, text: str) -> i.CommandLine:
+    args = json_words(text)
+    if args is not None:
+        return i.CommandLine(tuple(args), False, statement.heredocs)
+    return i.CommandLine((text,) if text else (), True, statement.heredocs)
+
+
+def _run(statement: Statement, dialect: Dialect) -> i.Run:
+    flags = read_flags(
+        statement, texts=("network", "security"), lists=("mount", "device") if dialect.labs else ("mount",)
+    )
+    mounts = flags.list("mount")
+    stages = tuple(_mount_stage(statement, mount) for mount in mounts)
+    network, security = _choice(statement, flags, "network", ("default", "none", "host")), _choice(
+        statement, flags, "security", ("sandbox", "insecure")
+    )
+    return i.Run(statement, _command(statement, statement.rest), mounts, stages, network, security,
+                 flags.list("device"))  # fmt: skip
+
+
+def _choice(statement: Statement, flags: Flags, name: str, values: tuple[str, ...]) -> str:
+    value = flags.texts.get(name, values[0])
+    if value not in values:
+        hint = nearest(value, values) or "it is one of " + ", ".join(values)
+        raise statement.error(f"invalid value '{value}' of --{name}", part=f"--{name}", hint=hint)
+    return value
+
+
+def _mount_stage(statement: Statement, mount: str) -> str:
+    """The `from` of a mount; it decides on the stages that are built and therefore holds no variable."""
+    try:
+        fields = csv_fields(mount)
+    except ValueError as error:
+        raise statement.error(f"malformed mount '{mount}': {error}", part="--mount") from error
+    stage = ""
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if equals and key.lower() == "from":
+            if -1 < value.find("$") < len(value) - 1:
+                raise statement.error("'from' of a mount can not hold variables", part="--mount",
+                                      hint="give the stage a name: FROM … AS name")  # fmt: skip
+            stage = value
+    return stage
+
+
+def _cmd(statement: Statement, dialect: Dialect) -> i.Cmd:
+    read_flags(statement)
+    return i.Cmd(statement, _command(statement, statement.rest))
+
+
+def _entrypoint(statement: Statement, dialect: Dialect) -> i.Entrypoint:
+    read_flags(statement)
+    return i.Entrypoint(statement, _command(statement, statement.rest))
+
+
+def _onbuild(statement: Statement, dialect: Dialect) -> i.OnBuild:
+    if not statement.rest:
+        raise statement.error("ONBUILD needs an instruction")
+    read_flags(statement)
+    keyword, _, rest = split_statement(statement.rest, dialect.escape)
+    if keyword.lower() in ("add", "copy", "run", "cmd", "entrypoint", "shell", "volume"):
+        json_words(rest)  # a list that holds no strings is an error here already
+    match keyword.upper():
+        case "ONBUILD":
+            raise statement.error("ONBUILD can not trigger another ONBUILD", part=keyword)
+        case "MAINTAINER" | "FROM":
+            raise statement.error(f"{keyword.upper()} can not be a trigger", part=keyword)
+    expression = _ONBUILD.sub("", statement.text, count=1) if _ONBUILD.match(statement.text) else statement.text
+    for doc in statement.heredocs:
+        expression += f"\n{doc.content}{doc.name}"
+    return i.OnBuild(statement, expression)
+
+
+def _workdir(statement: Statement, dialect: Dialect) -> i.Workdir:
+    path = _one_text(statement)
+    read_flags(statement)
+    return i.Workdir(statement, path)
+
+
+def _user(statement: Statement, dialect: Dialect) -> i.User:
+    user = _one_text(statement)
+    read_flags(statement)
+    return i.User(statement, user)
+
+
+def _expose(statement: Statement, dialect: Dialect) -> i.Expose:
+    if not statement.rest:
+        raise statement.error("EXPOSE needs at least one argument")
+    read_flags(statement)
+    return i.Expose(statement, tuple(sorted(split_blanks(statement.rest), key=_bytes)))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _volume(statement: Statement, dialect: Dialect) -> i.Volume:
+    words, _ = json_or_words(statement.rest)
+    if not words:
+        raise statement.error("VOLUME needs at least one argument")
+    read_flags(statement)
+    paths = tuple(word.strip(SPACE) for word in words)
+    if not all(paths):
+        raise statement.error("a path in VOLUME is empty", part='""')
+    return i.Volume(statement, paths)
+
+
+def _shell(statement: Statement, dialect: Dialect) -> i.Shell:
+    read_flags(statement)
+    args = json_words(statement.rest)
+    if args is None and statement.rest:
+        raise statement.error("SHELL takes a JSON list", part=statement.rest, hint='as in SHELL ["/bin/bash", "-c"]')
+    if not args:
+        raise statement.error("SHELL needs at least one argument")
+    return i.Shell(statement, tuple(args))
+
+
+def _stop_signal(statement: Statement, dialect: Dialect) -> i.StopSignal:
+    return i.StopSignal(statement, _one_text(statement))
+
+
+def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruction:
+    if not statement.rest:
+        raise statement.error("HEALTHCHECK needs NONE or CMD")
+    kind, *tail = split_first(statement.rest)
+    rest = tail[0] if tail else ""
+    command = _command(statement, rest)
+    if kind.upper() == "NONE":
+        if command.args:
+            raise statement.error("HEALTHCHECK NONE takes no arguments", part=rest)
+        return i.HealthcheckInstruction(statement, Healthcheck(("NONE",)))
+    flags = read_flags(statement, texts=("interval", "timeout", "start-period", "start-interval", "retries"))
+    if kind.upper() != "CMD":
+        raise statement.error(f"HEALTHCHECK knows NONE and CMD, not '{kind}'", part=kind,
+                              hint=nearest(kind.upper(), ("CMD", "NONE")))  # fmt: skip
+    if not command.args:
+        raise statement.error("HEALTHCHECK CMD needs a command", part=kind)
+    check = Healthcheck(("CMD-SHELL" if command.shell else "CMD", *command.args))
+    for name in ("interval", "timeout", "start-period", "start-interval"):
+        check = replace(check, **{name.replace("-", "_"): _interval(statement, name, flags.text(name))})
+    if text := flags.text("retries"):
+        retries = parse_int(text, bits=32)
+        if retries is None or retries < 0:
+            raise statement.error(f"--retries is a number, not '{text}'", part="--retries")
+        check = replace(check, retries=retries)
+    return i.HealthcheckInstruction(statement, check)
+
+
+def split_first(text: str) -> list[str]:
+    """The first word and what follows it."""
+    match = re.match(rf"([^{SPACE}]*)[{SPACE}]*(.*)\Z", text, re.DOTALL)
+    assert match is not None
+    return [match[1], match[2]] if match[2] else [match[1]]
+
+
+def _interval(statement: Statement, name: str, text: str) -> int:
+    if not text:
+        return 0
+    try:
+        value = parse_duration(text)
+    except ValueError as error:
+        raise statement.error(f"--{name}: {error}", part=f"--{name}", hint="as in 30s or 1m30s") from error
+    if value and value < _MILLISECOND:
+        raise statement.error(f"--{name} is less than a millisecond: '{text}'", part=f"--{name}")
+    return value
+
+
+_READERS: dict[str, Callable[[Statement, Dialect], i.Instruction]] = {
+    "add": _add,
+    "arg": _arg,
+    "cmd": _cmd,
+    "copy": _copy,
+    "entrypoint": _entrypoint,
+    "env": _env,
+    "expose": _expose,
+    "from": _from,
+    "healthcheck": _healthcheck,
+    "label": _label,
+    "maintainer": _maintainer,
+    "onbuild": _onbuild,
+    "run": _run,
+    "shell": _shell,
+    "stopsignal": _stop_signal,
+    "user": _user,
+    "volume": _volume,
+    "workdir": _workdir,
+}
+
+
+def read_dockerfile(
+    statements: tuple[Statement, ...], dialect: Dialect
+) -> tuple[i.Dockerfile, tuple[DockerfileError, ...]]:
+    """The stages, and what is wrong with any of the statements, in file order."""
+    errors: list[DockerfileError] = []
+    global_args: list[i.Arg] = []
+    heads: list[i.From] = []
+    bodies: list[list[i.Instruction]] = []
+    for statement in statements:
+        try:
+            instruction = read_instruction(statement, dialect)
+        except DockerfileError as error:
+            errors.append(error)
+            if statement.keyword.lower() == "from":
+                bodies.append([])  # what follows belongs to this stage, not to the one before
+                heads.append(i.From(statement, "scratch", "", ""))
+            continue
+        if isinstance(instruction, i.From):
+            heads.append(instruction)
+            bodies.append([])
+        elif bodies:
+            bodies[-1].append(instruction)
+        elif isinstance(instruction, i.Arg):
+            global_args.append(instruction)
+        else:
+            errors.append(statement.error(f"{statement.keyword.upper()} stands before the first FROM",
+                                          hint="only ARG may stand there"))  # fmt: skip
+    if not heads and not errors and statements:
+        errors.append(DockerfileError("the Dockerfile has no stage", where=statements[-1].find(""),
+                                      hint="a stage begins with FROM"))  # fmt: skip
+    stages = tuple(
+        i.Stage(head, tuple(body), index) for index, (head, body) in enumerate(zip(heads, bodies, strict=True))
+    )
+    return i.Dockerfile(dialect.escape, tuple(global_args), stages), tuple(errors)
