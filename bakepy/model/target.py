@@ -49,6 +49,17 @@ class SSHEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """A source policy: files to evaluate and how; `reset` forgets those before it."""
+
+    files: tuple[str, ...] = ()
+    reset: bool = False
+    disabled: bool = False
+    strict: bool | None = None
+    log_level: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One target, resolved. `None` means not given; paths are relative to the directory of the command."""
 
@@ -81,7 +92,7 @@ class Target:
     call: str | None = None
     entitlements: tuple[str, ...] = ()
     extra_hosts: FrozenMap[str, str | None] = _EMPTY
-    policy: tuple[FrozenMap[str, str], ...] = ()
+    policy: tuple[PolicyEntry, ...] = ()
     metadata_file: str | None = None
     """Where the target's own metadata goes (bakepy's addition, in bake.toml only)."""
     linked: bool = False
@@ -111,7 +122,7 @@ class Group:
 class BakeFile:
     """What one run was asked for: `targets` holds those that were asked for and those that they link to.
 
-    `groups["default"].targets` is what was asked for. `printed` is the JSON text of `--print`.
+    `groups["default"].targets` is what was asked for. `bakepy.bakefile.render` gives the JSON text of `--print`.
     """
 
     targets: FrozenMap[str, Target]

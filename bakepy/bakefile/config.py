@@ -1,0 +1,114 @@
+"""What the files say together: groups and targets as written, merged over files, not yet inherited or overridden."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakepy.bakefile.fields import BY_NAME
+from bakepy.model.location import SourceRange
+
+
+@dataclass(slots=True)
+class GroupDraft:
+    """A group as written. `generated`: a matrix made it."""
+
+    name: str
+    targets: tuple[str, ...]
+    description: str = ""
+    where: SourceRange | None = None
+
+
+@dataclass(slots=True)
+class TargetDraft:
+    """A target as written, or as merged so far. A field that is absent, or None, is not given.
+
+    `folders`: the folder that a relative path is meant from, by field (`context`), by named context (`contexts.NAME`),
+    and for a target without a context (`""`). `places` says where values were written.
+    """
+
+    name: str
+    values: dict[str, Any] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Any] = field(default_factory=dict)
+
+    def merge(self, other: TargetDraft) -> None:
+        """What `other` gives, over what is here."""
+        mine, theirs = self.values, other.values
+        for name, new in theirs.items():
+            if new is None:
+                continue
+            mine[name] = BY_NAME[name].kind.merge(mine.get(name), new)
+        if "context" in theirs:
+            self.folders.pop("context", None)
+        for name in theirs.get("contexts") or ():
+            self.folders.pop(f"contexts.{name}", None)
+        self.folders.update(other.folders)
+        self.places.update(other.places)
+
+    def copy(self) -> TargetDraft:
+        return TargetDraft(self.name, dict(self.values), dict(self.folders), dict(self.places))
+
+    def normalize(self) -> None:
+        """Duplicates and empty entries go; the host's network asks for its right."""
+        values = self.values
+        for name, plain in values.items():
+            if plain is not None:
+                values[name] = BY_NAME[name].kind.normalize(plain)
+        if values.get("network") == "host":
+            entitlements = (*(values.get("entitlements") or ()), "network.host")
+            values["entitlements"] = BY_NAME["entitlements"].kind.normalize(entitlements)
+
+
+@dataclass(slots=True)
+class Config:
+    """Groups in the order of their definition (the first of a name counts), targets by name."""
+
+    groups: list[GroupDraft] = field(default_factory=list)
+    targets: dict[str, TargetDraft] = field(default_factory=dict)
+
+    def find_group(self, name: str) -> GroupDraft | None:
+        return next((each for each in self.groups if each.name == name), None)
+
+    def add_target(self, draft: TargetDraft) -> None:
+        if draft.name in self.targets:
+            self.targets[draft.name].merge(draft)
+        else:
+            self.targets[draft.name] = draft
+
+    def set_group(self, group: GroupDraft) -> None:
+        """A group that is defined again replaces the former one."""
+        for position, each in enumerate(self.groups):
+            if each.name == group.name:
+                self.groups[position] = group
+                return
+        self.groups.append(group)
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([*(each.name for each in self.groups), *self.targets]))
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+# -- paths
+
+_SPECIAL = ("cwd://", "target:", "docker-image:", "oci-layout://")
+
+
+def is_remote(path: str) -> bool:
+    """Whether a context is a URL or a remote repository, rather than a folder."""
+    if path.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")):
+        return True
+    name, at, _ = path.partition("@")
+    return bool(at) and "/" not in name and ":" in path and not path.startswith((".", "/"))
+
+
+def rebase(folder: str, path: str) -> str:
+    """`path`, which is meant from `folder`, from the folder of the command."""
+    if not folder or not path or path.startswith(("/", *_SPECIAL)) or is_remote(path):
+        return path
+    return posixpath.normpath(posixpath.join(folder, path))

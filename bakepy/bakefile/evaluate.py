@@ -1,0 +1,524 @@
+"""Evaluation of bodies: variables, functions, globals and the blocks of targets and groups, each when it is needed.
+
+What an expression refers to is seen to before it is evaluated, so a cycle is found even where no value would need it.
+Mistakes that have nothing to do with each other are all reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bakepy.bakefile import expression as tree
+from bakepy.bakefile import values as v
+from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema, unknown_name
+from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
+from bakepy.bakefile.fields import BY_NAME, GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES, FieldError
+from bakepy.bakefile.functions import find_function, function_names
+from bakepy.bakefile.source import Span
+from bakepy.bakefile.values import ConvertError, Value
+from bakepy.bakefile.variables import Override, TypeError_, convert_override, parse_type
+from bakepy.errors import BakeError, DefinitionError, nearest
+
+_VARIABLE: Final = Schema(frozenset({"type", "default", "description"}), {"validation": ()})
+_VARIABLE_NAMES: Final = _VARIABLE.attributes | {"sensitive", "nullable"}
+_VALIDATION: Final = Schema(frozenset({"condition", "error_message"}))
+_FUNCTION: Final = Schema(frozenset({"params", "variadic_params", "result"}))
+_FILE: Final = Schema(
+    frozenset(),
+    {"variable": ("name",), "function": ("name",), "group": ("name",), "target": ("name",)},
+)
+_TOML_FILE: Final = Schema(frozenset({"include"}), {**_FILE.blocks, "locals": ()})
+_TARGET: Final = Schema(NATIVE_NAMES | set(STRUCTURAL))
+_TOML_TARGET: Final = Schema(TOML_NAMES | set(STRUCTURAL))
+_GROUP: Final = Schema(frozenset({*GROUP_FIELDS, *STRUCTURAL}))
+_TOML_GROUP: Final = Schema(frozenset(GROUP_FIELDS))
+
+Lookup = Callable[[str], str | None]
+
+
+@dataclass(slots=True)
+class Variable:
+    """A variable as it is declared, and what it came to."""
+
+    name: str
+    block: Block
+    content: Content
+    description: str = ""
+    type: v.Type | None = None
+    """The declared type."""
+    value: Value | None = None
+
+    @property
+    def default(self) -> Attribute | None:
+        return self.content.attributes.get("default")
+
+
+@dataclass(slots=True)
+class Instance:
+    """One target or group that a block makes; `label` is what the block is called, which a matrix does not keep."""
+
+    kind: str
+    name: str
+    label: str
+    block: Block
+    content: Content
+    scope: Scope
+    values: dict[str, object] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`builtins`: names with fixed values (`BAKE_CMD_CONTEXT`). `lookup`: values of variables from outside."""
+
+    lookup: Lookup
+    builtins: Mapping[str, str] = field(default_factory=dict)
+
+
+class Evaluation(Globals):
+    """All bodies of a run. `run()` evaluates everything; then `instances` and `variables` are complete."""
+
+    def __init__(self, bodies: Sequence[Body], options: Options) -> None:
+        self.options = options
+        self.errors: list[BakeError] = []
+        self.variables: dict[str, Variable] = {}
+        self.attributes: dict[str, Attribute] = {}
+        self.functions: dict[str, Content] = {}
+        self.function_blocks: dict[str, Block] = {}
+        self.blocks: list[Block] = []
+        self.instances: list[Instance] = []
+        self.by_name: dict[tuple[str, str], list[Instance]] = {}
+        self.root = Scope(self)
+        self._values: dict[str, Value] = {}
+        self._functions: dict[str, Function] = {}
+        self._running: list[str] = []
+        self._running_functions: list[str] = []
+        self._failed: dict[str, DefinitionError] = {}
+        self._seen: dict[int, References] = {}
+        self._blocks_known = False
+        self._reserved = {"group", "target", *options.builtins}
+        for name, text in options.builtins.items():
+            self._values[name] = v.string(text)
+        for body in bodies:
+            self._attempt(lambda body=body: self._declare(body))  # type: ignore[misc]
+
+    # -- errors
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Does something; a definition error is kept, once."""
+        try:
+            action()
+        except DefinitionError as error:
+            self.report(error)
+
+    def report(self, error: BakeError) -> None:
+        if all(error is not each for each in self.errors):
+            self.errors.append(error)
+
+    # -- declarations
+
+    def _declare(self, body: Body) -> None:
+        schema = _TOML_FILE if body.strict else _FILE
+        content = body.content(schema)
+        if body.strict:
+            for name, span in body.unknown(schema):
+                hint = nearest(name, schema.blocks) or "a value of your own goes into [locals]"
+                self.report(span.error(f"unknown key {name!r}", hint=hint))
+            for block in content.blocks:
+                if block.type == "locals":
+                    self.attributes.update(block.body.all_attributes())
+        else:
+            known = {*schema.blocks, *self._reserved}
+            self.attributes.update({name: each for name, each in body.all_attributes().items() if name not in known})
+        for block in content.blocks:
+            match block.type:
+                case "variable":
+                    self._attempt(lambda block=block: self._declare_variable(block))  # type: ignore[misc]
+                case "function":
+                    self._attempt(lambda block=block: self._declare_function(block))  # type: ignore[misc]
+                case "target" | "group":
+                    self.blocks.append(block)
+
+    def _check_names(self, block: Block, schema: Schema, path: str, known: Sequence[str] = ()) -> None:
+        """TOML knows no unknown keys."""
+        if block.body.strict:
+            for name, span in block.body.unknown(schema):
+                if name not in known:
+                    self.report(unknown_name(name, span, [*schema.attributes, *schema.blocks], path))
+
+    def _declare_variable(self, block: Block) -> None:
+        name = block.labels[0]
+        content = block.body.content(_VARIABLE)
+        self._check_names(block, _VARIABLE, f"variable.{name}", ("sensitive", "nullable"))
+        if name in self._reserved:
+            return
+        variable = Variable(name, block, content)
+        if description := content.attributes.get("description"):
+            value = self._plain(description)
+            variable.description = description.node._converted(value, v.STRING, "description").raw or ""
+        for rule in content.blocks:
+            rule.body.content(_VALIDATION)
+            self._check_names(rule, _VALIDATION, f"variable.{name}.validation")
+        self.variables[name] = variable
+
+    def _plain(self, attribute: Attribute) -> Value:
+        """A value that may not refer to anything."""
+        found = References()
+        attribute.node.collect(found)
+        for each in found.variables:
+            raise each.error("variables can not be used here")
+        return attribute.node.value(Scope(Globals()))
+
+    def _declare_function(self, block: Block) -> None:
+        name = block.labels[0]
+        content = block.body.content(_FUNCTION)
+        self._check_names(block, _FUNCTION, f"function.{name}")
+        for wanted in ("params", "result"):
+            if wanted not in content.attributes:
+                raise block.span.error(f"the function {name!r} needs {wanted!r}")
+        if name not in self._reserved:
+            self.functions[name] = content
+            self.function_blocks[name] = block
+
+    # -- everything
+
+    def run(self) -> None:
+        """Evaluates all there is; what is wrong is in `errors`."""
+        for variable in self.variables.values():
+            self._attempt(lambda name=variable.name: self._resolve_variable(name))  # type: ignore[misc]
+        for variable in self.variables.values():
+            if variable.value is not None:
+                self._attempt(lambda variable=variable: self._validate(variable))  # type: ignore[misc]
+        for name in self.functions:
+            self._attempt(lambda name=name: self._resolve_function(name, None))  # type: ignore[misc]
+        for block in self.blocks:
+            self._attempt(lambda block=block: self._instantiate(block))  # type: ignore[misc]
+        for instance in self.instances:
+            self.by_name.setdefault((instance.kind, instance.name), []).append(instance)
+        self._blocks_known = True
+        for instance in self.instances:
+            self._evaluate_instance(instance)
+        for name in self.attributes:
+            self._attempt(lambda name=name: self._resolve_variable(name))  # type: ignore[misc]
+
+    # -- what expressions see
+
+    def find(self, name: str) -> Value | None:
+        return self._values.get(name)
+
+    def find_function(self, name: str) -> Function | None:
+        return self._functions.get(name) or find_function(name)
+
+    def names(self) -> list[str]:
+        return [*self.variables, *self.attributes, *self.options.builtins, *(["target", "group"])]
+
+    def function_names(self) -> list[str]:
+        return [*self.functions, *function_names()]
+
+    def find_block(self, reference: Reference) -> tuple[Value, int] | None:
+        kind, steps = reference.name, reference.steps
+        if kind not in ("target", "group") or not self._blocks_known or not steps or not steps[0].attribute:
+            return None
+        name = steps[0].key.raw
+        instances = self.by_name.get((kind, name))
+        if not instances:
+            valid = [each for found, each in self.by_name if found == kind]
+            raise reference.error(f"there is no {kind} {name!r}", hint=nearest(name, valid))
+        if len(steps) > 1 and steps[1].attribute:
+            attribute = steps[1].key.raw
+            known = ("name", *GROUP_FIELDS) if kind == "group" else ("name", *NATIVE_NAMES)
+            if attribute not in known:
+                raise reference.error(f"a {kind} has no attribute {attribute!r}", hint=nearest(attribute, known))
+            return self._block_value(instances[-1], attribute), 2
+        names = GROUP_FIELDS if kind == "group" else NATIVE_NAMES
+        return v.object_of({each: self._block_value(instances[-1], each) for each in ("name", *names)}), 1
+
+    @staticmethod
+    def _block_value(instance: Instance, name: str) -> Value:
+        """An attribute as it is written in a block; nothing inherited."""
+        if name == "name":
+            return v.string(instance.name)
+        kind = GROUP_FIELDS[name] if instance.kind == "group" else BY_NAME[name].kind
+        return kind.to_value(instance.values.get(name))
+
+    # -- dependencies
+
+    def see_to(
+        self, node: tree.Node, scope: Scope, *, bound: frozenset[str] = frozenset(), strict: bool = False
+    ) -> None:
+        """Resolves all that `node` refers to. What does not exist is passed over, unless `strict`."""
+        found = self._seen.get(id(node))
+        if found is None:
+            found = References()
+            node.collect(found, bound)
+            self._seen[id(node)] = found
+        for name in found.functions:
+            if name in self.functions:
+                self._resolve_function(name, node)
+            elif strict and find_function(name) is None:
+                raise node.error(f"there is no function {name!r}", hint=nearest(name, self.function_names()))
+        for reference in found.variables:
+            if scope.find(reference.name) is not None:
+                continue
+            if reference.name in ("target", "group") and self._blocks_known:
+                self._see_to_block(reference)
+            elif reference.name in self.attributes or reference.name in self.variables:
+                self._resolve_variable(reference.name, reference)
+            elif strict and reference.name not in self._values:
+                raise reference.error(
+                    f"there is no variable {reference.name!r}", hint=nearest(reference.name, self.names())
+                )
+
+    def _see_to_block(self, reference: Reference) -> None:
+        if not reference.steps:
+            raise reference.error(f"{reference.name!r} can not be used as a whole", hint=f"write {reference.name}.NAME")
+        if not reference.steps[0].attribute:
+            raise reference.error(
+                f"a {reference.name} is reached by its name only", hint=f"write {reference.name}.NAME"
+            )
+        instances = self.by_name.get((reference.name, reference.steps[0].key.raw))
+        for instance in instances or ():
+            known = _names_of(instance)
+            if len(reference.steps) > 1 and reference.steps[1].attribute:
+                name = reference.steps[1].key.raw
+                if name in known:
+                    self._evaluate_attribute(instance, name, reference)
+            else:
+                for name in known:
+                    self._evaluate_attribute(instance, name, reference)
+
+    # -- variables
+
+    def _resolve_variable(self, name: str, by: tree.Node | None = None) -> None:
+        """Computes a variable or global attribute and keeps its value."""
+        if name in self._values:
+            return
+        if name in self._failed:
+            raise self._failed[name]
+        attribute, variable = self.attributes.get(name), self.variables.get(name)
+        if name in self._running:
+            assert by is not None, "only a reference leads back to a variable"
+            cycle = " -> ".join([*self._running[self._running.index(name) :], name])
+            raise by.error(f"variables depend on each other: {cycle}")
+        self._running.append(name)
+        try:
+            self._values[name] = self._variable_value(name, attribute, variable)
+        except DefinitionError as error:
+            self._failed[name] = error
+            raise
+        finally:
+            self._running.pop()
+        if variable is not None:
+            variable.value = self._values[name]
+
+    def _variable_value(self, name: str, attribute: Attribute | None, variable: Variable | None) -> Value:
+        default = attribute
+        if variable is not None and "type" in variable.content.attributes:
+            variable.type = parse_type(variable.content.attributes["type"].static)
+        declared = None
+        if attribute is None and variable is not None:
+            default, declared = variable.default, variable.type
+        override = Override.find(name, self.options.lookup, self._declared_name, typed=declared is not None)
+        value: Value | None = None
+        if default is not None:
+            self.see_to(default.node, self.root)
+            value = default.node.value(self.root)
+            if declared is not None:
+                try:
+                    value = v.convert(value, declared)
+                except ConvertError as reason:
+                    raise default.node.error(
+                        f"the default does not fit the type {declared.constraint}: {reason}"
+                    ) from None
+        if override is not None and variable is not None:
+            try:
+                return convert_override(override, declared, value)
+            except (TypeError_, ConvertError) as reason:
+                raise variable.block.span.error(
+                    f"the value of {override.name} given from outside can not be used: {reason}",
+                    path=f"variable.{name}",
+                ) from None
+        if value is None:
+            value = v.string("") if declared is None else Value(v.without_optional(declared), None)
+        return value
+
+    def _declared_name(self, name: str) -> bool:
+        return name in self.variables or name in self.options.builtins
+
+    def _validate(self, variable: Variable) -> None:
+        for rule in variable.content.blocks:
+            self._attempt(lambda rule=rule: self._validate_rule(variable, rule))  # type: ignore[misc]
+
+    def _validate_rule(self, variable: Variable, rule: Block) -> None:
+        content = rule.body.content(_VALIDATION)
+        condition = content.attributes.get("condition")
+        if condition is None:
+            raise rule.span.error("a validation needs a condition", path=f"variable.{variable.name}")
+        value = condition.node.value(self.root)
+        if value.raw is None:
+            raise condition.node.error("the condition is null: it must be true or false")
+        if condition.node._converted(value, v.BOOL, "the condition").raw:
+            return
+        text = "the value is not allowed"
+        if message := content.attributes.get("error_message"):
+            found = message.node.value(self.root)
+            if found.raw is not None:
+                text = message.node._converted(found, v.STRING, "error_message").raw
+        raise condition.node.span.error(text, path=f"variable.{variable.name}")
+
+    # -- functions
+
+    def _resolve_function(self, name: str, by: tree.Node | None) -> None:
+        if name in self._functions or find_function(name) is not None:
+            return  # what is built in can not be replaced
+        if (failed := self._failed.get(name + "()")) is not None:
+            raise failed
+        block = self.function_blocks[name]
+        if name in self._running_functions:
+            cycle = " -> ".join([*self._running_functions[self._running_functions.index(name) :], name])
+            raise (by or block).span.error(f"functions call each other: {cycle}")
+        self._running_functions.append(name)
+        try:
+            self._functions[name] = self._make_function(name)
+        except DefinitionError as error:
+            self._failed[name + "()"] = error
+            raise
+        finally:
+            self._running_functions.pop()
+
+    def _make_function(self, name: str) -> Function:
+        content = self.functions[name]
+        parameters = content.attributes["params"].static
+        if not isinstance(parameters, tree.Tuple):
+            raise parameters.error("expected a list of parameter names")
+        names = [_parameter(each) for each in parameters.items]
+        rest = ""
+        if variadic := content.attributes.get("variadic_params"):
+            rest = _parameter(variadic.static)
+        result = content.attributes["result"].node
+        bound = frozenset({*names, rest} if rest else names)
+        self.see_to(result, self.root, bound=bound, strict=True)
+
+        def function(call: tree.Call, scope: Scope) -> Value:
+            given = call.evaluated(scope)
+            if len(given) < len(names) or (len(given) > len(names) and not rest):
+                raise call.error(f"{name}() takes {_count(len(names), bool(rest))}, not {len(given)}")
+            for node, value in given:
+                if value.raw is None:
+                    raise node.error(f"{name}() takes no null")
+            variables = {each: value for each, (_, value) in zip(names, given, strict=False)}
+            if rest:
+                variables[rest] = v.tuple_of(value for _, value in given[len(names) :])
+            return result.value(self.root.child(variables))
+
+        return function
+
+    # -- blocks
+
+    def _instantiate(self, block: Block) -> None:
+        """One instance for each combination of the matrix, named."""
+        label = block.labels[0]
+        group, strict = block.type == "group", block.body.strict
+        schema = (_TOML_GROUP if strict else _GROUP) if group else (_TOML_TARGET if strict else _TARGET)
+        content = block.body.content(schema)
+        self._check_names(block, schema, f"{block.type}.{label}")
+        matrix, name = content.attributes.get("matrix"), content.attributes.get("name")
+        if group and (matrix or name):
+            which = matrix or name
+            assert which is not None
+            raise which.name_span.error(f"a group has no {which.name!r}")
+        check_name(label, block.label_spans[0])
+        if matrix is None:
+            if name is not None:
+                raise name.name_span.error("'name' needs a 'matrix'", path=f"target.{label}")
+            self.instances.append(Instance(block.type, label, label, block, content, self.root))
+            return
+        made: dict[str, Instance] = {}
+        for scope in self._combinations(matrix):
+            each = label if name is None else self._instance_name(name, scope)
+            if each in made:
+                hint = "" if name else 'give each target a name: name = "…" with the variables of the matrix'
+                where = name.node.span if name else matrix.name_span
+                raise where.error(f"two targets of the matrix are named {each!r}", path=f"target.{label}", hint=hint)
+            made[each] = Instance(block.type, each, label, block, content, scope)
+        self.instances += made.values()
+
+    def _instance_name(self, attribute: Attribute, scope: Scope) -> str:
+        self.see_to(attribute.node, scope)
+        value = attribute.node.value(scope)
+        if value.raw is None:
+            raise attribute.node.error("the name is null")
+        text = str(attribute.node._converted(value, v.STRING, "name").raw)
+        check_name(text, attribute.node.span)
+        return text
+
+    def _combinations(self, attribute: Attribute) -> list[Scope]:
+        self.see_to(attribute.node, self.root)
+        value = attribute.node.value(self.root)
+        if not v.is_mapping(value.type) or value.raw is None:
+            raise attribute.node.error("a matrix must be a map of lists")
+        combinations: list[dict[str, Value]] = [{}]
+        for name in sorted(value.raw):
+            axis = value.raw[name]
+            if not v.can_iterate(axis):
+                raise attribute.node.error(f"the values of {name!r} must be a list, not {v.article(axis.type)}")
+            combinations = [{**each, name: item} for item in v.element_values(axis) for each in combinations]
+        return [self.root.child(each) if each else self.root for each in combinations]
+
+    def _evaluate_instance(self, instance: Instance) -> None:
+        attributes = instance.content.attributes
+        if instance.kind == "group" and "targets" not in attributes:
+            self.report(instance.block.span.error("a group needs 'targets'", path=f"group.{instance.label}"))
+        for name in attributes:
+            if name not in STRUCTURAL:
+                self._attempt(lambda name=name: self._evaluate_attribute(instance, name))  # type: ignore[misc]
+
+    def _evaluate_attribute(self, instance: Instance, name: str, by: tree.Node | None = None) -> None:
+        attribute = instance.content.attributes.get(name)
+        if attribute is None or name in instance.values:
+            return
+        key = f"{instance.kind} {instance.name}.{name}"
+        if key in self._failed:
+            raise self._failed[key]
+        if name in instance.running:
+            raise (by or attribute.node).error(f"{instance.kind}.{instance.name}.{name} depends on itself")
+        instance.running.append(name)
+        try:
+            self.see_to(attribute.node, instance.scope)
+            value = attribute.node.value(instance.scope)
+            kind = GROUP_FIELDS[name] if instance.kind == "group" else BY_NAME[name].kind
+            try:
+                instance.values[name] = kind.decode(value)
+            except FieldError as reason:
+                raise attribute.node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
+        except DefinitionError as error:
+            if not error.path:
+                error.path = f"{instance.kind}.{instance.label}.{name}"
+            self._failed[key] = error
+            raise
+        finally:
+            instance.running.pop()
+
+
+def _names_of(instance: Instance) -> Sequence[str]:
+    return [name for name in instance.content.attributes if name not in STRUCTURAL]
+
+
+def _parameter(node: tree.Node) -> str:
+    if isinstance(node, tree.Reference) and not node.steps:
+        return node.name
+    if isinstance(node, tree.Literal) and node.word:
+        return node.word
+    raise node.error("a parameter must be a name", hint="without quotes" if isinstance(node, tree.Literal) else "")
+
+
+def _count(number: int, more: bool) -> str:
+    return f"{number}{' or more' if more else ''} argument{'s' if number != 1 or more else ''}"
+
+
+def check_name(name: str, span: Span) -> None:
+    """Names of targets and groups are of letters, digits, `_` and `-`."""
+    if not name or not name.isascii() or not name.replace("_", "a").replace("-", "a").isalnum():
+        raise span.error(f"{name!r} can not be a name: only letters, digits, '_' and '-' are allowed")

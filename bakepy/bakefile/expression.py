@@ -1,0 +1,741 @@
+"""The expression tree: what an expression means, node by node.
+
+Every node knows its place and how to compute its value in a `Scope`. `collect` lists what it refers to, so that the
+evaluator can see to these first. Errors are `DefinitionError`s that point at the node at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from bakepy.bakefile import values as v
+from bakepy.bakefile.source import Span, Text
+from bakepy.bakefile.values import ConvertError, Value
+from bakepy.errors import DefinitionError, nearest
+
+Function = Callable[["Call", "Scope"], Value]
+"""A function takes the call itself, so that some (`try`, `convert`) can decide what to evaluate."""
+
+
+class Globals:
+    """Where names are looked up that no inner scope binds. The evaluator fills and extends it."""
+
+    def find(self, name: str) -> Value | None:
+        return None
+
+    def find_block(self, reference: Reference) -> tuple[Value, int] | None:
+        """The value that a reference into a block (`target.x.context`) leads to, and how many steps that took."""
+        return None
+
+    def find_function(self, name: str) -> Function | None:
+        return None
+
+    def names(self) -> list[str]:
+        return []
+
+    def function_names(self) -> list[str]:
+        return []
+
+
+class Scope:
+    """Names bound by an enclosing `for`, matrix or function, then those outside it."""
+
+    __slots__ = ("bound", "globals", "parent")
+
+    def __init__(self, globals: Globals, bound: Mapping[str, Value] | None = None, parent: Scope | None = None) -> None:
+        self.globals = globals
+        self.bound: Mapping[str, Value] = bound or {}
+        self.parent = parent
+
+    def child(self, bound: Mapping[str, Value]) -> Scope:
+        return Scope(self.globals, bound, self)
+
+    def find(self, name: str) -> Value | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.bound:
+                return scope.bound[name]
+            scope = scope.parent
+        return None
+
+    def names(self) -> list[str]:
+        found = self.globals.names()
+        scope: Scope | None = self
+        while scope is not None:
+            found += scope.bound
+            scope = scope.parent
+        return found
+
+
+@dataclass(slots=True)
+class References:
+    """What an expression refers to: variables with the steps that follow them, and functions."""
+
+    variables: list[Reference] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+
+
+_NO_NAMES: frozenset[str] = frozenset()
+
+
+class Node:
+    """A part of an expression, at `start` up to `end` of `text`."""
+
+    __slots__ = ("end", "start", "text")
+
+    def __init__(self, text: Text, start: int, end: int) -> None:
+        self.text = text
+        self.start = start
+        self.end = end
+
+    @property
+    def span(self) -> Span:
+        return Span(self.text, self.start, self.end)
+
+    def error(self, what: str, *, hint: str = "") -> DefinitionError:
+        return self.span.error(what, hint=hint)
+
+    def value(self, scope: Scope) -> Value:
+        raise NotImplementedError
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        """Adds what this node refers to; names in `bound` are not references."""
+
+    def keyword(self) -> str:
+        """The name, if this is nothing but a name; else empty."""
+        return ""
+
+    def _converted(self, value: Value, want: v.Type, role: str) -> Value:
+        try:
+            return v.convert(value, want)
+        except ConvertError as reason:
+            raise self.error(f"{role}: {reason}") from None
+
+
+class Literal(Node):
+    """A number, `true`, `false`, `null`, or text without interpolation."""
+
+    __slots__ = ("literal", "word")
+
+    def __init__(self, text: Text, start: int, end: int, literal: Value, word: str = "") -> None:
+        super().__init__(text, start, end)
+        self.literal = literal
+        self.word = word
+
+    def value(self, scope: Scope) -> Value:
+        return self.literal
+
+    def keyword(self) -> str:
+        return self.word
+
+
+class Template(Node):
+    """Text with interpolations. `null` can not be part of it."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, text: Text, start: int, end: int, parts: Sequence[Node]) -> None:
+        super().__init__(text, start, end)
+        self.parts = tuple(parts)
+
+    def value(self, scope: Scope) -> Value:
+        pieces: list[str] = []
+        for part in self.parts:
+            each = part.value(scope)
+            if each.raw is None:
+                raise part.error("null can not be part of a string")
+            if each.type is not v.STRING:
+                each = part._converted(each, v.STRING, "can not be part of a string")
+            pieces.append(each.raw)
+        return v.string("".join(pieces))
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        for part in self.parts:
+            part.collect(found, bound)
+
+
+class Wrapped(Node):
+    """`(x)`, or a string that is one interpolation only: `"${x}"`, which keeps the type of `x`."""
+
+    __slots__ = ("inner", "parentheses")
+
+    def __init__(self, text: Text, start: int, end: int, inner: Node, parentheses: bool) -> None:
+        super().__init__(text, start, end)
+        self.inner = inner
+        self.parentheses = parentheses
+
+    def value(self, scope: Scope) -> Value:
+        return self.inner.value(scope)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.inner.collect(found, bound)
+
+
+class Joined(Node):
+    """A `%{for}` in a template: the texts of all rounds, one after another."""
+
+    __slots__ = ("rounds",)
+
+    def __init__(self, text: Text, start: int, end: int, rounds: Node) -> None:
+        super().__init__(text, start, end)
+        self.rounds = rounds
+
+    def value(self, scope: Scope) -> Value:
+        pieces = []
+        for each in self.rounds.value(scope).raw:
+            if each.raw is None:
+                raise self.error("null can not be part of a string")
+            pieces.append(self._converted(each, v.STRING, "can not be part of a string").raw)
+        return v.string("".join(pieces))
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.rounds.collect(found, bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`.name`, or `[key]` with a key that is known when the file is read."""
+
+    key: Value
+    attribute: bool
+    start: int
+    end: int
+
+
+class Reference(Node):
+    """A variable and the constant steps into it: `target.app.tags[0]`."""
+
+    __slots__ = ("name", "steps")
+
+    def __init__(self, text: Text, start: int, end: int, name: str, steps: Sequence[Step] = ()) -> None:
+        super().__init__(text, start, end)
+        self.name = name
+        self.steps = tuple(steps)
+
+    def value(self, scope: Scope) -> Value:
+        value = scope.find(self.name)
+        taken = 0
+        if value is None:
+            value = scope.globals.find(self.name)
+        if value is None:
+            block = scope.globals.find_block(self)
+            if block is not None:
+                value, taken = block
+        if value is None:
+            raise Node(self.text, self.start, self.start + len(self.name)).error(
+                f"there is no variable {self.name!r}", hint=nearest(self.name, scope.names())
+            )
+        for step in self.steps[taken:]:
+            value = take_step(self.text, value, step)
+        return value
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        if self.name not in bound:
+            found.variables.append(self)
+
+    def keyword(self) -> str:
+        return "" if self.steps else self.name
+
+
+class Relative(Node):
+    """Constant steps into something that is no plain variable: `f(x).name`."""
+
+    __slots__ = ("source", "steps")
+
+    def __init__(self, text: Text, start: int, end: int, source: Node, steps: Sequence[Step]) -> None:
+        super().__init__(text, start, end)
+        self.source = source
+        self.steps = tuple(steps)
+
+    def value(self, scope: Scope) -> Value:
+        value = self.source.value(scope)
+        for step in self.steps:
+            value = take_step(self.text, value, step)
+        return value
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.source.collect(found, bound)
+
+
+def take_step(text: Text, value: Value, step: Step) -> Value:
+    place = Span(text, step.start, step.end)
+    if not step.attribute:
+        return take_index(place, value, step.key)
+    name = step.key.raw
+    if value.raw is None:
+        raise place.error(f"null has no attribute {name!r}")
+    if not isinstance(value.raw, dict):
+        raise place.error(f"{v.article(value.type)} has no attribute {name!r}")
+    if name not in value.raw:
+        raise place.error(f"there is no attribute {name!r} here", hint=nearest(name, value.raw))
+    found: Value = value.raw[name]
+    return found
+
+
+def take_index(place: Span, value: Value, key: Value) -> Value:
+    """`value[key]`."""
+    if value.raw is None:
+        raise place.error("null has no elements")
+    if key.raw is None:
+        raise place.error("null can not be an index")
+    if isinstance(value.raw, dict):
+        try:
+            name = v.convert(key, v.STRING).raw
+        except ConvertError as reason:
+            raise place.error(f"the key of {v.article(value.type)} must be a string: {reason}") from None
+        if name not in value.raw:
+            raise place.error(f"there is no element {name!r} here", hint=nearest(name, value.raw))
+        found: Value = value.raw[name]
+        return found
+    if not v.is_sequence(value.type):
+        raise place.error(f"{v.article(value.type)} has no elements that can be reached by an index")
+    try:
+        position = v.convert(key, v.NUMBER).raw
+    except ConvertError as reason:
+        raise place.error(f"the index of {v.article(value.type)} must be a number: {reason}") from None
+    if not position.is_whole:
+        raise place.error(f"an index must be a whole number, not {position}")
+    if position.negative or position.truncated() >= len(value.raw):
+        raise place.error(f"there is no element {position}: there are {len(value.raw)}, counted from 0")
+    item: Value = value.raw[position.truncated()]
+    return item
+
+
+class Index(Node):
+    """`source[key]` with a computed key."""
+
+    __slots__ = ("key", "source")
+
+    def __init__(self, text: Text, start: int, end: int, source: Node, key: Node) -> None:
+        super().__init__(text, start, end)
+        self.source = source
+        self.key = key
+
+    def value(self, scope: Scope) -> Value:
+        source = self.source.value(scope)
+        return take_index(self.key.span, source, self.key.value(scope))
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.source.collect(found, bound)
+        self.key.collect(found, bound)
+
+
+_SPLAT_ITEM = "*"
+
+
+class SplatItem(Node):
+    """The element at hand inside a splat. Its name can not be written, so nothing hides it but an inner splat."""
+
+    __slots__ = ()
+
+    def value(self, scope: Scope) -> Value:
+        found = scope.find(_SPLAT_ITEM)
+        assert found is not None, "a splat binds its item"
+        return found
+
+
+class Splat(Node):
+    """`source[*]…` and `source.*…`: `each` for every element; a lone value counts as one element, null as none."""
+
+    __slots__ = ("each", "source")
+
+    def __init__(self, text: Text, start: int, end: int, source: Node, each: Node) -> None:
+        super().__init__(text, start, end)
+        self.source = source
+        self.each = each
+
+    def value(self, scope: Scope) -> Value:
+        source = self.source.value(scope)
+        sequence = isinstance(source.type, (v.TupleType, v.ListType, v.SetType))
+        if source.raw is None:
+            if sequence:
+                raise self.source.error("a splat can not go through null")
+            return v.EMPTY_TUPLE
+        items = [self.each.value(scope.child({_SPLAT_ITEM: item})) for item in (source.raw if sequence else (source,))]
+        if isinstance(source.type, (v.ListType, v.SetType)):
+            if not items:
+                return v.list_of((), source.type.element if isinstance(self.each, SplatItem) else v.DYNAMIC)
+            if all(item.type == items[0].type for item in items):
+                return v.list_of(items, items[0].type)
+        return v.tuple_of(items)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.source.collect(found, bound)
+        self.each.collect(found, bound)
+
+
+class Tuple(Node):
+    """`[a, b]`."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, text: Text, start: int, end: int, items: Sequence[Node]) -> None:
+        super().__init__(text, start, end)
+        self.items = tuple(items)
+
+    def value(self, scope: Scope) -> Value:
+        return v.tuple_of([each.value(scope) for each in self.items])
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        for each in self.items:
+            each.collect(found, bound)
+
+
+class ObjectKey(Node):
+    """A key in `{…}`: a bare word is a name, anything else is computed."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.text, inner.start, inner.end)
+        self.inner = inner
+
+    def value(self, scope: Scope) -> Value:
+        if word := self.inner.keyword():
+            return v.string(word)
+        if isinstance(self.inner, Reference):
+            raise self.error(
+                "this key is ambiguous", hint="put it in quotes for a name with dots, in parentheses for its value"
+            )
+        return self.inner.value(scope)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        if not self.inner.keyword():
+            self.inner.collect(found, bound)
+
+
+class Object(Node):
+    """`{a = 1, b = 2}`. Of equal keys the last one counts, unless `distinct`."""
+
+    __slots__ = ("distinct", "items")
+
+    def __init__(
+        self, text: Text, start: int, end: int, items: Sequence[tuple[Node, Node]], *, distinct: bool = False
+    ) -> None:
+        super().__init__(text, start, end)
+        self.items = tuple(items)
+        self.distinct = distinct
+
+    def value(self, scope: Scope) -> Value:
+        found: dict[str, Value] = {}
+        for key_node, value_node in self.items:
+            key = key_node.value(scope)
+            value = value_node.value(scope)
+            if key.raw is None:
+                raise key_node.error("null can not be a key")
+            name = key_node._converted(key, v.STRING, "not a key").raw
+            if self.distinct and name in found:
+                raise key_node.error(f"the key {name!r} is already set")
+            found[name] = value
+        return v.object_of(found)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        for key, value in self.items:
+            key.collect(found, bound)
+            value.collect(found, bound)
+
+
+class For(Node):
+    """`[for k, v in source : item if condition]` and `{for … : key => item…}`."""
+
+    __slots__ = ("condition", "grouped", "item", "key", "key_name", "source", "value_name")
+
+    def __init__(
+        self,
+        text: Text,
+        start: int,
+        end: int,
+        *,
+        key_name: str,
+        value_name: str,
+        source: Node,
+        key: Node | None,
+        item: Node,
+        condition: Node | None = None,
+        grouped: bool = False,
+    ) -> None:
+        super().__init__(text, start, end)
+        self.key_name = key_name
+        self.value_name = value_name
+        self.source = source
+        self.key = key
+        self.item = item
+        self.condition = condition
+        self.grouped = grouped
+
+    def value(self, scope: Scope) -> Value:
+        source = self.source.value(scope)
+        if source.raw is None:
+            raise self.source.error("null has no elements to go through")
+        if not v.can_iterate(source):
+            raise self.source.error(f"{v.article(source.type)} has no elements to go through")
+        items: list[Value] = []
+        named: dict[str, Value] = {}
+        groups: dict[str, list[Value]] = {}
+        for key, value in v.elements(source):
+            bound = {self.value_name: value}
+            if self.key_name:
+                bound = {self.key_name: key, self.value_name: value}
+            inner = scope.child(bound)
+            if self.condition is not None and not self._included(inner):
+                continue
+            if self.key is None:
+                items.append(self.item.value(inner))
+                continue
+            name = self.key.value(inner)
+            if name.raw is None:
+                raise self.key.error("null can not be a key")
+            word = self.key._converted(name, v.STRING, "not a key").raw
+            result = self.item.value(inner)
+            if self.grouped:
+                groups.setdefault(word, []).append(result)
+            elif word in named:
+                raise self.key.error(
+                    f"two elements give the key {word!r}", hint="write `...` after the value to group by key"
+                )
+            else:
+                named[word] = result
+        if self.key is None:
+            return v.tuple_of(items)
+        if self.grouped:
+            named = {word: v.tuple_of(found) for word, found in groups.items()}
+        return v.object_of(named)
+
+    def _included(self, scope: Scope) -> bool:
+        assert self.condition is not None
+        value = self.condition.value(scope)
+        if value.raw is None:
+            raise self.condition.error("the condition is null")
+        return bool(self.condition._converted(value, v.BOOL, "the condition").raw)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.source.collect(found, bound)
+        inner = bound | {self.key_name, self.value_name}
+        for each in (self.key, self.item, self.condition):
+            if each is not None:
+                each.collect(found, inner)
+
+
+class Conditional(Node):
+    """`condition ? yes : no`. Both sides must fit one type; the side that is not taken may fail."""
+
+    __slots__ = ("condition", "no", "yes")
+
+    def __init__(self, text: Text, start: int, end: int, condition: Node, yes: Node, no: Node) -> None:
+        super().__init__(text, start, end)
+        self.condition = condition
+        self.yes = yes
+        self.no = no
+
+    def value(self, scope: Scope) -> Value:
+        yes, yes_failed = _attempt(self.yes, scope)
+        no, no_failed = _attempt(self.no, scope)
+        want = self._common_type(yes, no)
+        if want is None:
+            raise self.error(
+                "the two results do not fit one type: "
+                f"{v.article(yes.type) if yes else '?'} and {v.article(no.type) if no else '?'}"
+            )
+        condition = self.condition.value(scope)
+        if condition.raw is None:
+            raise self.condition.error("the condition is null")
+        taken = bool(self.condition._converted(condition, v.BOOL, "the condition").raw)
+        node, result, failed = (self.yes, yes, yes_failed) if taken else (self.no, no, no_failed)
+        if failed is not None:
+            raise failed
+        assert result is not None
+        return node._converted(result, want, "the result")
+
+    @staticmethod
+    def _common_type(yes: Value | None, no: Value | None) -> v.Type | None:
+        """The type of the result; None if there is none. A side that failed has no say."""
+        if yes is None or no is None:
+            return v.DYNAMIC
+        if yes.type is v.DYNAMIC:
+            return no.type
+        if no.type is v.DYNAMIC:
+            return yes.type
+        if yes.type == no.type:
+            return yes.type
+        return v.unify((yes.type, no.type))
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        for each in (self.condition, self.yes, self.no):
+            each.collect(found, bound)
+
+
+def _attempt(node: Node, scope: Scope) -> tuple[Value | None, DefinitionError | None]:
+    try:
+        return node.value(scope), None
+    except DefinitionError as error:
+        return None, error
+
+
+class Unary(Node):
+    """`-x` and `!x`."""
+
+    __slots__ = ("operand", "operator")
+
+    def __init__(self, text: Text, start: int, end: int, operator: str, operand: Node) -> None:
+        super().__init__(text, start, end)
+        self.operator = operator
+        self.operand = operand
+
+    def value(self, scope: Scope) -> Value:
+        want = v.NUMBER if self.operator == "-" else v.BOOL
+        value = self.operand._converted(self.operand.value(scope), want, f"the operand of {self.operator}")
+        if value.raw is None:
+            raise self.operand.error(f"the operand of {self.operator} is null")
+        return v.number(-value.raw) if self.operator == "-" else v.boolean(not value.raw)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.operand.collect(found, bound)
+
+
+class Binary(Node):
+    """`a + b`, `a == b`, `a && b`, …"""
+
+    __slots__ = ("left", "operator", "right")
+
+    def __init__(self, text: Text, start: int, end: int, operator: str, left: Node, right: Node) -> None:
+        super().__init__(text, start, end)
+        self.operator = operator
+        self.left = left
+        self.right = right
+
+    def value(self, scope: Scope) -> Value:
+        if self.operator in ("&&", "||"):
+            return self._logical(scope)
+        if self.operator in ("==", "!="):
+            left, right = self.left.value(scope), self.right.value(scope)
+            return v.boolean(equal(left, right) == (self.operator == "=="))
+        left, right = self._operand(self.left, scope), self._operand(self.right, scope)
+        return calculate(self, self.operator, left, right)
+
+    def _operand(self, node: Node, scope: Scope) -> Value:
+        value = node._converted(node.value(scope), v.NUMBER, f"an operand of {self.operator}")
+        if value.raw is None:
+            raise node.error(f"an operand of {self.operator} is null")
+        return value
+
+    def _logical(self, scope: Scope) -> Value:
+        """One side may decide alone, even if the other one fails or is null."""
+        decisive = self.operator == "||"
+        sides: list[Value | None] = []
+        failed: DefinitionError | None = None
+        for node in (self.left, self.right):
+            value, error = _attempt(node, scope)
+            if value is not None:
+                value = node._converted(value, v.BOOL, f"an operand of {self.operator}")
+            sides.append(value)
+            failed = failed or error
+        for value in sides:
+            if value is not None and (value.raw is True) == decisive and (value.raw is not None or not decisive):
+                return v.boolean(decisive)
+        if failed is not None:
+            raise failed
+        for node, value in zip((self.left, self.right), sides, strict=True):
+            if value is None or value.raw is None:
+                raise node.error(f"an operand of {self.operator} is null")
+        return v.boolean(not decisive)
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        self.left.collect(found, bound)
+        self.right.collect(found, bound)
+
+
+def equal(left: Value, right: Value) -> bool:
+    """`==`: nothing is converted; a null equals any null; a list never equals a tuple."""
+    if left.raw is None or right.raw is None:
+        return left.raw is None and right.raw is None
+    if type(left.type) is not type(right.type) or (left.type in v.PRIMITIVES and left.type is not right.type):
+        return False
+    if left.type in v.PRIMITIVES:
+        return bool(left.raw == right.raw)
+    if isinstance(left.raw, dict):
+        if isinstance(left.type, v.MapType) and left.type != right.type:
+            return False
+        return left.raw.keys() == right.raw.keys() and all(equal(left.raw[key], right.raw[key]) for key in left.raw)
+    if isinstance(left.type, v.CollectionType) and left.type != right.type:
+        return False
+    return len(left.raw) == len(right.raw) and all(
+        equal(mine, theirs) for mine, theirs in zip(left.raw, right.raw, strict=True)
+    )
+
+
+def calculate(place: Node, operator: str, left: Value, right: Value) -> Value:
+    """Arithmetic and order of two numbers."""
+    one, two = left.raw, right.raw
+    try:
+        match operator:
+            case "+":
+                return v.number(one + two)
+            case "-":
+                return v.number(one - two)
+            case "*":
+                return v.number(one * two)
+            case "/":
+                return v.number(one / two)
+            case "%":
+                return v.number(remainder(one, two))
+    except ArithmeticError as reason:
+        raise place.error(str(reason)) from None
+    order = one.compare(two)
+    return v.boolean({"<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[operator])
+
+
+def remainder(one: Any, two: Any) -> Any:
+    """What is left of `one` after taking `two` as often as it goes; it has the sign of `one`."""
+    if two.is_zero or two.infinite:
+        return one
+    if one.infinite:
+        return one
+    times = (one / two).truncated()
+    return one - two * type(one)(times, 0, max(one.precision, times.bit_length()))
+
+
+class Call(Node):
+    """`name(arguments)`; with `expand`, the last argument is a list of further arguments."""
+
+    __slots__ = ("arguments", "expand", "name")
+
+    def __init__(
+        self, text: Text, start: int, end: int, name: str, arguments: Sequence[Node], expand: bool = False
+    ) -> None:
+        super().__init__(text, start, end)
+        self.name = name
+        self.arguments = tuple(arguments)
+        self.expand = expand
+
+    LIMIT: ClassVar[int] = 100_000
+    """More arguments than this are not expanded."""
+
+    def value(self, scope: Scope) -> Value:
+        function = scope.globals.find_function(self.name)
+        if function is None:
+            raise Node(self.text, self.start, self.start + len(self.name)).error(
+                f"there is no function {self.name!r}", hint=nearest(self.name, scope.globals.function_names())
+            )
+        return function(self, scope)
+
+    def evaluated(self, scope: Scope) -> list[tuple[Node, Value]]:
+        """The arguments' values, with the nodes to blame for them."""
+        found: list[tuple[Node, Value]] = []
+        for position, node in enumerate(self.arguments):
+            value = node.value(scope)
+            if self.expand and position == len(self.arguments) - 1:
+                if value.raw is None:
+                    raise node.error("null can not be expanded to arguments")
+                if not isinstance(value.type, (v.TupleType, v.ListType, v.SetType)):
+                    raise node.error(f"only a list can be expanded to arguments, not {v.article(value.type)}")
+                found += [(node, each) for each in value.raw]
+            else:
+                found.append((node, value))
+        return found
+
+    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+        found.functions.append(self.name)
+        for each in self.arguments:
+            each.collect(found, bound)

@@ -1,0 +1,529 @@
+"""The table of target fields: decoding, merging, normalising, overriding, printing and the schema are driven by it.
+
+A field's value is plain Python while targets are put together: `str`, `bool`, a tuple, a dict, or None for “not
+given”. The order of the table is the order in which `--print` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bakepy.bakefile import entries as e
+from bakepy.bakefile import values as v
+from bakepy.bakefile.entries import EntryError
+from bakepy.bakefile.values import ConvertError, Value
+
+
+class FieldError(Exception):
+    """A value does not fit its field; the text says what is required."""
+
+
+def _converted(value: Value, want: v.Type) -> Value:
+    try:
+        return v.convert(value, want)
+    except ConvertError as reason:
+        raise FieldError(str(reason)) from None
+
+
+class Kind:
+    """What values a field takes and how they behave. This one replaces: what is given last counts."""
+
+    name = ""
+
+    def decode(self, value: Value) -> Any:
+        """The plain form; None for null. Raises FieldError."""
+        raise NotImplementedError
+
+    def to_value(self, plain: Any) -> Value:
+        """What a reference such as `target.a.tags` sees; `plain` may be None."""
+        raise NotImplementedError
+
+    def merge(self, old: Any, new: Any) -> Any:
+        """`new` over `old`; `new` is given, `old` may be None."""
+        return new
+
+    def normalize(self, plain: Any) -> Any:
+        return plain
+
+    def printed(self, plain: Any) -> Any:
+        """The form in the JSON of `--print`; None leaves the field out."""
+        return plain
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of a value in bake.toml."""
+        raise NotImplementedError
+
+
+class TextKind(Kind):
+    name = "string"
+
+    def __init__(self, *, escaped: bool = False) -> None:
+        self.escaped = escaped
+
+    def decode(self, value: Value) -> str | None:
+        plain: str | None = _converted(value, v.STRING).raw
+        return plain
+
+    def to_value(self, plain: str | None) -> Value:
+        return Value(v.STRING, plain)
+
+    def printed(self, plain: str) -> str:
+        return escape(plain) if self.escaped else plain
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "number", "boolean"]}
+
+
+class DescriptionKind(TextKind):
+    """Text that is empty rather than absent."""
+
+    def decode(self, value: Value) -> str | None:
+        plain = super().decode(value)
+        if plain is None:
+            raise FieldError("null is not allowed here; leave it out")
+        return plain or None
+
+    def to_value(self, plain: str | None) -> Value:
+        return v.string(plain or "")
+
+
+class FlagKind(Kind):
+    name = "bool"
+
+    def decode(self, value: Value) -> bool | None:
+        plain: bool | None = _converted(value, v.BOOL).raw
+        return plain
+
+    def to_value(self, plain: bool | None) -> Value:
+        return Value(v.BOOL, plain)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["boolean", "string"]}
+
+
+class TextsKind(Kind):
+    """A list of strings. `appends`: merging adds instead of replacing."""
+
+    name = "list of strings"
+
+    def __init__(self, *, appends: bool = False, escaped: bool = False, unique: bool = True) -> None:
+        self.appends = appends
+        self.escaped = escaped
+        self.unique = unique
+
+    def decode(self, value: Value) -> tuple[str, ...] | None:
+        found = _converted(value, v.ListType(v.STRING)).raw
+        if found is None:
+            return None
+        for position, each in enumerate(found):
+            if each.raw is None:
+                raise FieldError(f"element {position} is null")
+        return tuple(each.raw for each in found)
+
+    def to_value(self, plain: tuple[str, ...] | None) -> Value:
+        return Value(v.ListType(v.STRING), None if plain is None else tuple(Value(v.STRING, each) for each in plain))
+
+    def merge(self, old: Any, new: Any) -> Any:
+        return (*(old or ()), *new) if self.appends else new
+
+    def normalize(self, plain: Any) -> Any:
+        return e.unique_texts(plain) if self.unique else plain
+
+    def printed(self, plain: tuple[str, ...]) -> list[str] | None:
+        return [escape(each) if self.escaped else each for each in plain] or None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
+
+
+class TextMapKind(Kind):
+    """Strings by name; merged by name. `nullable`: null is taken, and neither sets nor removes."""
+
+    name = "map of strings"
+
+    def __init__(self, *, nullable: bool = True, escaped: bool = False, empty_removes: bool = False) -> None:
+        self.nullable = nullable
+        self.escaped = escaped
+        self.empty_removes = empty_removes
+
+    def decode(self, value: Value) -> dict[str, str | None] | None:
+        found = _converted(value, v.MapType(v.STRING)).raw
+        if found is None:
+            return None
+        for name in sorted(found):
+            if found[name].raw is None and not self.nullable:
+                raise FieldError(f"{name!r} is null")
+        return {name: found[name].raw for name in found}
+
+    def to_value(self, plain: Mapping[str, str | None] | None) -> Value:
+        items = None if plain is None else {name: Value(v.STRING, each) for name, each in plain.items()}
+        return Value(v.MapType(v.STRING), items)
+
+    def merge(self, old: Any, new: Any) -> Any:
+        added = {name: each for name, each in new.items() if each is not None}
+        return {**old, **added} if old else added or old
+
+    def normalize(self, plain: Any) -> Any:
+        if not self.empty_removes:
+            return plain
+        return {name: each for name, each in plain.items() if each} or None
+
+    def printed(self, plain: Mapping[str, str | None]) -> dict[str, str | None] | None:
+        found = {name: plain[name] for name in sorted(plain)}
+        if self.escaped:
+            found = {name: each if each is None else escape(each) for name, each in found.items()}
+        return found or None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+
+
+class EntriesKind(Kind):
+    """A list of entries that have a form of their own."""
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[Value], list[Any]],
+        element: v.Type,
+        to_element: Callable[[Any], dict[str, Any]],
+        *,
+        appends: bool,
+        unique: Callable[[Any], tuple[Any, ...]],
+        print_entry: Callable[[Any], Any],
+        properties: tuple[str, ...] = (),
+        open_properties: bool = True,
+    ) -> None:
+        self.name = f"list of {name}"
+        self.parse = parse
+        self.element = element
+        self.to_element = to_element
+        self.appends = appends
+        self.unique = unique
+        self.print_entry = print_entry
+        self.properties = properties
+        self.open_properties = open_properties
+
+    def decode(self, value: Value) -> tuple[Any, ...]:
+        try:
+            return e.entries_from(value, self.parse)
+        except EntryError as error:
+            raise FieldError(str(error)) from None
+
+    def to_value(self, plain: tuple[Any, ...] | None) -> Value:
+        return v.list_of(
+            [v.convert(_plain_value(self.to_element(each)), self.element) for each in plain or ()],
+            v.without_optional(self.element),
+        )
+
+    def merge(self, old: Any, new: Any) -> Any:
+        return self.normalize((*(old or ()), *new)) if self.appends else new
+
+    def normalize(self, plain: Any) -> Any:
+        return self.unique(plain) or None
+
+    def printed(self, plain: tuple[Any, ...]) -> list[Any] | None:
+        return [self.print_entry(each) for each in plain] or None
+
+    def schema(self) -> dict[str, Any]:
+        item: dict[str, Any] = {"type": "object"}
+        scalar = {"type": ["string", "number", "boolean"]}
+        if self.properties:
+            item["properties"] = dict.fromkeys(self.properties, scalar)
+        item["additionalProperties"] = scalar if self.open_properties else False
+        if "paths" in self.properties:
+            item["properties"]["paths"] = {"type": "array", "items": {"type": "string"}}
+        return {"type": "array", "items": {"anyOf": [{"type": "string"}, item]}}
+
+
+class PolicyKind(EntriesKind):
+    """Policies are added to and never made unique."""
+
+    def normalize(self, plain: Any) -> Any:
+        return plain
+
+    def merge(self, old: Any, new: Any) -> Any:
+        return (*(old or ()), *new)
+
+
+class ResourcesKind(Kind):
+    name = "resource limits"
+
+    def decode(self, value: Value) -> dict[str, str | int] | None:
+        if value.raw is None:
+            return None
+        try:
+            return e.resources_from(value)
+        except EntryError as error:
+            raise FieldError(str(error)) from None
+
+    def to_value(self, plain: Mapping[str, Any] | None) -> Value:
+        want = v.ObjectType(e.RESOURCES, e.RESOURCES)
+        if plain is None:
+            return Value(v.without_optional(want), None)
+        return v.convert(_plain_value(dict(plain)), want)
+
+    def merge(self, old: Any, new: Any) -> Any:
+        return {**(old or {}), **new}
+
+    def printed(self, plain: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: plain[name] for name in e.RESOURCES if name in plain}
+
+    def schema(self) -> dict[str, Any]:
+        numbers = {name: {"type": ["integer", "string"]} for name, each in e.RESOURCES.items() if each is v.NUMBER}
+        texts = {name: {"type": ["string", "integer"]} for name, each in e.RESOURCES.items() if each is v.STRING}
+        return {"type": "object", "properties": texts | numbers, "additionalProperties": False}
+
+
+def escape(text: str) -> str:
+    """Text as a template that gives it again."""
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def _plain_value(plain: Any) -> Value:
+    match plain:
+        case None:
+            return v.NULL
+        case bool():
+            return v.boolean(plain)
+        case str():
+            return v.string(plain)
+        case int():
+            return v.number(plain)
+        case tuple() | list():
+            return v.tuple_of(_plain_value(each) for each in plain)
+    return v.object_of({name: _plain_value(each) for name, each in plain.items()})
+
+
+def _sorted(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain[name] for name in sorted(plain)}
+
+
+def _print_policy(policy: Any) -> dict[str, Any]:
+    return {
+        "Files": [{"Filename": name, "Data": None} for name in policy.files] or None,
+        "Reset": policy.reset,
+        "Disabled": policy.disabled,
+        "Strict": policy.strict,
+        "LogLevel": policy.log_level,
+    }
+
+
+def _policy_element(policy: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"filename": policy.files[0]} if policy.files else {}
+    for name, flag in (("reset", policy.reset), ("disabled", policy.disabled)):
+        if flag:
+            found[name] = "true"
+    if policy.strict is not None:
+        found["strict"] = "true" if policy.strict else "false"
+    if policy.log_level is not None:
+        found["log-level"] = policy.log_level
+    return found
+
+
+_STRINGS: Final = v.MapType(v.STRING)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """How `--set TARGET.KEY=VALUE` changes a field.
+
+    `form`: `value` (one text), `values` (may come several times), `keyed` (`args.NAME=…`), or empty (it can not be
+    set). `key`: the word on the command line, if it is not the field's name.
+    """
+
+    form: str = ""
+    key: str = ""
+    always_appends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One attribute of a target."""
+
+    name: str
+    kind: Kind
+    description: str
+    override: Override = Override()
+    attribute: str = ""
+    toml_only: bool = False
+
+    @property
+    def field(self) -> str:
+        """The name in `model.target.Target`."""
+        return self.attribute or self.name.replace("-", "_")
+
+
+FIELDS: Final[tuple[Field, ...]] = (
+    Field("description", DescriptionKind(), "What the target is for, in a line."),
+    Field("inherits", TextsKind(appends=True, unique=False), "Targets whose attributes this one starts from."),
+    Field(
+        "annotations",
+        TextsKind(appends=True, escaped=True),
+        "OCI annotations, key=value, perhaps with a level: index:key=value.",
+        Override("values", always_appends=True),
+    ),
+    Field(
+        "attest",
+        EntriesKind(
+            "attestations",
+            e.attest_from,
+            _STRINGS,
+            dict,
+            appends=True,
+            unique=lambda items: e.unique_by(items, lambda each: str(each["type"])),
+            print_entry=lambda each: _sorted({**each, "disabled": True}) if "disabled" in each else _sorted(each),
+            properties=("type", "disabled"),
+        ),
+        "Attestations: provenance, SBOM.",
+        Override("values", always_appends=True),
+    ),
+    Field("context", TextKind(), "The build context: a folder, a URL, or a remote repository.", Override("value")),
+    Field(
+        "contexts",
+        TextMapKind(nullable=False, empty_removes=True),
+        "Further contexts by name; `target:x` is the result of another target.",
+        Override("keyed"),
+    ),
+    Field("dockerfile", TextKind(), "The Dockerfile, relative to the context.", Override("value")),
+    Field("dockerfile-inline", TextKind(escaped=True), "A Dockerfile's text."),
+    Field("args", TextMapKind(escaped=True), "Build arguments.", Override("keyed")),
+    Field("labels", TextMapKind(escaped=True), "Labels of the image.", Override("keyed")),
+    Field("tags", TextsKind(), "Names of the image.", Override("values")),
+    Field(
+        "cache-from",
+        EntriesKind(
+            "caches",
+            e.caches_from,
+            _STRINGS,
+            lambda each: {"type": each.type, **each.attrs},
+            appends=True,
+            unique=e.unique_entries,
+            print_entry=lambda each: _sorted({**each.attrs, "type": each.type}),
+            properties=("type", "ref", "src"),
+        ),
+        "Caches to import.",
+        Override("values"),
+    ),
+    Field(
+        "cache-to",
+        EntriesKind(
+            "caches",
+            e.caches_from,
+            _STRINGS,
+            lambda each: {"type": each.type, **each.attrs},
+            appends=False,
+            unique=e.unique_entries,
+            print_entry=lambda each: _sorted({**each.attrs, "type": each.type}),
+            properties=("type", "ref", "dest", "mode"),
+        ),
+        "Caches to export.",
+        Override("values"),
+    ),
+    Field("target", TextKind(), "The stage to build.", Override("value")),
+    Field(
+        "secret",
+        EntriesKind(
+            "secrets",
+            e.secret_from,
+            v.ObjectType(dict.fromkeys(("id", "src", "env"), v.STRING)),
+            lambda each: {"id": each.id, "src": each.src, "env": each.env},
+            appends=True,
+            unique=lambda items: e.unique_by(items, lambda each: str(each.id)),
+            print_entry=lambda each: {name: text for name in ("id", "src", "env") if (text := getattr(each, name))},
+            properties=("id", "src", "env"),
+            open_properties=False,
+        ),
+        "Secrets for RUN --mount=type=secret.",
+        Override("values", key="secrets"),
+        attribute="secrets",
+    ),
+    Field(
+        "ssh",
+        EntriesKind(
+            "SSH agents",
+            e.ssh_from,
+            v.ObjectType({"id": v.STRING, "paths": v.ListType(v.STRING)}),
+            lambda each: {"id": each.id, "paths": list(each.paths)},
+            appends=True,
+            unique=lambda items: e.unique_by(items, lambda each: str(each.id)),
+            print_entry=lambda each: {
+                **({"id": each.id} if each.id else {}),
+                **({"paths": list(each.paths)} if each.paths else {}),
+            },
+            properties=("id", "paths"),
+            open_properties=False,
+        ),
+        "SSH agents or keys for RUN --mount=type=ssh.",
+        Override("values"),
+    ),
+    Field("platforms", TextsKind(), "Platforms to build for.", Override("values", key="platform")),
+    Field(
+        "output",
+        EntriesKind(
+            "outputs",
+            e.output_from,
+            _STRINGS,
+            lambda each: {"type": each.type, "dest": each.dest, **each.attrs},
+            appends=False,
+            unique=e.unique_entries,
+            print_entry=lambda each: _sorted(
+                {**each.attrs, "type": each.type, **({"dest": each.dest} if each.dest else {})}
+            ),
+            properties=("type", "dest", "name", "push", "compression", "tar"),
+        ),
+        "What becomes of the result.",
+        Override("values"),
+        attribute="outputs",
+    ),
+    Field("pull", FlagKind(), "Look for newer base images.", Override("value")),
+    Field("no-cache", FlagKind(), "Take nothing from the cache.", Override("value")),
+    Field("network", TextKind(), "The network of RUN: default, none or host.", Override("values")),
+    Field("no-cache-filter", TextsKind(appends=True), "Stages that take nothing from the cache.", Override("value")),
+    Field("shm-size", TextKind(), "Size of /dev/shm, such as 128m.", Override("value")),
+    Field("ulimits", TextsKind(appends=True), "Limits of processes, such as nofile=1024:1024.", Override("value")),
+    Field("resources", ResourcesKind(), "Limits of memory and CPU.", Override("keyed")),
+    Field("call", TextKind(), "What to do instead of building: check, outline, targets.", Override("value")),
+    Field(
+        "entitlements",
+        TextsKind(appends=True),
+        "Rights beyond the usual: network.host, security.insecure.",
+        Override("values", always_appends=True),
+    ),
+    Field("extra-hosts", TextMapKind(escaped=True), "Addresses by host name.", Override("keyed")),
+    Field(
+        "policy",
+        PolicyKind(
+            "policies",
+            e.policy_from,
+            _STRINGS,
+            _policy_element,
+            appends=True,
+            unique=tuple,
+            print_entry=_print_policy,
+            properties=("filename", "reset", "disabled", "strict", "log-level"),
+            open_properties=False,
+        ),
+        "Source policies.",
+        Override("values"),
+    ),
+    Field(
+        "metadata-file",
+        TextKind(),
+        "Where the metadata of this target goes (bake.toml only).",
+        toml_only=True,
+    ),
+)
+
+BY_NAME: Final[dict[str, Field]] = {field.name: field for field in FIELDS}
+NATIVE_NAMES: Final = frozenset(field.name for field in FIELDS if not field.toml_only)
+TOML_NAMES: Final = frozenset(field.name for field in FIELDS)
+STRUCTURAL: Final[dict[str, str]] = {
+    "name": "The name of each target of a matrix; an expression over its variables.",
+    "matrix": "Variables and their values: one target is made for each combination.",
+}
+"""Attributes of a target block that are not fields of the targets it makes."""
+
+GROUP_FIELDS: Final[dict[str, Kind]] = {"description": DescriptionKind(), "targets": TextsKind(unique=False)}

@@ -1,0 +1,209 @@
+"""The last checks and touches of resolved targets: what buildx does between reading the files and printing them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bakepy.bakefile.config import TargetDraft
+from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.resolve import Selection, clean_context, raise_all
+from bakepy.errors import BakeError, DefinitionError
+from bakepy.model.platform import Platform
+from bakepy.model.target import OutputEntry, SecretEntry, SSHEntry
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpKMGTP]?)i?[bB]?\Z")
+_ANNOTATION: Final = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
+_ANNOTATED: Final = ("index", "index-descriptor", "manifest", "manifest-descriptor")
+_ULIMITS: Final = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+]
+
+
+class Finisher:
+    """Checks what can be checked without building, target by target."""
+
+    def __init__(self, environment: Mapping[str, str], reader: Reader | None) -> None:
+        self.environment = environment
+        self.reader = reader
+        self._keys: dict[str, str] = {}
+
+    def finish(self, selection: Selection) -> None:
+        """Raises DefinitionError(s)."""
+        errors: list[BakeError] = []
+        for name in sorted(selection.targets):
+            try:
+                self._target(selection.targets[name])
+            except DefinitionError as error:
+                errors.append(error)
+        raise_all(errors)
+
+    def _error(self, target: TargetDraft, field: str, what: str, hint: str = "") -> DefinitionError:
+        place = target.places.get(field) or target.places.get("")
+        return DefinitionError(
+            what, where=place.where() if place is not None else None, path=f"target.{target.name}.{field}", hint=hint
+        )
+
+    def _target(self, target: TargetDraft) -> None:
+        values = target.values
+        if values["context"] == "-":
+            raise self._error(target, "context", "a context can not come from standard input in a bake file")
+        if values["dockerfile"] == "-":
+            raise self._error(target, "dockerfile", "a Dockerfile can not come from standard input in a bake file")
+        git_over_ssh = values["context"].startswith(("ssh://", "git@"))
+        values["context"] = clean_context(values["context"])
+        if (size := values.get("shm-size")) is not None and not _SIZE.match(size):
+            raise self._error(target, "shm-size", f"{size!r} is no size", "such as 64m or 1g")
+        for each in values.get("platforms") or ():
+            self._platform(target, each)
+        for secret in values.get("secret") or ():
+            self._secret(target, secret)
+        agents = values.get("ssh") or ()
+        for agent in agents or ([SSHEntry("default")] if git_over_ssh else ()):
+            self._ssh(target, agent)
+        if outputs := values.get("output"):
+            values["output"] = self._outputs(target, outputs)
+        for each in values.get("annotations") or ():
+            self._annotation(target, each)
+        for each in values.get("ulimits") or ():
+            self._ulimit(target, each)
+        self._resources(target, values.get("resources") or {})
+
+    def _platform(self, target: TargetDraft, text: str) -> None:
+        for each in text.split(","):
+            if each.strip() != "local" and (problem := _platform_problem(each.strip())):
+                raise self._error(target, "platforms", problem)
+
+    # -- secrets and keys
+
+    def _secret(self, target: TargetDraft, secret: SecretEntry) -> None:
+        if not secret.id:
+            raise self._error(target, "secret", "a secret needs an id")
+        if self.reader is None or secret.env:
+            return
+        path = secret.src
+        if not path:
+            if secret.id in self.environment:
+                return
+            path = secret.id
+        if not self.reader.kind(path):
+            hint = "" if secret.src else f"there is no variable {secret.id!r} either"
+            raise self._error(
+                target, "secret", f"the secret {secret.id!r} needs the file {path!r}, which is not there", hint
+            )
+
+    def _ssh(self, target: TargetDraft, agent: SSHEntry) -> None:
+        if self.reader is None:
+            return
+        paths = agent.paths
+        if not paths or paths == ("",):
+            socket = self.environment.get("SSH_AUTH_SOCK", "")
+            if not socket:
+                raise self._error(target, "ssh", f"the SSH agent {agent.id!r} needs SSH_AUTH_SOCK, which is not set")
+            paths = (socket,)
+        from bakepy.bakefile.ssh_keys import key_problem
+
+        sockets = 0
+        for path in paths:
+            kind = self.reader.kind(path)
+            if not kind:
+                raise self._error(target, "ssh", f"there is no file {path!r}")
+            if kind == "other":
+                sockets += 1
+                continue
+            if kind == "dir":
+                raise self._error(target, "ssh", f"{path!r} is a folder, not a key")
+            if path not in self._keys:
+                self._keys[path] = key_problem(self.reader.read(path))
+            if problem := self._keys[path]:
+                raise self._error(target, "ssh", f"{path!r} is no key that can be used: {problem}")
+        if sockets and len(paths) > 1:
+            raise self._error(target, "ssh", "there is one socket, or there are keys, not both")
+
+    # -- outputs
+
+    def _outputs(self, target: TargetDraft, outputs: tuple[OutputEntry, ...]) -> tuple[OutputEntry, ...]:
+        checked: list[OutputEntry] = []
+        standard_output = 0
+        for each in outputs:
+            tar = each.attrs.get("tar", "") not in ("0", "f", "F", "FALSE", "false", "False")
+            folder = each.type == "local" or (each.type in ("oci", "docker") and not tar)
+            file = each.type == "tar" or (each.type in ("oci", "docker") and tar)
+            dest = each.dest
+            if not each.type:
+                raise self._error(target, "output", "an output needs a type")
+            if folder and dest in ("", "-"):
+                raise self._error(target, "output", f"an output of type {each.type!r} into a folder needs dest")
+            if file and not dest and each.type != "docker":
+                dest = "-"
+            if file and dest == "-":
+                standard_output += 1
+                if standard_output > 1:
+                    raise self._error(target, "output", "only one output can go to standard output")
+            kind = self.reader.kind(dest) if self.reader is not None and dest not in ("", "-") else ""
+            if folder and kind not in ("", "dir"):
+                raise self._error(target, "output", f"{dest!r} is a file: a folder is needed")
+            if file and kind == "dir":
+                raise self._error(target, "output", f"{dest!r} is a folder: a file is needed")
+            checked.append(OutputEntry(each.type, dest, each.attrs))
+        return tuple(checked)
+
+    # -- other texts
+
+    def _annotation(self, target: TargetDraft, text: str) -> None:
+        key, equals, _ = text.partition("=")
+        if not equals:
+            raise self._error(target, "annotations", f"expected key=value, found {text!r}")
+        types, colon, _ = key.partition(":")
+        if not colon:
+            return
+        for each in types.split(","):
+            found = _ANNOTATION.match(each)
+            if not found or found[1] not in _ANNOTATED:
+                levels = ", ".join(_ANNOTATED)
+                raise self._error(target, "annotations", f"{each!r} is no level of annotations: expected {levels}")
+            if found[2] and (problem := _platform_problem(found[2])):
+                raise self._error(target, "annotations", problem)
+
+    def _ulimit(self, target: TargetDraft, text: str) -> None:
+        name, equals, limits = text.partition("=")
+        if not equals:
+            raise self._error(target, "ulimits", f"expected name=soft:hard, found {text!r}")
+        if name not in _ULIMITS:
+            raise self._error(target, "ulimits", f"there is no limit {name!r}: expected {', '.join(sorted(_ULIMITS))}")
+        parts = limits.split(":")
+        if len(parts) > 2 or not all(re.fullmatch(r"[+-]?\d+", each) for each in parts):
+            raise self._error(target, "ulimits", f"expected one number or two, found {limits!r}")
+        numbers = [int(each) for each in parts]
+        if len(numbers) == 2 and numbers[1] != -1 and (numbers[0] > numbers[1] or numbers[0] == -1):
+            raise self._error(target, "ulimits", f"the soft limit of {name!r} is above the hard one")
+
+    def _resources(self, target: TargetDraft, limits: Mapping[str, Any]) -> None:
+        for name in ("memory", "memory-swap"):
+            text = limits.get(name)
+            if text is not None and not (name == "memory-swap" and text == "-1") and not _SIZE.match(text):
+                raise self._error(target, "resources", f"{text!r} is no size for {name}", "such as 512m or 2g")
+
+
+def _platform_problem(text: str) -> str:
+    """What is wrong with a platform; empty if nothing is."""
+    try:
+        Platform.parse(text)
+    except DefinitionError as error:
+        return f"{error.what}{'; ' + error.hint if error.hint else ''}"
+    return ""

@@ -1,0 +1,321 @@
+"""From the texts of bake files to a `BakeFile`. Touches neither disk nor environment: both come as arguments."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakepy.bakefile import values as v
+from bakepy.bakefile.body import Body, BodyParser, NativeBody
+from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, unique
+from bakepy.bakefile.evaluate import Evaluation, Instance, Options
+from bakepy.bakefile.fields import BY_NAME
+from bakepy.bakefile.finish import Finisher
+from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.resolve import Selection, add_epoch, raise_all, select
+from bakepy.bakefile.source import Span, Text
+from bakepy.errors import BakeError, DefinitionError, UsageError
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceFile, SourceRange
+from bakepy.model.target import BakeFile, Group, Target
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a run asks of its bake files.
+
+    `targets`: names and patterns; none means `default`. `overrides`: the texts of `--set`, without the name of the
+    flag, in order. `variables`: those of `--var`. `environment`: the whole environment. `builtins`: names with fixed
+    values (`BAKE_CMD_CONTEXT`, `BAKE_LOCAL_PLATFORM`). `reader`: for what a target names and bake must look at
+    (secrets, SSH keys); without one nothing is looked at. `policies`: the texts of `--policy`.
+    """
+
+    targets: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    builtins: Mapping[str, str] = field(default_factory=dict)
+    reader: Reader | None = None
+    disable_policies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VariableInfo:
+    """A variable for `--list variables`. `value`: None for null; text as it is, other values as JSON."""
+
+    name: str
+    description: str
+    type: str
+    value: str | None
+
+
+@dataclass(slots=True)
+class Definitions:
+    """All that the files define, evaluated, nothing selected yet."""
+
+    config: Config
+    variables: tuple[VariableInfo, ...]
+
+
+def load(files: Sequence[SourceFile], options: LoadOptions) -> BakeFile:
+    """Reads, evaluates and resolves. Raises DefinitionError(s) or UsageError, both with exit code 2."""
+    definitions = load_definitions(files, options)
+    with _errors_for_deep_nesting():
+        return _resolve(definitions.config, options)
+
+
+def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Definitions:
+    """Evaluates everything in the files, for lists and completion. Raises DefinitionError(s)."""
+    if not files:
+        raise UsageError("there is no bake definition", hint="looked for bake.toml, compose.yaml, docker-bake.hcl, …")
+    with _errors_for_deep_nesting():
+        bodies, config = _read(files, options)
+        evaluation = Evaluation(bodies, Options(lookup=_lookup(options), builtins=_builtins(options)))
+        evaluation.run()
+        raise_all(_in_file_order(evaluation.errors, files))
+        _fill(config, evaluation, _file_relative(options))
+        return Definitions(config, tuple(_variables(evaluation)))
+
+
+@contextmanager
+def _errors_for_deep_nesting() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise DefinitionError("values or names refer to each other over too many levels") from None
+
+
+def _builtins(options: LoadOptions) -> dict[str, str]:
+    return {"BAKE_CMD_CONTEXT": "cwd://", "BAKE_LOCAL_PLATFORM": "linux/amd64", **options.builtins}
+
+
+def environment_allowed(environment: Mapping[str, str]) -> bool:
+    """Whether variables may take their values from the environment."""
+    return environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "") not in ("1", "t", "T", "TRUE", "true", "True")
+
+
+def _lookup(options: LoadOptions) -> Any:
+    allowed = environment_allowed(options.environment)
+
+    def lookup(name: str) -> str | None:
+        if name in options.variables:
+            return options.variables[name]
+        return options.environment.get(name) if allowed else None
+
+    return lookup
+
+
+def _file_relative(options: LoadOptions) -> bool:
+    text = options.environment.get("BUILDX_BAKE_FILE_RELATIVE_PATHS", "").strip()
+    if text in ("", "0", "f", "F", "FALSE", "false", "False"):
+        return False
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
+        return True
+    raise UsageError(f"BUILDX_BAKE_FILE_RELATIVE_PATHS must be true or false, not {text!r}")
+
+
+# -- reading
+
+
+def _read(files: Sequence[SourceFile], options: LoadOptions) -> tuple[list[Body], Config]:
+    """The bodies of the files, and what compose files define, which is the lowest layer."""
+    bodies: list[Body] = []
+    compose: list[Any] = []
+    errors: list[BakeError] = []
+    for file in files:
+        try:
+            body = _read_file(Text(file), errors, compose)
+            if body is not None:
+                bodies.append(body)
+        except DefinitionError as error:
+            errors.append(error)
+    raise_all(errors)
+    if not compose:
+        return bodies, Config()
+    from bakepy.bakefile.compose import compose_config
+
+    return bodies, compose_config(
+        compose, options.variables, options.environment, options.reader, _file_relative(options)
+    )
+
+
+def _read_file(text: Text, errors: list[BakeError], compose: list[Any]) -> Body | None:
+    """The body of a file; None if it is a compose file, which is added to `compose`."""
+    name = text.name.lower()
+    check_text(text)
+    if name.endswith(".toml"):
+        from bakepy.bakefile.toml_reader import read_toml
+
+        body, found = read_toml(text)
+        errors += found
+        return body
+    if text.name.endswith(".json"):
+        from bakepy.bakefile.json_reader import parse_json
+
+        return parse_json(text)
+    if text.name.endswith(".hcl"):
+        return _native(text, errors)
+    from bakepy.bakefile.compose import read_compose
+
+    if name.endswith((".yaml", ".yml")):
+        compose.append(read_compose(text))
+        return None
+    return _guess(text, compose)
+
+
+def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
+    parser = BodyParser(text)
+    try:
+        return parser.file()
+    except DefinitionError:
+        errors += parser.errors
+        return None
+
+
+def _guess(text: Text, compose: list[Any]) -> Body | None:
+    """A file whose name does not tell: compose, then HCL, then JSON; at last, TOML."""
+    from bakepy.bakefile.compose import looks_like_compose, read_compose
+    from bakepy.bakefile.json_reader import parse_json
+    from bakepy.bakefile.toml_reader import read_toml
+
+    if looks_like_compose(text):
+        compose.append(read_compose(text))
+        return None
+    native: DefinitionError
+    try:
+        return BodyParser(text).file()
+    except DefinitionError as error:
+        native = error
+    try:
+        return parse_json(text)
+    except DefinitionError as error:
+        if text.text.lstrip().startswith("{"):
+            raise error from None
+    body, found = read_toml(text)
+    if not found:
+        return body
+    raise native
+
+
+def check_text(text: Text) -> None:
+    """Text that was no UTF-8 came with surrogates in the place of its bytes."""
+    if text.text.isascii():
+        return
+    try:
+        text.text.encode()
+    except UnicodeEncodeError as error:
+        raise Span(text, error.start, error.end).error("this is not UTF-8") from None
+
+
+def _in_file_order(errors: Sequence[BakeError], files: Sequence[SourceFile]) -> list[BakeError]:
+    order = {file.name: position for position, file in enumerate(files)}
+
+    def key(error: BakeError) -> tuple[int, int, int]:
+        where = error.where
+        if isinstance(where, SourceRange):
+            return order.get(where.file.name, len(order)), where.start.line, where.start.column
+        return len(order), 0, 0
+
+    return sorted(errors, key=key)
+
+
+# -- filling the configuration
+
+
+def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
+    """Targets and groups of the evaluated blocks, over what is there."""
+    labels: dict[str, list[str]] = {}
+    for instance in evaluation.instances:
+        file = instance.block.span.text.file
+        if instance.kind == "group":
+            config.set_group(
+                GroupDraft(
+                    instance.name,
+                    unique(instance.values.get("targets") or ()),  # type: ignore[arg-type]
+                    str(instance.values.get("description") or ""),
+                    instance.block.span.where(),
+                )
+            )
+            continue
+        labels.setdefault(instance.label, []).append(instance.name)
+        folder = posixpath.dirname(file.name) or "."
+        local = "://" not in file.name and file.name not in ("", "-", "<stdin>")
+        config.add_target(_draft(instance, folder if local and (relative or instance.block.body.strict) else ""))
+    for label, names in labels.items():
+        distinct = unique(names)
+        if distinct != (label,):
+            config.groups.append(GroupDraft(label, distinct))
+
+
+def _draft(instance: Instance, folder: str) -> TargetDraft:
+    draft = TargetDraft(instance.name, dict(instance.values))
+    attributes = instance.content.attributes
+    draft.places = {name: attributes[name].name_span for name in instance.values}
+    draft.places[""] = instance.block.label_spans[0]
+    if folder and folder != ".":
+        draft.folders[""] = folder
+        if instance.values.get("context") is not None:
+            draft.folders["context"] = folder
+        for name in instance.values.get("contexts") or ():  # type: ignore[attr-defined]
+            draft.folders[f"contexts.{name}"] = folder
+    return draft
+
+
+def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
+    from bakepy.bakefile.functions.json_values import encode
+
+    for name in sorted(evaluation.variables):
+        each = evaluation.variables[name]
+        value = evaluation.find(name)
+        assert value is not None, "every variable has a value when nothing failed"
+        shown: str | None = None
+        if value.raw is not None:
+            shown = value.raw if value.type is v.STRING else encode(value)
+        declared = each.type if each.type is not None else None
+        yield VariableInfo(name, each.description, str(declared.constraint) if declared else "", shown)
+
+
+# -- the result
+
+
+def _resolve(config: Config, options: LoadOptions) -> BakeFile:
+    lookup = options.environment.get if environment_allowed(options.environment) else (lambda name: None)
+    selection = select(config, tuple(options.targets) or ("default",), options.overrides, lookup)
+    if options.disable_policies:
+        from bakepy.model.target import PolicyEntry
+
+        for draft in selection.targets.values():
+            draft.values["policy"] = (PolicyEntry(disabled=True),)
+    add_epoch(selection, options.environment)
+    Finisher(options.environment, options.reader).finish(selection)
+    return _freeze(selection)
+
+
+def _freeze(selection: Selection) -> BakeFile:
+    targets = {name: _target(draft, name in selection.linked) for name, draft in sorted(selection.targets.items())}
+    groups = {name: Group(name, each.targets, each.description) for name, each in sorted(selection.groups.items())}
+    return BakeFile(FrozenMap(targets), FrozenMap(groups))
+
+
+def _target(draft: TargetDraft, linked: bool) -> Target:
+    values: dict[str, Any] = {}
+    for name, plain in draft.values.items():
+        if plain is not None:
+            values[BY_NAME[name].field] = FrozenMap(plain) if isinstance(plain, dict) else plain
+    return Target(name=draft.name, linked=linked, locations=Places(draft.places), **values)
+
+
+class Places(FrozenMap[str, SourceRange]):
+    """Where values were written; lines and columns are counted when somebody asks."""
+
+    __slots__ = ()
+
+    def __init__(self, spans: Mapping[str, Any]) -> None:
+        super().__init__(spans)
+
+    def __getitem__(self, key: str) -> SourceRange:
+        found: Any = super().__getitem__(key)
+        return found.where() if isinstance(found, Span) else found

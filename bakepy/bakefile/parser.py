@@ -1,0 +1,775 @@
+"""From text to expression trees and bodies: the native syntax of HCL, and the templates inside strings.
+
+There is no separate lexer: what a character means depends on where it stands (in a template, a bracket, a body), so
+the parser reads the text directly. Errors are `DefinitionError`s; a body reports several of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from bakepy.bakefile import expression as tree
+from bakepy.bakefile import values as v
+from bakepy.bakefile.graphemes import leading_spaces, strip_spaces
+from bakepy.bakefile.number import Number
+from bakepy.bakefile.source import Span, Text
+from bakepy.errors import DefinitionError, nearest
+
+NESTING: Final = 200
+"""Brackets, templates and operators may be nested this deep."""
+
+_SPACE = re.compile(r"(?:[ \t]+|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_SPACE_AND_NEWLINES = re.compile(r"(?:[ \t\n]+|\r\n|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_NAME = re.compile(r"[^\W\d][\w-]*")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_HEREDOC = re.compile(r"<<(-?)([^\W\d][\w-]*)\r?\n")
+_PLAIN_QUOTED = re.compile(r'[^"\\$%\n\r]*')
+_OPERATORS: tuple[tuple[str, ...], ...] = (
+    ("||",),
+    ("&&",),
+    ("==", "!="),
+    (">=", "<=", ">", "<"),
+    ("+", "-"),
+    ("*", "/", "%"),
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+class Offsets:
+    """Where the characters of a text stand in the file it came from."""
+
+    __slots__ = ("base", "places")
+
+    def __init__(self, base: int = 0, places: Sequence[int] | None = None) -> None:
+        self.base = base
+        self.places = places
+
+    def at(self, offset: int) -> int:
+        if self.places is None:
+            return self.base + offset
+        return self.places[min(offset, len(self.places) - 1)]
+
+
+class ExpressionParser:
+    """Reads expressions and templates from `source`, whose characters stand at `offsets` in `text`."""
+
+    def __init__(self, text: Text, source: str | None = None, offsets: Offsets | None = None) -> None:
+        self.text = text
+        self.source = text.text if source is None else source
+        self.offsets = offsets or Offsets()
+        self.position = 0
+        self.depth = 0
+        self.newlines = True
+        """Whether an end of line ends what is being read; not so in brackets."""
+
+    # -- reading
+
+    def error(self, what: str, start: int | None = None, end: int | None = None, *, hint: str = "") -> DefinitionError:
+        start = self.position if start is None else start
+        end = start + 1 if end is None else end
+        return self.span(start, end).error(what, hint=hint)
+
+    def span(self, start: int, end: int) -> Span:
+        return Span(self.text, self.offsets.at(start), self.offsets.at(end - 1) + 1 if end > start else 0)
+
+    def skip(self) -> None:
+        """Over blanks and comments, and over ends of lines where they mean nothing."""
+        pattern = _SPACE if self.newlines else _SPACE_AND_NEWLINES
+        found = pattern.match(self.source, self.position)
+        assert found is not None
+        self.position = found.end()
+        if self.source.startswith("/*", self.position):
+            raise self.error("this comment does not end", self.position, self.position + 2)
+
+    def peek(self) -> str:
+        """The next character that means something; empty at the end."""
+        self.skip()
+        return self.source[self.position : self.position + 1]
+
+    def next_is(self, word: str) -> bool:
+        self.skip()
+        return self.source.startswith(word, self.position)
+
+    def take(self, word: str) -> bool:
+        if self.next_is(word):
+            self.position += len(word)
+            return True
+        return False
+
+    def name(self) -> str:
+        """The name that comes next; empty if there is none."""
+        self.skip()
+        found = _NAME.match(self.source, self.position)
+        if not found:
+            return ""
+        self.position = found.end()
+        return found[0]
+
+    def next_is_word(self, word: str) -> bool:
+        self.skip()
+        found = _NAME.match(self.source, self.position)
+        return found is not None and found[0] == word
+
+    def expect(self, word: str, what: str, opened: int | None = None) -> None:
+        if not self.take(word):
+            raise self.unexpected(f"expected {what}", opened)
+
+    def unexpected(self, expected: str, opened: int | None = None) -> DefinitionError:
+        """What stands here instead of what is expected; `opened`: where the bracket stands that is not closed."""
+        if not self.peek():
+            if opened is not None:
+                return self.error(f"this is not closed: {expected} before the end", opened)
+            return self.error(f"the text ends here: {expected}", max(0, len(self.source) - 1))
+        found = _NAME.match(self.source, self.position)
+        width = len(found[0]) if found else 1
+        here = self.source[self.position : self.position + width]
+        shown = "the end of the line" if here in "\r\n" else f"'{here}'"
+        return self.error(f"{expected}, found {shown}", self.position, self.position + width)
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > NESTING:
+            raise self.error(f"this is nested too deep: more than {NESTING} levels")
+
+    def place(self, start: int, end: int | None = None) -> tuple[Text, int, int]:
+        """The first three arguments of a node."""
+        end = self.position if end is None else end
+        return (
+            self.text,
+            self.offsets.at(start),
+            self.offsets.at(end - 1) + 1 if end > start else self.offsets.at(start),
+        )
+
+    # -- expressions
+
+    def expression(self) -> tree.Node:
+        self.deeper()
+        start = self.begin()
+        condition = self.binary(0)
+        if self.take("?"):
+            yes = self.expression()
+            self.expect(":", "':' and the other result", start)
+            no = self.expression()
+            condition = tree.Conditional(*self.place(start), condition, yes, no)
+        self.depth -= 1
+        return condition
+
+    def begin(self) -> int:
+        self.skip()
+        return self.position
+
+    def binary(self, level: int) -> tree.Node:
+        if level == len(_OPERATORS):
+            return self.with_steps(self.term())
+        start = self.begin()
+        left = self.binary(level + 1)
+        chained = 0
+        while operator := self._operator(level):
+            right = self.binary(level + 1)
+            left = tree.Binary(*self.place(start), operator, left, right)
+            chained += 1
+            if chained > NESTING * 5:
+                raise self.error(f"there are more than {NESTING * 5} operators in a row")
+        return left
+
+    def _operator(self, level: int) -> str:
+        self.skip()
+        for operator in _OPERATORS[level]:
+            if self.source.startswith(operator, self.position):
+                if operator == "/" and self.source.startswith("//", self.position):
+                    continue
+                # `!=` and `=>` are words of their own; so is `%{` in no expression.
+                self.position += len(operator)
+                return operator
+        return ""
+
+    def term(self) -> tree.Node:
+        start = self.begin()
+        character = self.source[start : start + 1]
+        if character == '"':
+            return self.quoted()
+        if character == "(":
+            return self._parentheses(start)
+        if character == "[":
+            return self._tuple(start)
+        if character == "{":
+            return self._object(start)
+        if character in ("-", "!") and not self.source.startswith("!=", start):
+            self.deeper()
+            self.position += 1
+            operand = self.with_steps(self.term())
+            self.depth -= 1
+            return tree.Unary(*self.place(start), character, operand)
+        if found := _NUMBER.match(self.source, start):
+            self.position = found.end()
+            return tree.Literal(*self.place(start), v.Value(v.NUMBER, self._number(found[0], start)))
+        if self.source.startswith("<<", start):
+            return self._heredoc(start)
+        if name := self.name():
+            return self._named(name, start)
+        raise self.unexpected("expected an expression")
+
+    def _number(self, text: str, start: int) -> Number:
+        try:
+            return Number.parse(text)
+        except ValueError as reason:
+            raise self.error(f"this number can not be used: {reason}", start, start + len(text)) from None
+
+    def _named(self, name: str, start: int) -> tree.Node:
+        end = self.position
+        while self.source.startswith("::", self.position):
+            self.position += 2
+            name = f"{name}::{self.name()}"
+            end = self.position
+        if self.next_is("("):
+            return self._call(name, start)
+        self.position = end
+        match name:
+            case "true" | "false":
+                return tree.Literal(*self.place(start), v.boolean(name == "true"), name)
+            case "null":
+                return tree.Literal(*self.place(start), v.NULL, name)
+        return tree.Reference(*self.place(start), name)
+
+    def _bracketed(self, start: int) -> bool:
+        """Enters a bracket, where ends of lines mean nothing; gives what to restore."""
+        self.position = start + 1
+        previous, self.newlines = self.newlines, False
+        return previous
+
+    def _parentheses(self, start: int) -> tree.Node:
+        previous = self._bracketed(start)
+        inner = self.expression()
+        self.expect(")", "')'", start)
+        self.newlines = previous
+        return tree.Wrapped(*self.place(start), inner, True)
+
+    def _call(self, name: str, start: int) -> tree.Node:
+        opened = self.position
+        previous = self._bracketed(opened)
+        arguments: list[tree.Node] = []
+        expand = False
+        while not self.take(")"):
+            arguments.append(self.expression())
+            if self.take("..."):
+                expand = True
+                self.expect(")", "')' after '...'", opened)
+                break
+            if not self.take(","):
+                self.expect(")", "',' or ')'", opened)
+                break
+        self.newlines = previous
+        return tree.Call(*self.place(start), name, arguments, expand)
+
+    def _tuple(self, start: int) -> tree.Node:
+        previous = self._bracketed(start)
+        if self.next_is_word("for"):
+            node = self._for(start, "]")
+        else:
+            items: list[tree.Node] = []
+            while not self.take("]"):
+                items.append(self.expression())
+                if not self.take(","):
+                    self.expect("]", "',' or ']'", start)
+                    break
+            node = tree.Tuple(*self.place(start), items)
+        self.newlines = previous
+        return node
+
+    def _object(self, start: int) -> tree.Node:
+        previous = self._bracketed(start)
+        if self.next_is_word("for"):
+            node: tree.Node = self._for(start, "}")
+        else:
+            self.position = start + 1
+            self.newlines = True
+            items: list[tuple[tree.Node, tree.Node]] = []
+            while True:
+                while self._newline():
+                    pass
+                if self.take("}"):
+                    break
+                items.append(self._object_item(start))
+                if self.take("}"):
+                    break
+                if not self.take(",") and not self._newline():
+                    raise self.unexpected("expected ',', a new line or '}'", start)
+            node = tree.Object(*self.place(start), items)
+        self.newlines = previous
+        return node
+
+    def _object_item(self, opened: int) -> tuple[tree.Node, tree.Node]:
+        parenthesised = self.next_is("(")
+        key = self.expression()
+        if not (self.next_is("=") and not self.next_is("==")) and not self.next_is(":"):
+            raise self.unexpected("expected '=' or ':' after the key", opened)
+        self.position += 1
+        return (key if parenthesised else tree.ObjectKey(key)), self.expression()
+
+    def _newline(self) -> bool:
+        self.skip()
+        if self.source.startswith("\n", self.position):
+            self.position += 1
+            return True
+        if self.source.startswith("\r\n", self.position):
+            self.position += 2
+            return True
+        return False
+
+    def _for(self, start: int, close: str) -> tree.Node:
+        self.name()
+        key_name, value_name = self._for_names("for")
+        source = self.expression()
+        self.expect(":", "':' after the collection of 'for'", start)
+        item = self.expression()
+        key: tree.Node | None = None
+        if self.take("=>"):
+            key, item = item, self.expression()
+        grouped = self.take("...")
+        condition = None
+        if self.next_is_word("if"):
+            self.name()
+            condition = self.expression()
+        if close == "]" and (key is not None or grouped):
+            raise self.error(
+                "a list is made without keys", start, hint="write { for … : key => value } to make an object"
+            )
+        if close == "}" and key is None:
+            raise self.error("an object needs keys", start, hint="write { for … : key => value }")
+        self.expect(close, f"'{close}'", start)
+        return tree.For(
+            *self.place(start),
+            key_name=key_name,
+            value_name=value_name,
+            source=source,
+            key=key,
+            item=item,
+            condition=condition,
+            grouped=grouped,
+        )
+
+    def _for_names(self, word: str) -> tuple[str, str]:
+        key_name, value_name = "", self.name()
+        if not value_name:
+            raise self.unexpected(f"expected a name after '{word}'")
+        if self.take(","):
+            key_name, value_name = value_name, self.name()
+            if not value_name:
+                raise self.unexpected("expected a second name after ','")
+        if self.name() != "in":
+            raise self.unexpected(f"expected 'in' after the names of '{word}'")
+        return key_name, value_name
+
+    # -- steps: .name .0 .* [key] [*]
+
+    def with_steps(self, node: tree.Node) -> tree.Node:
+        start = self.position
+        base = node.start
+        while True:
+            before = self.position
+            self.skip()
+            here = self.position
+            if self.source.startswith(".", here) and not self.source.startswith("...", here):
+                self.position += 1
+                node = self._dot(node, here, base)
+            elif self.source.startswith("[", here):
+                node = self._bracket(node, here, base)
+            else:
+                self.position = before
+                return node
+            if self.position - start > 100_000:
+                raise self.error("there are too many steps", here)
+
+    def _dot(self, node: tree.Node, dot: int, base: int) -> tree.Node:
+        self.skip()
+        if self.source.startswith("*", self.position):
+            return self._attribute_splat(node, dot, base)
+        return self._stepped(node, self._dot_step(dot), base)
+
+    def _dot_step(self, dot: int) -> tree.Step:
+        self.skip()
+        here = self.position
+        if found := _NUMBER.match(self.source, here):
+            self.position = found.end()
+            if not found[0].isdigit():
+                raise self.error("a step can not have two numbers", here, found.end(), hint="write [0][1]")
+            return self._step(v.Value(v.NUMBER, self._number(found[0], here)), False, dot)
+        if name := self.name():
+            return self._step(v.string(name), True, dot)
+        raise self.unexpected("expected a name after '.'")
+
+    def _step(self, key: v.Value, attribute: bool, start: int) -> tree.Step:
+        _, first, last = self.place(start)
+        return tree.Step(key, attribute, first, last)
+
+    def _stepped(self, node: tree.Node, step: tree.Step, base: int) -> tree.Node:
+        if isinstance(node, tree.Reference):
+            return tree.Reference(self.text, base, step.end, node.name, (*node.steps, step))
+        if isinstance(node, tree.Relative):
+            return tree.Relative(self.text, base, step.end, node.source, (*node.steps, step))
+        return tree.Relative(self.text, base, step.end, node, (step,))
+
+    def _attribute_splat(self, node: tree.Node, dot: int, base: int) -> tree.Node:
+        self.position += 1
+        each: tree.Node = tree.SplatItem(*self.place(dot))
+        while self.next_is(".") and not self.next_is("..."):
+            here = self.position
+            self.position += 1
+            each = self._stepped(each, self._dot_step(here), each.start)
+        return tree.Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
+
+    def _bracket(self, node: tree.Node, opened: int, base: int) -> tree.Node:
+        self.deeper()
+        previous = self._bracketed(opened)
+        if self.take("*"):
+            self.expect("]", "']'", opened)
+            self.newlines = previous
+            item = tree.SplatItem(*self.place(opened))
+            each = self.with_steps(item)
+            self.depth -= 1
+            return tree.Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
+        key = self.expression()
+        self.expect("]", "']'", opened)
+        self.newlines = previous
+        self.depth -= 1
+        if isinstance(key, tree.Literal):
+            return self._stepped(node, self._step(key.literal, False, opened), base)
+        return tree.Index(self.text, base, self.offsets.at(self.position - 1) + 1, node, key)
+
+    # -- strings and templates
+
+    def quoted(self) -> tree.Node:
+        """A string in quotes; the position is at the opening one."""
+        start = self.position
+        plain = _PLAIN_QUOTED.match(self.source, start + 1)
+        assert plain is not None
+        if self.source.startswith('"', plain.end()):  # most strings: nothing to unescape, nothing to interpolate
+            self.position = plain.end() + 1
+            return tree.Literal(*self.place(start), v.string(plain[0]))
+        self.deeper()
+        self.position = start + 1
+        parts = TemplateReader(self, quoted=True).parts()
+        if not self.source.startswith('"', self.position):
+            raise self.error("this string does not end", start)
+        self.position += 1
+        self.depth -= 1
+        return assemble(self, parts, start)
+
+    def template(self) -> tree.Node:
+        """The whole source as a template, as strings are in JSON and TOML."""
+        parts = TemplateReader(self, quoted=False).parts()
+        return assemble(self, parts, 0)
+
+    def _heredoc(self, start: int) -> tree.Node:
+        opening = _HEREDOC.match(self.source, start)
+        if not opening:
+            raise self.error("expected a name and a new line after '<<'", start, start + 2)
+        closing = re.compile(rf"^[ \t]*{re.escape(opening[2])}(?=\r?\n|\Z)", re.MULTILINE)
+        self.position = opening.end()
+        self.deeper()
+        reader = TemplateReader(self, quoted=False, closing=closing)
+        parts = reader.parts()
+        end = closing.match(self.source, self.position)
+        if not end:
+            raise self.error(
+                f"this text does not end: there is no line with {opening[2]!r} alone", start, opening.end()
+            )
+        self.position = end.end()
+        if opening[1]:
+            _flush(parts)
+        self.depth -= 1
+        return assemble(self, parts, start)
+
+
+class Piece:
+    """A part of a template: `literal` text, an `interpolation`, or a `directive` (if, else, endif, for, endfor)."""
+
+    __slots__ = ("end", "kind", "names", "node", "start", "text", "trimmable")
+
+    def __init__(self, kind: str, start: int, end: int, *, text: str = "", node: tree.Node | None = None) -> None:
+        self.kind = kind
+        self.start = start
+        self.end = end
+        self.text = text
+        self.node = node
+        self.names: tuple[str, str] = ("", "")
+
+
+class TemplateReader:
+    """Splits a template into pieces; `~` has been done away with."""
+
+    def __init__(self, parser: ExpressionParser, *, quoted: bool, closing: re.Pattern[str] | None = None) -> None:
+        self.parser = parser
+        self.source = parser.source
+        self.quoted = quoted
+        self.closing = closing
+        self.found: list[Piece] = []
+        self.trim_next = False
+
+    def parts(self) -> list[Piece]:
+        parser = self.parser
+        while True:
+            self._literal()
+            if self.closing is None and not self.quoted and parser.position >= len(self.source):
+                break
+            if not self.source.startswith(("${", "%{"), parser.position):
+                break
+            self._sequence()
+        return self.found
+
+    def _literal(self) -> None:
+        """Text up to the next sequence or the end; in a heredoc, one piece for each line."""
+        parser, source = self.parser, self.source
+        start, pieces = parser.position, list[str]()
+        position = start
+        end = len(source)
+        if self.closing is not None and self._line_begins(position) and self.closing.match(source, position):
+            return
+        while position < end:
+            character = source[position]
+            if character in "$%" and source.startswith(character + "{", position + 1):
+                pieces.append(character + "{")
+                position += 3
+            elif character in "$%" and source.startswith("{", position + 1):
+                break
+            elif self.quoted and character in '"\n\r':
+                if character != '"':
+                    raise parser.error(
+                        "a string in quotes can not go over several lines", position, hint="write \\n, or use <<EOT"
+                    )
+                break
+            elif self.quoted and character == "\\":
+                text, position = self._escape(position)
+                pieces.append(text)
+            elif character == "\n" and self.closing is not None:
+                pieces.append(character)
+                position += 1
+                self._add_literal("".join(pieces), start, position)
+                start, pieces = position, []
+                if self.closing.match(source, position):
+                    parser.position = position
+                    return
+            else:
+                stop = position + 1
+                while stop < end and source[stop] not in '$%\\"\n\r':
+                    stop += 1
+                pieces.append(source[position:stop])
+                position = stop
+        parser.position = position
+        if pieces:
+            self._add_literal("".join(pieces), start, position)
+
+    def _line_begins(self, position: int) -> bool:
+        return position == 0 or self.source[position - 1] == "\n"
+
+    def _add_literal(self, text: str, start: int, end: int) -> None:
+        if self.trim_next:
+            text = strip_spaces(text, left=True)
+            self.trim_next = False
+        self.found.append(Piece("literal", start, end, text=text))
+
+    def _escape(self, position: int) -> tuple[str, int]:
+        parser, source = self.parser, self.source
+        letter = source[position + 1 : position + 2]
+        if letter in _ESCAPES and letter:
+            return _ESCAPES[letter], position + 2
+        if letter in ("u", "U"):
+            digits = source[position + 2 : position + (6 if letter == "u" else 10)]
+            if len(digits) == (4 if letter == "u" else 8) and re.fullmatch(r"[0-9a-fA-F]+", digits):
+                code = int(digits, 16)
+                if code < 0x110000 and not 0xD800 <= code < 0xE000:
+                    return chr(code), position + 2 + len(digits)
+            width = 4 if letter == "u" else 8
+            raise parser.error(
+                f"\\{letter} must be followed by {width} hexadecimal digits of a character", position, position + 2
+            )
+        raise parser.error(
+            f"there is no escape sequence '\\{letter}'",
+            position,
+            position + 2,
+            hint='\\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN are known; write \\\\ for a backslash',
+        )
+
+    def _sequence(self) -> None:
+        """`${…}` or `%{…}`."""
+        parser, source = self.parser, self.source
+        start = parser.position
+        parser.position += 2
+        if source.startswith("~", parser.position):
+            parser.position += 1
+            if self.found and self.found[-1].kind == "literal":
+                self.found[-1].text = strip_spaces(self.found[-1].text, left=False)
+        self.trim_next = False
+        previous, parser.newlines = parser.newlines, False
+        parser.deeper()
+        if source[start] == "$":
+            piece = Piece("interpolation", start, start, node=parser.expression())
+        else:
+            piece = self._directive(start)
+        parser.skip()
+        if parser.take("~}"):
+            self.trim_next = True
+        elif not parser.take("}"):
+            raise parser.error(
+                f"this is not closed: expected '}}', found {self._shown()}",
+                start,
+                max(parser.position, start + 2),
+                hint="to write it as it is, double the first character: " + source[start] * 2 + "{",
+            )
+        parser.depth -= 1
+        parser.newlines = previous
+        piece.end = parser.position
+        self.found.append(piece)
+
+    def _shown(self) -> str:
+        here = self.source[self.parser.position : self.parser.position + 1]
+        return f"'{here}'" if here else "the end"
+
+    def _directive(self, start: int) -> Piece:
+        parser = self.parser
+        word = parser.name()
+        piece = Piece(word, start, start)
+        match word:
+            case "if":
+                piece.node = parser.expression()
+            case "for":
+                piece.names = parser._for_names("for")
+                piece.node = parser.expression()
+            case "else" | "endif" | "endfor":
+                pass
+            case _:
+                raise parser.error(
+                    f"there is no template directive {word!r}" if word else "expected a template directive",
+                    start,
+                    max(parser.position, start + 2),
+                    hint=nearest(word, ("if", "else", "endif", "for", "endfor")) or "if, else, endif, for and endfor",
+                )
+        return piece
+
+
+def _flush(parts: list[Piece]) -> None:
+    """Takes off the smallest indentation of all lines, as `<<-` asks for."""
+    smallest: int | None = None
+    adjust: list[Piece] = []
+    begins = True
+    for part in parts:
+        if begins:
+            begins = False
+            if part.kind == "literal":
+                spaces = leading_spaces(part.text)
+                blank = not strip_spaces(part.text, left=True) and part.text.endswith("\n")
+                if not blank:
+                    adjust.append(part)
+                    smallest = spaces if smallest is None else min(smallest, spaces)
+            else:
+                smallest = 0
+        if part.kind == "literal" and part.text.endswith("\n"):
+            begins = True
+    for part in adjust:
+        part.text = part.text[smallest or 0 :]
+
+
+def assemble(parser: ExpressionParser, parts: list[Piece], start: int) -> tree.Node:
+    """The node of a template from its pieces."""
+    place = parser.place(start)
+    if not parts:
+        return tree.Literal(*place, v.string(""))
+    if len(parts) == 1:
+        only = parts[0]
+        if only.kind == "literal":
+            return tree.Literal(*place, v.string(only.text))
+        if only.kind == "interpolation":
+            assert only.node is not None
+            return tree.Wrapped(*place, only.node, False)
+    if all(part.kind == "literal" for part in parts):
+        return tree.Literal(*place, v.string("".join(part.text for part in parts)))
+    builder = _Assembler(parser, parts)
+    nodes, stop = builder.until(())
+    if stop is not None:
+        raise parser.error(f"'{stop.kind}' without its beginning", stop.start, stop.end)
+    return tree.Template(*place, nodes)
+
+
+class _Assembler:
+    """Pairs the directives of a template."""
+
+    def __init__(self, parser: ExpressionParser, parts: list[Piece]) -> None:
+        self.parser = parser
+        self.parts = parts
+        self.next = 0
+        self.depth = 0
+
+    def until(self, ends: tuple[str, ...]) -> tuple[list[tree.Node], Piece | None]:
+        """Nodes up to a closing directive, which is taken and given too; None at the end of the template."""
+        nodes: list[tree.Node] = []
+        literal: list[Piece] = []
+
+        def settle() -> None:
+            if literal:
+                place = self.parser.place(literal[0].start, literal[-1].end)
+                nodes.append(tree.Literal(*place, v.string("".join(each.text for each in literal))))
+                literal.clear()
+
+        while self.next < len(self.parts):
+            part = self.parts[self.next]
+            self.next += 1
+            if part.kind == "literal":
+                literal.append(part)
+                continue
+            settle()
+            match part.kind:
+                case "interpolation":
+                    assert part.node is not None
+                    nodes.append(part.node)
+                case "if":
+                    nodes.append(self._if(part))
+                case "for":
+                    nodes.append(self._for(part))
+                case _:
+                    return nodes, part
+        settle()
+        return nodes, None
+
+    def _deeper(self, opened: Piece) -> None:
+        self.depth += 1
+        if self.depth > NESTING:
+            raise self.parser.error(f"this is nested too deep: more than {NESTING} levels", opened.start, opened.end)
+
+    def _if(self, opened: Piece) -> tree.Node:
+        assert opened.node is not None
+        self._deeper(opened)
+        yes, stop = self.until(("else", "endif"))
+        no: list[tree.Node] = []
+        if stop is not None and stop.kind == "else":
+            no, stop = self.until(("endif",))
+        if stop is None or stop.kind != "endif":
+            raise self._unpaired(opened, stop, "endif")
+        self.depth -= 1
+        place = self.parser.place(opened.start, stop.end)
+        return tree.Conditional(*place, opened.node, tree.Template(*place, yes), tree.Template(*place, no))
+
+    def _for(self, opened: Piece) -> tree.Node:
+        assert opened.node is not None
+        self._deeper(opened)
+        inner, stop = self.until(("endfor",))
+        if stop is None or stop.kind != "endfor":
+            raise self._unpaired(opened, stop, "endfor")
+        self.depth -= 1
+        place = self.parser.place(opened.start, stop.end)
+        key_name, value_name = opened.names
+        rounds = tree.For(
+            *place,
+            key_name=key_name,
+            value_name=value_name,
+            source=opened.node,
+            key=None,
+            item=tree.Template(*place, inner),
+        )
+        return tree.Joined(*place, rounds)
+
+    def _unpaired(self, opened: Piece, stop: Piece | None, wanted: str) -> DefinitionError:
+        if stop is None:
+            return self.parser.error(f"'{opened.kind}' without '{wanted}'", opened.start, opened.end)
+        return self.parser.error(f"expected '{wanted}', found '{stop.kind}'", stop.start, stop.end)

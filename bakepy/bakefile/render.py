@@ -1,0 +1,92 @@
+"""The JSON of `--print`, byte for byte as buildx writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from json.encoder import encode_basestring
+from typing import Any
+
+from bakepy.bakefile.fields import FIELDS
+from bakepy.model.target import BakeFile, Group, Target
+
+
+def render(bakefile: BakeFile) -> str:
+    """What `--print` writes, without the new line at the end."""
+    document: dict[str, Any] = {}
+    if bakefile.groups:
+        document["group"] = {name: _group(bakefile.groups[name]) for name in sorted(bakefile.groups)}
+    document["target"] = {name: _target(bakefile.targets[name]) for name in sorted(bakefile.targets)}
+    pieces: list[str] = []
+    _write(document, "\n", pieces)
+    return "".join(pieces)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    printed: dict[str, Any] = {"description": group.description} if group.description else {}
+    printed["targets"] = list(group.targets)
+    return printed
+
+
+def _target(target: Target) -> dict[str, Any]:
+    printed: dict[str, Any] = {}
+    for field in FIELDS:
+        if field.toml_only or field.name == "inherits":
+            continue
+        plain = getattr(target, field.field)
+        if plain is None or (plain == "" and field.name == "description"):
+            continue
+        if plain == () or (isinstance(plain, Mapping) and not plain and field.name != "resources"):
+            continue
+        shown = field.kind.printed(plain)
+        if shown is not None:
+            printed[field.name] = shown
+    return printed
+
+
+def _write(value: Any, newline: str, pieces: list[str]) -> None:
+    """JSON with an indentation of two; `newline` is the new line and the indentation of this level."""
+    match value:
+        case str():
+            pieces.append(_string(value))
+        case None:
+            pieces.append("null")
+        case bool():
+            pieces.append("true" if value else "false")
+        case int():
+            pieces.append(str(value))
+        case dict():
+            if not value:
+                pieces.append("{}")
+                return
+            inner = newline + "  "
+            separator = "{" + inner
+            for name, each in value.items():
+                pieces += (separator, _string(name), ": ")
+                _write(each, inner, pieces)
+                separator = "," + inner
+            pieces.append(newline + "}")
+        case list():
+            if not value:
+                pieces.append("[]")
+                return
+            inner = newline + "  "
+            separator = "[" + inner
+            for each in value:
+                pieces.append(separator)
+                _write(each, inner, pieces)
+                separator = "," + inner
+            pieces.append(newline + "]")
+
+
+def _string(text: str) -> str:
+    quoted: str = encode_basestring(text)
+    for character, escaped in (
+        ("&", "\\u0026"),
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
+        if character in quoted:
+            quoted = quoted.replace(character, escaped)
+    return quoted
