@@ -46,8 +46,7 @@ def parse_git(text: str, *, bare_github: bool = False) -> GitSource | None:
         found = _from_url(f"https://{text}") if bare_github else None
         if found is None:
             return None
-        source, query = found
-        return _with_query(replace(source, remote=source.remote.removeprefix("https://")), query)
+        return _with_query(*found)
     protocol = _PROTOCOL.match(text)
     if protocol:
         if protocol[1].lower() not in ("http", "https", "ssh", "git"):

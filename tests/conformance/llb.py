@@ -139,13 +139,16 @@ def described(lowered: Lowered) -> dict[str, Any]:
         if v.locations
     }
     head = lowered.head
+    image = lowered.image.to_json()
+    if not lowered.image.diff_ids and (lowered.base_image is None or not lowered.base_image.created):
+        image["rootfs"]["diff_ids"] = None  # the reference says so for images that no registry knows
     out: dict[str, Any] = {
         "ops": entries,
         "head": {"digest": head.vertex, "index": head.index} if head else None,
         "metadata": metadata,
         "source": bool(locations),
         "locations": locations,
-        "image": lowered.image.to_json(),
+        "image": image,
     }
     if lowered.epoch is not None:
         out["epoch"] = lowered.epoch

@@ -170,8 +170,6 @@ def image_platform(image: ImageConfig) -> Platform | None:
 
 def _late_local(name: str, context: LocalContext, followed: Callable[[], Iterable[str]]) -> LateNode:
     excludes = parse_ignore(context.ignore) if context.ignore else ()
-    if "!" in excludes:
-        excludes = ()
     key = context.shared_key or ""
 
     def make() -> SourceNode:
