@@ -76,6 +76,11 @@ class Vertex:
     def name(self) -> str:
         return self.metadata.name or type(self.op).__name__
 
+    @property
+    def ignore_cache(self) -> bool:
+        """Run it although a result may be known."""
+        return self.metadata.ignore_cache
+
     def merged(self, other: Vertex) -> Vertex:
         """This vertex with what another mention of the same digest adds to its metadata and locations."""
         if other is self or (other.metadata == self.metadata and other.locations == self.locations):

@@ -1,0 +1,1 @@
+"""Engines build plans: `protocol` is what the command line asks of one, `embedded` works on this machine."""

@@ -1,0 +1,252 @@
+"""The engine on this machine: no daemon, state below one folder, containers by an OCI runtime."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import anyio
+import anyio.to_thread
+
+from bakepy.cache.locks import KeyLocks
+from bakepy.cache.records import CacheRecords
+from bakepy.content.database import Database
+from bakepy.content.store import ContentStore
+from bakepy.engine.protocol import Export, Outcome, SolveOptions
+from bakepy.engine.root import open_root
+from bakepy.engine.targets import TargetEvents, TargetRun
+from bakepy.errors import EngineError
+from bakepy.events import Emit, VertexAdded, VertexStatus
+from bakepy.llb.graph import Edge, Vertex
+from bakepy.model.digest import Digest
+from bakepy.model.platform import Platform, host_platform
+from bakepy.planner.plan import Plan
+from bakepy.registry.registry import Registry
+from bakepy.session.credentials import Credentials
+from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.solver.scheduler import Solver
+from bakepy.solver.vertex import Limits
+from bakepy.source.image import ImageSource, ResolvedImage
+from bakepy.source.local import LocalSource
+from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop
+from bakepy.worker.context import ExecContext, Secrets, SshAgents, open_exec_context
+from bakepy.worker.ref import Ref
+
+_STATUS_SECONDS = 0.1
+"""How often the progress of a transfer is told."""
+
+
+class Embedded:
+    """An open state root. Implements `protocol.Engine`; use `Embedded.open`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        database: Database,
+        content: ContentStore,
+        registry: Registry,
+        environment: Mapping[str, str],
+        host: Platform,
+    ) -> None:
+        self.root = root
+        self.database = database
+        self.content = content
+        self.registry = registry
+        self.host = host
+        self._environment = environment
+        self._layouts: dict[str, Path] = {}
+        self._images = ImageSource(registry, content, self._layouts)
+        self._local = LocalSource(database)
+        self._pulls: _Pulls | None = None
+        self.snapshots = SnapshotStore(root, database, content, self._fetch)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        root: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        insecure: Collection[str] = (),
+        host: Platform | None = None,
+    ) -> AsyncIterator[Embedded]:
+        """Opens the state root, or makes it. `insecure` are registries to speak plain http with.
+
+        Raises EngineError if the root can not be used.
+        """
+        environment = os.environ if environment is None else environment
+        open_root(root)
+        async with AsyncExitStack() as stack:
+            database = stack.enter_context(Database(root / "state.db"))
+            content = ContentStore(root)
+            registry = await stack.enter_async_context(Registry(Credentials.load(environment), insecure=insecure))
+            engine = cls(
+                root,
+                database=database,
+                content=content,
+                registry=registry,
+                environment=environment,
+                host=host or host_platform(),
+            )
+            stack.enter_context(engine.snapshots)
+            yield engine
+
+    async def resolve_image(
+        self, identifier: str, platform: Platform, attrs: Mapping[str, str], layouts: Mapping[str, Path]
+    ) -> ResolvedImage:
+        """Pins an image for the planner. Raises RegistryError, or BuildError if there is no such image."""
+        self._layouts.update(layouts)
+        return await self._images.resolve(identifier, platform, attrs)
+
+    async def solve(
+        self,
+        plan: Plan,
+        *,
+        export: Export,
+        emit: Emit = lambda event: None,
+        options: SolveOptions = SolveOptions(),  # noqa: B008
+        stop: anyio.Event | None = None,
+    ) -> tuple[Outcome, ...]:
+        """Builds all targets of `plan`; see `protocol.Engine.solve`."""
+        self._layouts.update((name, Path(path)) for name, path in plan.layouts.items())
+        heads = [head for target in plan.targets if not target.target.linked for head in target.heads]
+        vertices = plan.graph.reachable(heads)
+        users = plan.users()
+        events = TargetEvents(plan, emit)
+        for vertex in vertices:
+            emit(_added(vertex, users))
+        self._pulls = _Pulls(emit)
+        async with _ExecContexts(self, options, users) as contexts:
+            workshop = Workshop(
+                snapshots=self.snapshots,
+                database=self.database,
+                images=self._images,
+                local=self._local,
+                locals={name: Path(path) for name, path in plan.locals.items()},
+                host=self.host,
+                exec_context=contexts.of,
+                pulled_for=self._pulls.vertices,
+            )
+            binder = Binder(workshop)
+            with KeyLocks(self.root / "keys.lock") as locks:
+                async with Solver[Ref].open(
+                    vertices,
+                    lambda vertex: binder.op_of(cast(Vertex, vertex)),
+                    cache=CacheRecords(self.database, locks),
+                    results=RefStore(self.snapshots),
+                    limits=_limits(options.jobs),
+                    emit=events,
+                ) as solver:
+                    solver.prepare(heads)
+
+                    async def get(edge: Edge) -> str | None:
+                        return await binder.snapshot_of(await solver.get(edge))
+
+                    return await TargetRun(plan, get, export, events, keep_going=options.keep_going).run(stop)
+
+    async def _fetch(self, snapshot: Snapshot, origin: str) -> None:
+        """Gets the blob of a lazy layer into the content store."""
+        if snapshot.layer is None:
+            raise EngineError(f"snapshot {snapshot.id} has no layer to fetch")
+        descriptor = snapshot.layer.descriptor
+        progress = self._pulls.progress(descriptor.digest) if self._pulls else None
+        await self._images.fetch_layer(descriptor, origin, progress)
+
+
+@dataclass(slots=True)
+class _Lent:
+    """What several targets lend to a step that they share: the first that has it gives it."""
+
+    secrets: tuple[Secrets, ...]
+    agents: tuple[SshAgents, ...]
+
+    def get(self, id: str) -> bytes | None:
+        return next((value for lender in self.secrets if (value := lender.get(id)) is not None), None)
+
+    def socket(self, id: str) -> Path | None:
+        return next((path for lender in self.agents if (path := lender.socket(id)) is not None), None)
+
+
+class _ExecContexts:
+    """The means to run processes, opened when the first is to be run: a run that finds everything needs none."""
+
+    def __init__(self, engine: Embedded, options: SolveOptions, users: Mapping[Digest, tuple[str, ...]]) -> None:
+        self._engine = engine
+        self._options = options
+        self._users = users
+        self._lock = anyio.Lock()
+        self._stack = AsyncExitStack()
+        self._context: ExecContext | None = None
+
+    async def __aenter__(self) -> _ExecContexts:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    async def of(self, vertex: Vertex) -> ExecContext:
+        async with self._lock:
+            if self._context is None:
+                self._context = await self._open()
+        names = self._users.get(vertex.digest, ())
+        lent = _Lent(
+            tuple(self._options.secrets[name] for name in names if name in self._options.secrets),
+            tuple(self._options.ssh[name] for name in names if name in self._options.ssh),
+        )
+        return replace(self._context, secrets=lent, ssh=lent)
+
+    async def _open(self) -> ExecContext:
+        opening = open_exec_context(
+            self._engine.root,
+            self._engine.snapshots,
+            host=self._engine.host,
+            entitlements=self._options.entitlements,
+            environment=self._engine._environment,
+        )
+        context = await anyio.to_thread.run_sync(opening.__enter__)
+        self._stack.push_async_callback(anyio.to_thread.run_sync, opening.__exit__, None, None, None)
+        return context
+
+
+class _Pulls:
+    """Tells how far the layers of images are, at the step that names the image."""
+
+    def __init__(self, emit: Emit, clock: Callable[[], float] = time.time) -> None:
+        self._emit = emit
+        self._clock = clock
+        self.vertices: dict[Digest, Digest] = {}
+        """The vertex of the image that has a layer."""
+
+    def progress(self, layer: Digest) -> Callable[[int, int], None] | None:
+        vertex = self.vertices.get(layer)
+        if vertex is None:
+            return None
+        last = 0.0
+
+        def tell(current: int, total: int) -> None:
+            nonlocal last
+            now, done = self._clock(), current >= total
+            if done or now - last >= _STATUS_SECONDS:
+                last = now
+                self._emit(VertexStatus(vertex, str(layer), "downloading", current, total, now, done))
+
+        return tell
+
+
+def _added(vertex: Vertex, users: Mapping[Digest, tuple[str, ...]]) -> VertexAdded:
+    group = vertex.metadata.progress_group
+    inputs = tuple(edge.vertex for edge in vertex.inputs)
+    return VertexAdded(vertex.digest, vertex.name, inputs, users.get(vertex.digest, ()), group.id if group else "")
+
+
+def _limits(jobs: int | None) -> Limits:
+    """A few more processes than processors: steps also wait for disks and networks."""
+    processors = len(os.sched_getaffinity(0))
+    return Limits({EXEC: jobs or max(4, processors), BYTES: max(4, processors), NETWORK: 16})
