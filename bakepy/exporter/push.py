@@ -32,6 +32,10 @@ class Registry(Protocol):
         progress: Callable[[int, int], None] | None = None,
     ) -> None: ...
 
+    async def offer_blob(
+        self, ref: ImageReference, descriptor: Descriptor, store: ContentStore, mount_from: ImageReference | None = None
+    ) -> bool: ...
+
     async def push_manifest(self, ref: ImageReference, data: bytes, media_type: str) -> Digest: ...
 
 
@@ -126,7 +130,10 @@ class Pusher:
 
     async def _push_blob(self, repository: ImageReference, blob: PushedBlob, progress: Progress) -> None:
         descriptor = blob.descriptor
-        if blob.fetch is not None:
+        if blob.fetch is not None and not self._content.has(descriptor.digest):
+            # a base image's layer that was never needed here: perhaps it need not pass through this machine at all
+            if await self._registry.offer_blob(repository, descriptor, self._content, blob.mount_from):
+                return
             await blob.fetch()
 
         def report(current: int, total: int) -> None:

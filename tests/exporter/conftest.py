@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.registry import registry_server as registry_server
 from tests.support.results import House, open_house
 
 

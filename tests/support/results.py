@@ -1,4 +1,4 @@
-"""Results to export, made without an engine: snapshots written by hand, targets with outputs, a registry that counts."""
+"""Results to export, made without an engine: snapshots written by hand, targets with outputs, a registry in memory."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ class CountingRegistry:
         self.blobs.setdefault(ref.repository, {})[descriptor.digest] = store.read(descriptor.digest)
         if progress:
             progress(descriptor.size, descriptor.size)
+
+    async def offer_blob(
+        self, ref: ImageReference, descriptor: Descriptor, store: ContentStore, mount_from: ImageReference | None = None
+    ) -> bool:
+        self.calls.append(f"offer {ref.repository} {descriptor.digest}")
+        if mount_from is None or mount_from.domain != ref.domain:
+            return False
+        self.mounts.append(f"{descriptor.digest} from {mount_from.repository}")
+        return True
 
     async def push_manifest(self, ref: ImageReference, data: bytes, media_type: str) -> Digest:
         digest = Digest.of(data)
