@@ -252,6 +252,11 @@ class SnapshotStore:
         overlay.mount_readonly(self._readable(rows), folder)
         return View(folder, folder)
 
+    def folder(self, id: str) -> Path:
+        """Where the files of the snapshot's own layer are, deletions as overlayfs marks them; never to be written to.
+        Of a store without overlays it is the whole tree. Nothing is there while the snapshot is lazy."""
+        return self._fs(self._rows(id)[-1].number)
+
     def changes(self, id: str) -> Iterator[LayerEntry]:
         """The layer of a snapshot: its changes against its parent, in path order. Blocks; `id` must not be lazy.
         Entries' sources stay readable while the snapshot exists."""
