@@ -48,7 +48,7 @@ class VariableInfo:
 
     name: str
     description: str
-    type: str
+    type_name: str
     value: str | None
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from json.encoder import encode_basestring
 from typing import Any
 
 from bakepy.bakefile.fields import FIELDS
+from bakepy.bakefile.functions.json_values import quote
 from bakepy.model.target import BakeFile, Group, Target
 
 
@@ -16,8 +16,13 @@ def render(bakefile: BakeFile) -> str:
     if bakefile.groups:
         document["group"] = {name: _group(bakefile.groups[name]) for name in sorted(bakefile.groups)}
     document["target"] = {name: _target(bakefile.targets[name]) for name in sorted(bakefile.targets)}
+    return to_json(document)
+
+
+def to_json(value: Any) -> str:
+    """JSON with an indentation of two, escaped as Go does."""
     pieces: list[str] = []
-    _write(document, "\n", pieces)
+    _write(value, "\n", pieces)
     return "".join(pieces)
 
 
@@ -44,10 +49,10 @@ def _target(target: Target) -> dict[str, Any]:
 
 
 def _write(value: Any, newline: str, pieces: list[str]) -> None:
-    """JSON with an indentation of two; `newline` is the new line and the indentation of this level."""
+    """`newline` is the new line and the indentation of this level."""
     match value:
         case str():
-            pieces.append(_string(value))
+            pieces.append(quote(value))
         case None:
             pieces.append("null")
         case bool():
@@ -61,7 +66,7 @@ def _write(value: Any, newline: str, pieces: list[str]) -> None:
             inner = newline + "  "
             separator = "{" + inner
             for name, each in value.items():
-                pieces += (separator, _string(name), ": ")
+                pieces += (separator, quote(name), ": ")
                 _write(each, inner, pieces)
                 separator = "," + inner
             pieces.append(newline + "}")
@@ -76,17 +81,3 @@ def _write(value: Any, newline: str, pieces: list[str]) -> None:
                 _write(each, inner, pieces)
                 separator = "," + inner
             pieces.append(newline + "]")
-
-
-def _string(text: str) -> str:
-    quoted: str = encode_basestring(text)
-    for character, escaped in (
-        ("&", "\\u0026"),
-        ("<", "\\u003c"),
-        (">", "\\u003e"),
-        ("\u2028", "\\u2028"),
-        ("\u2029", "\\u2029"),
-    ):
-        if character in quoted:
-            quoted = quoted.replace(character, escaped)
-    return quoted

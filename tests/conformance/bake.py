@@ -1,0 +1,97 @@
+"""`python -m tests.conformance.bake ARGS`: bake's command line over the language alone, for the conformance cases.
+
+Prints what `bakepy bake --print` or `--list` prints, without importing any other room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from pathlib import Path
+
+from bakepy.bakefile import load, load_definitions, render
+from bakepy.bakefile.listing import render_list
+from bakepy.bakefile.lookup import read_files
+from bakepy.bakefile.request import Request
+from bakepy.errors import BakeError, UsageError
+
+
+class Disk:
+    """Implements `bakefile.Reader`."""
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+    def kind(self, path: str) -> str:
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError:
+            return ""
+        return "file" if stat.S_ISREG(mode) else "dir" if stat.S_ISDIR(mode) else "other"
+
+
+def parser() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(prog="bake", allow_abbrev=False)
+    flags.add_argument("targets", nargs="*")
+    flags.add_argument("-f", "--file", action="append", default=[])
+    for name in ("set", "var", "policy", "allow"):
+        flags.add_argument(f"--{name}", action="append", default=[])
+    for name in ("sbom", "provenance", "list", "progress", "builder", "metadata-file"):
+        flags.add_argument(f"--{name}", default="")
+    flags.add_argument("--call", default="build")
+    for name in ("print", "push", "load", "no-cache", "pull", "check", "list-targets", "list-variables"):
+        flags.add_argument(f"--{name}", nargs="?", const="true", default=None)
+    return flags
+
+
+def split_flags(arguments: list[str]) -> list[str]:
+    """Flags that may have a value take it with `=` only."""
+    return arguments
+
+
+def boolean(text: str | None, name: str) -> bool | None:
+    if text is None:
+        return None
+    if text not in ("true", "false", "1", "0", "t", "f", "T", "F", "TRUE", "FALSE", "True", "False"):
+        raise UsageError(f"--{name} must be true or false, not {text!r}")
+    return text[0] in "tT1"
+
+
+def main(arguments: list[str]) -> int:
+    flags = parser()
+    # argparse would take a target for the value of a flag that may stand alone.
+    lone = ("--print", "--push", "--load", "--no-cache", "--pull", "--check", "--list-targets", "--list-variables")
+    given = flags.parse_intermixed_args([f"{each}=true" if each in lone else each for each in arguments])
+    listed = given.list or ("targets" if given.list_targets else "variables" if given.list_variables else "")
+    if listed and boolean(given.print, "print"):
+        raise UsageError("--print and --list exclude each other")
+    request = Request(
+        targets=given.targets,
+        overrides=given.set,
+        variables=given.var,
+        push=bool(boolean(given.push, "push")),
+        load=bool(boolean(given.load, "load")),
+        call="check" if boolean(given.check, "check") else given.call,
+        no_cache=boolean(given.no_cache, "no-cache"),
+        pull=boolean(given.pull, "pull"),
+        sbom=given.sbom,
+        provenance=given.provenance,
+        policies=given.policy,
+    )
+    options = request.options(os.environ, Disk())
+    files = read_files(given.file, os.environ, Disk(), sys.stdin.buffer.read() if "-" in given.file else b"")
+    if listed:
+        sys.stdout.write(render_list(listed, load_definitions(files, options)))
+    else:
+        sys.stdout.write(render(load(files, options)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BakeError as problem:
+        sys.stderr.write(f"ERROR: {problem}\n")
+        sys.exit(problem.exit_code)
