@@ -6,6 +6,7 @@ The HTTP library is imported when the first connection is made.
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
@@ -32,6 +33,7 @@ _CONNECT_TIMEOUT = 20.0
 _SILENCE_TIMEOUT = 60.0
 _READ_BUFFER = 1 << 20
 _MAX_ANSWER = 1 << 20
+_MAX_COMPLAINT = 1 << 16
 _CONNECTIONS_PER_HOST = 16
 
 
@@ -232,7 +234,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWE
 async def _refusal(response: aiohttp.ClientResponse, domain: str, what: str) -> Temporary | Refused:
     """What an unexpected answer means."""
     said = f"{response.status} {response.reason or ''}".strip()
-    if text := _error_text(await read_bounded(response)):
+    if text := _error_text(await _read_head(response)):
         said = f"{said}: {text}"
     if response.status in RETRIED_STATUSES:
         return Temporary(said, parse_retry_after(response.headers.get("Retry-After"), time.time()))
@@ -243,6 +245,16 @@ async def _refusal(response: aiohttp.ClientResponse, domain: str, what: str) -> 
         hint = f"it does not exist, or needs 'docker login {domain}'"
         said = f"access denied ({said})"
     return Refused(f"{_at(domain, what)}: {said}", status=response.status, hint=hint)
+
+
+async def _read_head(response: aiohttp.ClientResponse) -> bytes:
+    """The begin of the body of an error answer; more than that is not worth waiting for."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_COMPLAINT:
+            break
+    return bytes(body)
 
 
 def _error_text(body: bytes) -> str:
@@ -279,4 +291,8 @@ def _at(domain: str, what: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OSError) and cause.errno:
+        # asyncio's own text for a refused connection tells the address twice
+        return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror)
     return str(error) or type(error).__name__
