@@ -6,7 +6,7 @@ marks (a layer in a directory of its own); without, what is deleted is removed (
 """
 
 # Names are bytes here, as the kernel has them; pathlib has none.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116, PTH118, PTH208
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Unpacker:
                 self._remove(folder, name)
                 self._create(entry, content, folder, name)
                 if whiteout and self._mark and entry.kind == "dir":
-                    self._set_xattr(folder, name, OPAQUE_XATTR, b"y")
+                    self._mark_opaque(folder, name)
         if entry.kind != "hardlink":
             self._dress(entry, folder, name)
 
@@ -150,7 +150,7 @@ class Unpacker:
         if entry.kind != "symlink":
             os.chmod(name, entry.mode, dir_fd=folder)
         for key, value in entry.xattrs.items():
-            self._set_xattr(folder, name, key, value)
+            _set_xattr(b"/proc/self/fd/%d/" % folder + name, key, value)
         if entry.kind == "dir":
             self._times[entry.path] = entry.mtime_ns
         else:
@@ -160,7 +160,7 @@ class Unpacker:
         if self._mark:
             if head:
                 parent, _, name = head.rpartition(b"/")
-                self._set_xattr(self._folder(parent), name, OPAQUE_XATTR, b"y")
+                self._mark_opaque(self._folder(parent), name)
             return
         for name in os.listdir(b"/proc/self/fd/%d" % folder):
             if (head + b"/" + name if head else name) not in self._unpacked:
@@ -218,14 +218,14 @@ class Unpacker:
         self._folders.clear()
         self._stale = False
 
-    def _set_xattr(self, folder: int, name: bytes, key: str, value: bytes) -> None:
-        _set_xattr(b"/proc/self/fd/%d/" % folder + name, key, value, own=key == OPAQUE_XATTR)
+    def _mark_opaque(self, folder: int, name: bytes) -> None:
+        os.setxattr(b"/proc/self/fd/%d/" % folder + name, OPAQUE_XATTR, b"y", follow_symlinks=False)
 
 
-def _set_xattr(target: int | bytes, key: str, value: bytes, own: bool = False) -> None:
+def _set_xattr(target: int | bytes, key: str, value: bytes) -> None:
     """Sets an attribute if this file system and this user may have it, as containerd does; a layer can not bring
     overlayfs's own attributes, which would redirect or hide what is not its own."""
-    if key.startswith(("trusted.overlay.", "user.overlay.")) and not own:
+    if key.startswith(("trusted.overlay.", "user.overlay.")):
         return
     try:
         if isinstance(target, int):
