@@ -1,0 +1,171 @@
+"""Who we say we are, to whom, and in which form."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from bakepy.content.store import ContentStore
+from bakepy.errors import RegistryError
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.oci import OCI_MANIFEST
+from bakepy.registry.auth import Challenge, parse_challenges
+from bakepy.registry.registry import Registry
+from bakepy.registry.transport import Refused
+from bakepy.session.credentials import Credentials
+from tests.registry.test_pull import BLOB, MANIFEST, layer, reference
+from tests.support.fake_registry import Answer, FakeRegistry
+
+anyio = pytest.mark.anyio
+
+
+def logged_in(fake: FakeRegistry, **entry: str) -> Registry:
+    return Registry(Credentials({"auths": {fake.host: entry}}))
+
+
+def encoded(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@anyio
+async def test_anonymous_token_is_fetched_once_for_a_repository(fake: FakeRegistry, store: ContentStore) -> None:
+    fake.tokens = {"anonymous": "T"}
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+    fake.put_blob("team/app", BLOB)
+
+    async with Registry(Credentials({})) as registry:
+        found = await registry.resolve(reference(fake))
+        await registry.manifest(reference(fake), found.digest)
+        await registry.fetch(reference(fake), layer(BLOB), store)
+
+    token, *rest = [request for request in fake.requests if request.path == "/token"]
+    assert (token.query, rest) == ({"service": "fake", "scope": "repository:team/app:pull"}, [])
+    assert fake.asked() == [
+        "HEAD /v2/team/app/manifests/1",
+        "GET /token",
+        "HEAD /v2/team/app/manifests/1",
+        f"GET /v2/team/app/manifests/{found.digest}",
+        f"GET /v2/team/app/blobs/{layer(BLOB).digest}",
+    ]
+
+
+@anyio
+async def test_user_and_password_are_shown_to_the_token_service_only(fake: FakeRegistry) -> None:
+    fake.tokens = {"ann:s3cret": "T"}
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+
+    async with logged_in(fake, auth=encoded("ann", "s3cret")) as registry:
+        await registry.resolve(reference(fake))
+
+    sent = [(request.path, request.headers.get("Authorization")) for request in fake.requests]
+    assert sent == [
+        ("/v2/team/app/manifests/1", None),
+        ("/token", f"Basic {encoded('ann', 's3cret')}"),
+        ("/v2/team/app/manifests/1", "Bearer T"),
+    ]
+
+
+@anyio
+async def test_identity_token_is_exchanged_by_post(fake: FakeRegistry) -> None:
+    fake.tokens = {"IDENTITY": "T"}
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+
+    async with logged_in(fake, identitytoken="IDENTITY") as registry:
+        await registry.resolve(reference(fake))
+
+    exchange = fake.requests[1]
+    assert (str(exchange), exchange.query) == ("POST /token", {})
+    assert exchange.body == (
+        b"grant_type=refresh_token&refresh_token=IDENTITY&service=fake&client_id=bakepy&scope=repository%3Ateam%2Fapp%3Apull"
+    )
+
+
+@anyio
+async def test_token_that_expired_is_fetched_anew(fake: FakeRegistry, store: ContentStore) -> None:
+    fake.tokens = {"anonymous": "OLD"}
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+    fake.put_blob("team/app", BLOB)
+
+    async with Registry(Credentials({})) as registry:
+        await registry.resolve(reference(fake))
+        fake.valid_tokens.clear()
+        fake.tokens = {"anonymous": "NEW"}
+        await registry.fetch(reference(fake), layer(BLOB), store)
+
+    assert [request.headers["Authorization"] for request in fake.requests if "/blobs/" in request.path] == [
+        "Bearer OLD",
+        "Bearer NEW",
+    ]
+
+
+@anyio
+async def test_basic_authentication(fake: FakeRegistry) -> None:
+    fake.basic = ("ann", "s3cret")
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+
+    async with logged_in(fake, username="ann", password="s3cret") as registry:
+        await registry.resolve(reference(fake))
+        await registry.resolve(reference(fake))
+
+    assert len(fake.requests) == 3  # the challenge is learnt once
+
+
+@anyio
+@pytest.mark.parametrize("password", ["", "wrong"])
+async def test_refusal_says_how_to_log_in_and_no_secret(fake: FakeRegistry, password: str) -> None:
+    fake.basic = ("ann", "s3cret")
+    entry: dict[str, Any] = {"username": "ann", "password": password} if password else {}
+
+    async with logged_in(fake, **entry) as registry:
+        with pytest.raises(Refused) as caught:
+            await registry.resolve(reference(fake))
+
+    assert str(caught.value) == (
+        f"{fake.host}/team/app:1: access denied (401 Unauthorized)\n"
+        f"hint: it does not exist, or needs 'docker login {fake.host}'"
+    )
+
+
+@anyio
+async def test_token_service_that_refuses_is_an_error(fake: FakeRegistry) -> None:
+    fake.tokens = {}
+
+    async with logged_in(fake, auth=encoded("ann", "s3cret")) as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.resolve(reference(fake))
+
+    assert caught.value.what == (
+        f"{fake.host}: get a token: access denied (401 Unauthorized: UNAUTHORIZED: incorrect credentials)"
+    )
+
+
+@anyio
+async def test_redirect_to_another_host_gets_no_credentials(fake: FakeRegistry, store: ContentStore) -> None:
+    fake.basic = ("ann", "s3cret")
+    with FakeRegistry() as storage:
+        storage.put_blob("elsewhere", BLOB)
+        there = f"http://localhost:{storage.host.rpartition(':')[2]}/v2/elsewhere/blobs/{layer(BLOB).digest}"
+        fake.fail("GET", Answer(401, {"WWW-Authenticate": "Basic"}), Answer(307, {"Location": there}))
+
+        async with logged_in(fake, username="ann", password="s3cret") as registry:
+            await registry.fetch(reference(fake), layer(BLOB), store)
+
+    assert fake.requests[1].headers["Authorization"].startswith("Basic ")
+    assert "Authorization" not in storage.requests[0].headers
+
+
+def test_challenges_are_read_with_quotes_and_in_one_or_several_headers() -> None:
+    headers = ['Bearer realm="https://a.test/t",service="x,\\"y\\"",scope="a b", Basic realm=z', "Negotiate"]
+
+    assert parse_challenges(headers) == (
+        Challenge("bearer", FrozenMap(realm="https://a.test/t", service='x,"y"', scope="a b")),
+        Challenge("basic", FrozenMap(realm="z")),
+        Challenge("negotiate"),
+    )
+
+
+@pytest.mark.parametrize("header", ["", ",", "=", "Bearer realm=", '"', "Bearer ,,,", "a b c=d"])
+def test_broken_challenges_are_survived(header: str) -> None:
+    assert isinstance(parse_challenges([header]), tuple)
