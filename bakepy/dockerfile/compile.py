@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
 from bakepy.dockerfile.directives import find_directive
+from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.expansion import Lexer
 from bakepy.dockerfile.globals import global_args, predefined, proxy_env
@@ -118,12 +119,30 @@ class Compilation:
     def __init__(self, parsed: ParsedDockerfile, options: LowerOptions) -> None:
         self.parsed, self.options = parsed, options
         self._images: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
+        self._times: dict[SourceTimeRequest, int | None | BakeError] = {}
         self._ready: _Session | None = None
+
+    def _session(self) -> _Session:
+        return _Session(self.parsed, self.options, self._images, self._times)
+
+    def missing_time(self) -> SourceTimeRequest | None:
+        """The source whose time SOURCE_DATE_EPOCH names, if it names one; ask before `missing`."""
+        session = self._session()
+        try:
+            session.prepare()
+        except (MissingImages, BakeError):
+            return session.wanted_time
+        return None
+
+    def provide_time(self, request: SourceTimeRequest, answer: int | None | BakeError) -> None:
+        """Seconds; None if the source has no time, which is as if SOURCE_DATE_EPOCH were not set."""
+        self._times[request] = answer
+        self._ready = None
 
     def missing(self) -> tuple[ImageRequest, ...]:
         """Images whose config is needed now; more may be asked for when these are there. Errors of the Dockerfile
         are not raised here but by `lower`."""
-        session = _Session(self.parsed, self.options, self._images)
+        session = self._session()
         try:
             session.prepare()
         except MissingImages as missing:
@@ -142,7 +161,7 @@ class Compilation:
         """Raises DockerfileError, DefinitionErrors; RuntimeError if something is missing still."""
         session, self._ready = self._ready, None
         if session is None:
-            session = _Session(self.parsed, self.options, self._images)
+            session = self._session()
             try:
                 session.prepare()
             except MissingImages as missing:
@@ -153,7 +172,7 @@ class Compilation:
     def check(self) -> CheckResult:
         """All warnings; with no target given, those of all stages. `missing` must be empty for this compilation,
         whose options must have `all_stages` then."""
-        session = _Session(self.parsed, self.options, self._images)
+        session = self._session()
         try:
             session.prepare()
             session.compile()
@@ -165,7 +184,7 @@ class Compilation:
 
     def outline(self) -> Outline:
         """Arguments, secrets and SSH agents of the target. Raises as `lower`."""
-        session = _Session(self.parsed, self.options, self._images)
+        session = self._session()
         session.prepare()
         session.compile()
         return session.outline()
@@ -179,8 +198,10 @@ class _Session:
         parsed: ParsedDockerfile,
         options: LowerOptions,
         images: dict[ImageRequest, ResolvedImageConfig | BakeError],
+        times: dict[SourceTimeRequest, int | None | BakeError],
     ) -> None:
-        self.parsed, self.options, self.images = parsed, options, images
+        self.parsed, self.options, self.images, self.times = parsed, options, images, times
+        self.wanted_time: SourceTimeRequest | None = None
         self.checker = Checker()
         self.lexer = Lexer(parsed.dockerfile.escape)
         self.target_platform = options.platform or options.build_platform
@@ -250,13 +271,26 @@ class _Session:
             return
         self.epoch = parse_int(value) if value else None
         if value and self.epoch is None:
-            raise DockerfileError(f"invalid SOURCE_DATE_EPOCH '{value}'", hint="it is a number of seconds")
+            self.epoch = self._source_time(value)
         for values in (self.build_args, self.args):
             if name in values:
                 if self.epoch is None:
                     del values[name]
                 else:
                     values[name] = str(self.epoch)
+
+    def _source_time(self, value: str) -> int | None:
+        request = epoch_source(value, self.parsed.dockerfile, self.options, self.args, self.build_args)
+        if request is None:
+            return None
+        if request not in self.times:
+            self.wanted_time = request
+            raise DockerfileError(f"the time of '{value}' for SOURCE_DATE_EPOCH is not known",
+                                  hint="give SOURCE_DATE_EPOCH as a number of seconds")  # fmt: skip
+        answer = self.times[request]
+        if isinstance(answer, BakeError):
+            raise DockerfileError(answer.what, hint=answer.hint) from answer
+        return answer
 
     def compile(self) -> None:
         """Lowers the stages of the plan. Raises DockerfileError."""

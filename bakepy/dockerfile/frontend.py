@@ -114,7 +114,9 @@ def context_of(name: str, spec: str, *, session: str = "") -> NamedContext:
             return InvalidContext(f"the context '{name}' names an input that is not there: '{rest}'")
     kinds = ("docker-image", "oci-layout", "git", "http", "https", "local", "input")
     near = nearest(kind, kinds)
-    return InvalidContext(f"the context '{name}' has an unknown kind of source: '{kind}'" + (f"; {near}" if near else ""))
+    return InvalidContext(
+        f"the context '{name}' has an unknown kind of source: '{kind}'" + (f"; {near}" if near else "")
+    )
 
 
 def extra_hosts(text: str) -> tuple[HostIP, ...]:

@@ -69,7 +69,9 @@ def _from_url(text: str) -> tuple[GitSource, str] | None:
     scheme, authority, path, query, fragment = match.groups()
     scheme = scheme.lower()
     host = authority.rpartition("@")[2]
-    source = GitSource(scheme, host, unquote(path), f"{scheme}://{authority}{path}", *_fragment(unquote(fragment or "")))
+    source = GitSource(
+        scheme, host, unquote(path), f"{scheme}://{authority}{path}", *_fragment(unquote(fragment or ""))
+    )
     return source, query or ""
 
 

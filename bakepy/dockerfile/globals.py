@@ -12,9 +12,7 @@ from bakepy.llb.op import ProxyEnv
 from bakepy.model.platform import Platform
 
 
-def predefined(
-    build: Platform, target: Platform, overrides: Mapping[str, str], stage: str
-) -> dict[str, str]:
+def predefined(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
     """BUILDPLATFORM, TARGETARCH and so on; a build argument of the same name wins."""
     plain = Platform(build.os, build.architecture, build.variant)
     values = {

@@ -101,8 +101,8 @@ def make_outline(name: str, description: str, notes: Iterable[OutlineNotes]) -> 
     )
 
 
-def _line(entry: OutlineArg | OutlineNeed) -> int:
-    return entry.location[0].start.line if entry.location else 0
+def _line(entry: OutlineArg | OutlineNeed) -> tuple[int, str]:
+    return entry.location[0].start.line if entry.location else 0, entry.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,7 @@ class Parsed:
 
 def line_location(file: SourceFile, first: int, last: int) -> Location:
     """One range per line. Columns say nothing, as in the source maps of the reference implementation."""
-    return tuple(
-        SourceRange(file, Position(line), Position(line)) for line in range(first, max(first, last) + 1)
-    )
+    return tuple(SourceRange(file, Position(line), Position(line)) for line in range(first, max(first, last) + 1))
 
 
 @lru_cache(maxsize=2)

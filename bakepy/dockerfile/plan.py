@@ -296,9 +296,7 @@ class Planner:
         return None if empty else resolved.config
 
     def _image_node(self, state: StageState, platform: Platform) -> Node:
-        name = step_name(
-            state, f"FROM {state.base_name}", platform if self.options.multi_platform else None, {}
-        )
+        name = step_name(state, f"FROM {state.base_name}", platform if self.options.multi_platform else None, {})
         code = state.head.code if state.head else ""
         return image_source(
             state.base_name, platform, description(name, code), state.location, mode=self.options.resolve_mode

@@ -137,9 +137,7 @@ def _transfer(statement: Statement) -> tuple[tuple[str, ...], str, tuple[Heredoc
 
 def _copy(statement: Statement, dialect: Dialect) -> i.Copy:
     sources, dest, documents = _transfer(statement)
-    flags = read_flags(
-        statement, texts=("chown", "from", "chmod"), lists=("exclude",), switches=("link", "parents")
-    )
+    flags = read_flags(statement, texts=("chown", "from", "chmod"), lists=("exclude",), switches=("link", "parents"))
     return i.Copy(statement, sources, dest, documents, flags.text("chown"), flags.text("chmod"),
                   bool(flags.switch("link")), flags.list("exclude"),
                   stage=flags.text("from"), parents=bool(flags.switch("parents")))  # fmt: skip
@@ -171,8 +169,9 @@ def _run(statement: Statement, dialect: Dialect) -> i.Run:
     )
     mounts = flags.list("mount")
     stages = tuple(_mount_stage(statement, mount) for mount in mounts)
-    network, security = _choice(statement, flags, "network", ("default", "none", "host")), _choice(
-        statement, flags, "security", ("sandbox", "insecure")
+    network, security = (
+        _choice(statement, flags, "network", ("default", "none", "host")),
+        _choice(statement, flags, "security", ("sandbox", "insecure")),
     )
     return i.Run(statement, _command(statement, statement.rest), mounts, stages, network, security,
                  flags.list("device"))  # fmt: skip

@@ -118,6 +118,8 @@ def run(parsed: Any, options: LowerOptions) -> Lowered:
 
 def prepared(parsed: Any, options: LowerOptions) -> Compilation:
     compilation = Compilation(parsed, options)
+    if time := compilation.missing_time():
+        compilation.provide_time(time, 1700000000 if time.op.scheme == "git" else 1710000000)
     while requests := compilation.missing():
         for request in requests:
             compilation.provide(request, resolve(request))
@@ -147,9 +149,10 @@ def described(lowered: Lowered) -> dict[str, Any]:
         "head": {"digest": head.vertex, "index": head.index} if head else None,
         "metadata": metadata,
         "source": bool(locations),
-        "locations": locations,
         "image": image,
     }
+    if head:
+        out["locations"] = locations
     if lowered.epoch is not None:
         out["epoch"] = lowered.epoch
     if lowered.scans:
@@ -164,12 +167,12 @@ def _metadata(metadata: OpMetadata) -> dict[str, Any]:
     if metadata.ignore_cache:
         out["ignoreCache"] = True
     if group := metadata.progress_group:
-        out["progressGroup"] = {"name": group.name} | ({"weak": True} if group.weak else {})
+        out["progressGroup"] = {"name": group.name} | ({"weak": group.weak})
     if limits := metadata.linux_resources:
         names = {"memory": "memory", "memorySwap": "memory_swap", "cpuShares": "cpu_shares", "cpuPeriod": "cpu_period",
                  "cpuQuota": "cpu_quota", "cpusetCpus": "cpuset_cpus", "cpusetMems": "cpuset_mems"}  # fmt: skip
         found = {key: getattr(limits, field) for key, field in names.items()}
-        out["linuxResources"] = {key: str(v) if isinstance(v, int) else v for key, v in found.items() if v}
+        out["linuxResources"] = {key: v for key, v in found.items() if v}
     return out
 
 
@@ -184,7 +187,7 @@ def _error(error: BakeError) -> dict[str, Any]:
     lines: list[int] = []
     if isinstance(error, DockerfileError):
         lines = sorted(place.start.line for location in error.locations for place in location)
-    return {"error": error.what, "error_lines": lines}
+    return {"error": error.what} | ({"error_lines": lines} if lines else {})
 
 
 def compile_case(case: Case) -> dict[str, Any]:

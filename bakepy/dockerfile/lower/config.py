@@ -133,8 +133,7 @@ def _process(
         return command.args
     if not stage.image.shell:
         message = (
-            f"JSON arguments recommended for {instruction.keyword} "
-            "to prevent unintended behavior related to OS signals"
+            f"JSON arguments recommended for {instruction.keyword} to prevent unintended behavior related to OS signals"
         )
         checker.warn("JSONArgsRecommended", message, location)
     return (*(stage.image.shell or default_shell(stage.image.os)), " ".join(command.args))

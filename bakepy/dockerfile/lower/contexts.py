@@ -105,18 +105,7 @@ def load_context(
         case LocalContext():
             return LoadedContext(_late_local(name, context, followed))
         case GitContext():
-            git = parse_git(context.url, bare_github=True)
-            if git is None:
-                raise DockerfileError(f"the context '{name}' is no git repository: '{context.url}'")
-            text = description(f"{INTERNAL}load git source {context.url}")
-            source = git_source(
-                git,
-                text,
-                keep_git_dir=bool(git.keep_git_dir),
-                checksum=git.checksum,
-                mtime=git.mtime,
-                fetch_by_commit=git.fetch_by_commit,
-            )
+            source = named_git_source(name, context)
             return LoadedContext(source)
         case HTTPContext():
             return LoadedContext(http_source(context.url, "context", description(label + context.url)))
@@ -236,6 +225,20 @@ def main_context(options: LowerOptions, followed: Callable[[], Iterable[str]]) -
         source = paths.join("/", paths.clean(options.context_subdir))
         node = _copied(node, CopyAction(source, "/", dir_copy_contents=True))
     return MainContext(node)
+
+
+def named_git_source(name: str, context: GitContext) -> SourceNode:
+    git = parse_git(context.url, bare_github=True)
+    if git is None:
+        raise DockerfileError(f"the context '{name}' is no git repository: '{context.url}'")
+    return git_source(
+        git,
+        description(f"{INTERNAL}load git source {context.url}"),
+        keep_git_dir=bool(git.keep_git_dir),
+        checksum=git.checksum,
+        mtime=git.mtime,
+        fetch_by_commit=git.fetch_by_commit,
+    )
 
 
 def main_git_source(options: LowerOptions, context: GitContext) -> SourceNode:

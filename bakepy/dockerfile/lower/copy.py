@@ -82,7 +82,9 @@ def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Sc
     metadata = OpMetadata(ignore_cache=stage.ignore_cache, description=description(name), caps=_FILE_CAPS)
     locations = (command.location,)
     if written.link and not expanded.chmod and scope.supports("mergeop"):
-        _link(stage, plans, metadata, command, lambda label: step_name(stage, label, prefix, stage.env, again=True), text)
+        _link(
+            stage, plans, metadata, command, lambda label: step_name(stage, label, prefix, stage.env, again=True), text
+        )
     else:
         stage.node = FileNode(metadata, locations, stage.node, tuple(plans))
     stage.image.commit(_history_text(written, expanded), layer=True, step=True, epoch=scope.epoch)
@@ -323,9 +325,7 @@ def _remember_paths(stage: StageState, command: Command, is_add: bool, sources: 
             found.add(paths.join("/", path))
 
 
-def _check_ignored(
-    path: str, is_add: bool, ignored: PatternMatcher, command: Command, checker: Checker
-) -> None:
+def _check_ignored(path: str, is_add: bool, ignored: PatternMatcher, command: Command, checker: Checker) -> None:
     """Warns if the ignore file hides what is copied. Files with exceptions (`!`) are too hard to tell."""
     if ignored.has_exceptions:
         return

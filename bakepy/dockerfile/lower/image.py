@@ -111,9 +111,7 @@ class ImageDraft:
             healthcheck=self.healthcheck,
             on_build=tuple(self.on_build),
         )
-        return replace(
-            self.base, platform=platform, config=config, author=self.author, history=tuple(self.history)
-        )
+        return replace(self.base, platform=platform, config=config, author=self.author, history=tuple(self.history))
 
 
 def empty_image(platform: Platform) -> ImageConfig:

@@ -132,12 +132,8 @@ class ExecNode(Node):
                     cache=plan.cache,
                 )
             )
-        op = ExecOp(
-            self.meta, (*mounts, *self.extra), self.network, self.security, self.secret_env, self.devices
-        )
-        return Vertex.make(
-            op, inputs, platform=self.platform, metadata=self.metadata, locations=self.locations
-        )
+        op = ExecOp(self.meta, (*mounts, *self.extra), self.network, self.security, self.secret_env, self.devices)
+        return Vertex.make(op, inputs, platform=self.platform, metadata=self.metadata, locations=self.locations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +162,7 @@ class FileNode(Node):
         inputs: dict[Edge, int] = {}
         base = NONE if self.base is None else inputs.setdefault(edges[self.base], 0)
         sources = [
-            NONE if plan.source is None else inputs.setdefault(edges[plan.source], len(inputs))
-            for plan in self.actions
+            NONE if plan.source is None else inputs.setdefault(edges[plan.source], len(inputs)) for plan in self.actions
         ]
         count, last = len(inputs), len(self.actions) - 1
         actions = tuple(
@@ -180,9 +175,7 @@ class FileNode(Node):
             for k, plan in enumerate(self.actions)
         )
         visits = tuple(dict.fromkeys(inputs[edges[node]] for node in self.needs()))
-        return Vertex.make(
-            FileOp(actions), inputs, metadata=self.metadata, locations=self.locations, visits=visits
-        )
+        return Vertex.make(FileOp(actions), inputs, metadata=self.metadata, locations=self.locations, visits=visits)
 
 
 def _owned(action: Action, base: int) -> Action:

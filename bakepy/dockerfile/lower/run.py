@@ -247,9 +247,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         tuple(mounts.secret_env),
         devices,
     )
-    stage.image.commit(
-        "RUN " + _history_text(args, stage), layer=True, step=True, epoch=scope.epoch
-    )
+    stage.image.commit("RUN " + _history_text(args, stage), layer=True, step=True, epoch=scope.epoch)
 
 
 def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:

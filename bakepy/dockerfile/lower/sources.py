@@ -31,7 +31,7 @@ def image_source(
     reference: str,
     platform: Platform,
     text: FrozenMap[str, str],
-    location: Location = (),
+    location: Location | None = None,
     *,
     mode: str = "default",
 ) -> SourceNode:
@@ -40,7 +40,7 @@ def image_source(
     caps = {"source.image"} | ({"source.image.resolvemode"} if mode == "pull" else set())
     return SourceNode(
         OpMetadata(description=text, caps=frozenset(caps)),
-        (location,) if location else (),
+        () if location is None else (location,),
         SourceOp(f"docker-image://{reference}", FrozenMap(attrs)),
         platform,
     )
@@ -125,6 +125,4 @@ def git_source(
         if wanted:
             attrs[attribute] = value
             caps.add(cap)
-    return SourceNode(
-        OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(identifier, FrozenMap(attrs))
-    )
+    return SourceNode(OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(identifier, FrozenMap(attrs)))
