@@ -18,22 +18,21 @@ from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
 from bakepy.dockerfile.directives import find_directive
 from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.expansion import Lexer
+from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import global_args, predefined, proxy_env
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Dockerfile
-from bakepy.dockerfile.lower.contexts import MainContext, main_context
+from bakepy.dockerfile.lower.contexts import main_context
 from bakepy.dockerfile.lower.node import Assembler, Node
 from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.stage import lower_stage
 from bakepy.dockerfile.options import LowerOptions
-from bakepy.dockerfile.outline import ArgNote, Outline, TargetInfo, list_targets, make_outline
+from bakepy.dockerfile.outline import Outline, TargetInfo, list_targets, make_outline
 from bakepy.dockerfile.parser import Parsed, parse_text
 from bakepy.dockerfile.plan import MissingImages, Planner, StagePlan, follow
 from bakepy.dockerfile.reader import Dialect, read_dockerfile
 from bakepy.dockerfile.stages import reachable
 from bakepy.dockerfile.static import check_text
-from bakepy.dockerfile.suggest import suggestion
 from bakepy.dockerfile.text import parse_int
 from bakepy.errors import BakeError, DefinitionErrors
 from bakepy.llb.graph import Edge, Graph
@@ -119,7 +118,7 @@ class Compilation:
     def __init__(self, parsed: ParsedDockerfile, options: LowerOptions) -> None:
         self.parsed, self.options = parsed, options
         self._images: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
-        self._times: dict[SourceTimeRequest, int | None | BakeError] = {}
+        self._times: dict[SourceTimeRequest, int | BakeError | None] = {}
         self._ready: _Session | None = None
 
     def _session(self) -> _Session:
@@ -134,7 +133,7 @@ class Compilation:
             return session.wanted_time
         return None
 
-    def provide_time(self, request: SourceTimeRequest, answer: int | None | BakeError) -> None:
+    def provide_time(self, request: SourceTimeRequest, answer: int | BakeError | None) -> None:
         """Seconds; None if the source has no time, which is as if SOURCE_DATE_EPOCH were not set."""
         self._times[request] = answer
         self._ready = None
@@ -198,7 +197,7 @@ class _Session:
         parsed: ParsedDockerfile,
         options: LowerOptions,
         images: dict[ImageRequest, ResolvedImageConfig | BakeError],
-        times: dict[SourceTimeRequest, int | None | BakeError],
+        times: dict[SourceTimeRequest, int | BakeError | None],
     ) -> None:
         self.parsed, self.options, self.images, self.times = parsed, options, images, times
         self.wanted_time: SourceTimeRequest | None = None
@@ -253,7 +252,7 @@ class _Session:
             head = stage.head
             try:
                 name = self.lexer.word(head.base, args)
-            except Exception:
+            except ExpansionError:
                 return
             try:
                 ImageReference.parse(name)
@@ -370,15 +369,3 @@ class _Session:
         head = plan.target.head
         notes = [plan.notes[stage] for stage in reachable(plan.target)]
         return make_outline(plan.target.name, head.description if head else "", notes)
-
-
-__all__ = [
-    "ArgNote",
-    "CheckResult",
-    "Compilation",
-    "Lowered",
-    "MainContext",
-    "ParsedDockerfile",
-    "parse",
-    "suggestion",
-]

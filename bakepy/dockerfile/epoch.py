@@ -16,7 +16,6 @@ from bakepy.dockerfile.lower.contexts import find_context, main_git_source, name
 from bakepy.dockerfile.lower.copy import check_digest, is_http, url_filename
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.options import GitContext, GraphContext, HTTPContext, LowerOptions, NamedContext
-from bakepy.errors import BakeError
 from bakepy.llb.op import SourceOp
 
 NAME = "SOURCE_DATE_EPOCH"
@@ -111,6 +110,3 @@ def _add_source(stage: Stage, add: Add, lexer: Lexer, env: Mapping[str, str]) ->
     if checksum:
         check_digest(checksum)
     return http_source(path, url_filename(path), description(""), checksum).op
-
-
-Answer = int | None | BakeError

@@ -50,7 +50,7 @@ def platforms_of(attrs: Mapping[str, str]) -> tuple[list[Platform], bool]:
 
 
 def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: LocalContext) -> LowerOptions:
-    """Everything but platforms and named contexts. `main` is the main context if it is local. Raises DockerfileError."""
+    """All but platforms and named contexts; `main` is the main context if it is local. Raises DockerfileError."""
     build_args = _with_prefix(attrs, "build-arg:")
     no_cache = attrs.get("no-cache")
     network = attrs.get("force-network-mode", "")
@@ -160,22 +160,20 @@ def _shm_size(text: str) -> int:
 
 def linux_resources(attrs: Mapping[str, str]) -> LinuxResources | None:
     """cgroup limits; None if there are none. Raises DockerfileError."""
-    numbers = {
-        field: _limit(attrs.get(key, ""), key, -1 if key == "memswap" else 1)
-        for key, field in (
-            ("memory", "memory"),
-            ("memswap", "memory_swap"),
-            ("cpushares", "cpu_shares"),
-            ("cpuperiod", "cpu_period"),
-            ("cpuquota", "cpu_quota"),
-        )
-    }
-    sets = {field: _cpuset(attrs.get(key, ""), key) for key, field in (("cpusetcpus", "cpuset_cpus"), ("cpusetmems", "cpuset_mems"))}  # fmt: skip
-    limits = LinuxResources(**numbers, **sets)
+    limits = LinuxResources(
+        memory=_limit(attrs, "memory"),
+        memory_swap=_limit(attrs, "memswap", least=-1),
+        cpu_shares=_limit(attrs, "cpushares"),
+        cpu_period=_limit(attrs, "cpuperiod"),
+        cpu_quota=_limit(attrs, "cpuquota"),
+        cpuset_cpus=_cpuset(attrs, "cpusetcpus"),
+        cpuset_mems=_cpuset(attrs, "cpusetmems"),
+    )
     return None if limits == LinuxResources() else limits
 
 
-def _limit(text: str, key: str, least: int) -> int:
+def _limit(attrs: Mapping[str, str], key: str, least: int = 1) -> int:
+    text = attrs.get(key, "")
     if not text:
         return 0
     value = parse_int(text)
@@ -184,7 +182,8 @@ def _limit(text: str, key: str, least: int) -> int:
     return value
 
 
-def _cpuset(text: str, key: str) -> str:
+def _cpuset(attrs: Mapping[str, str], key: str) -> str:
+    text = attrs.get(key, "")
     for part in text.split(",") if text else ():
         first, dash, last = part.partition("-")
         low, high = parse_int(first), parse_int(last) if dash else 0

@@ -179,7 +179,7 @@ def _statement(
     reader: _Reader, line: str, comments: tuple[str, ...], errors: list[BakeError]
 ) -> tuple[Statement | None, bool]:
     """The statement that begins with `line`, if it is not blank, and whether it has an empty line inside."""
-    file, first = reader.file, reader.number
+    first = reader.number
     pattern = _continuation(reader.escape)
     text = line.lstrip(SPACE)
     segments = [(0, first, len(line) - len(text) + 1)]

@@ -19,7 +19,7 @@ from bakepy.dockerfile.lower.image import ImageDraft, empty_image
 from bakepy.dockerfile.lower.names import step_name
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.sources import description, image_source
-from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, OutlineNotes
 from bakepy.dockerfile.parser import line_location, parse_text
@@ -168,13 +168,12 @@ class Planner:
     def _platform(self, stage: Stage, checker: Checker) -> tuple[Platform, tuple[str, ...]]:
         head = stage.head
         result = self._expand(head.platform, stage, checker, head.platform)
-        if result.matched == ("TARGETPLATFORM",) and not result.unmatched:
-            if result.text == self.args.get("TARGETPLATFORM"):
-                message = (
-                    f"Setting platform to predefined {head.platform} in FROM is redundant "
-                    "as this is the default behavior"
-                )
-                checker.warn("RedundantTargetPlatform", message, head.location)
+        only_target = result.matched == ("TARGETPLATFORM",) and not result.unmatched
+        if only_target and result.text == self.args.get("TARGETPLATFORM"):
+            message = (
+                f"Setting platform to predefined {head.platform} in FROM is redundant as this is the default behavior"
+            )
+            checker.warn("RedundantTargetPlatform", message, head.location)
         if not result.text:
             names = result.unmatched or result.matched
             near = nearest(names[0], self.args) if names else ""
@@ -183,10 +182,10 @@ class Planner:
             platform = Platform.parse(result.text, self.options.build_platform)
         except BakeError as error:
             raise head.statement.error(error.what, part=head.platform, hint=error.hint) from error
-        if not result.matched and not result.unmatched:
-            if platform.os not in head.name and platform.architecture not in head.name:
-                message = f"FROM --platform flag should not use constant value {quote(result.text)}"
-                checker.warn("FromPlatformFlagConstDisallowed", message, head.location)
+        constant = not result.matched and not result.unmatched
+        if constant and platform.os not in head.name and platform.architecture not in head.name:
+            message = f"FROM --platform flag should not use constant value {quote(result.text)}"
+            checker.warn("FromPlatformFlagConstDisallowed", message, head.location)
         return platform, result.matched
 
     def resolve(self, needed: Mapping[StageState, None]) -> None:
@@ -241,14 +240,13 @@ class Planner:
                 state.node = loaded.node
                 state.platform, state.state_platform = platform, platform.normalized()
                 return
-            image = self._resolve_image(state, reference, platform, written)
-            if image is None:  # nothing in it: as FROM scratch, with the image's config
-                state.platform = platform
+            if not self._resolve_image(state, reference, platform):
+                state.platform = platform  # as FROM scratch, with the image's config
                 return
         state.node = self._image_node(state, platform)
         state.state_platform = platform.normalized()
-        if wanted and (image := state.base_image) is not None:
-            self._check_platform(written, platform, image.platform, state)
+        if wanted and state.base_image is not None:
+            self._check_platform(written, platform, state.base_image.platform, state)
         state.platform = platform
 
     def _replace_stage(self, state: StageState) -> None:
@@ -283,7 +281,8 @@ class Planner:
             raise DockerfileError(found.what, hint=found.hint, detail=found.detail) from found
         return found
 
-    def _resolve_image(self, state: StageState, reference: ImageReference, platform: Platform, written: str):  # type: ignore[no-untyped-def]
+    def _resolve_image(self, state: StageState, reference: ImageReference, platform: Platform) -> bool:
+        """Takes over the image's config; False if there is nothing in the image."""
         resolved = self._image(ImageRequest(state.base_name, platform, self.options.resolve_mode))
         if resolved.reference:
             reference = ImageReference.parse(resolved.reference)
@@ -292,8 +291,8 @@ class Planner:
         state.base_name = str(reference)
         state.base_image = resolved.config
         state.image = ImageDraft.of(resolved.config)
-        empty = not resolved.config.diff_ids and all(entry.empty_layer for entry in resolved.config.history)
-        return None if empty else resolved.config
+        # images of the first manifest version tell no layers, but have a history
+        return bool(resolved.config.diff_ids) or not all(entry.empty_layer for entry in resolved.config.history)
 
     def _image_node(self, state: StageState, platform: Platform) -> Node:
         name = step_name(state, f"FROM {state.base_name}", platform if self.options.multi_platform else None, {})
@@ -341,7 +340,7 @@ class Planner:
             state.steps += len(commands)
         return more
 
-    def _trigger(self, state: StageState, text: str):  # type: ignore[no-untyped-def]
+    def _trigger(self, state: StageState, text: str) -> Command:
         """A trigger is parsed alone; its place is that of the FROM that fires it."""
         file = SourceFile("ONBUILD", text)
         parsed = parse_text(file)

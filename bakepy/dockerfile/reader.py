@@ -103,8 +103,8 @@ def _from(statement: Statement, dialect: Dialect) -> i.From:
     if len(words) == 3 and words[1].lower() == "as":
         name = words[2].lower()
         if not _STAGE_NAME.match(name):
-            raise statement.error(f"invalid stage name '{words[2]}'", part=words[2],
-                                  hint="a name begins with a letter and holds letters, digits, '-', '_' and '.'")  # fmt: skip
+            hint = "a name begins with a letter and holds letters, digits, '-', '_' and '.'"
+            raise statement.error(f"invalid stage name '{words[2]}'", part=words[2], hint=hint)
     elif len(words) != 1:
         raise statement.error("FROM takes an image and, if wanted, a name: FROM IMAGE [AS NAME]", part=statement.rest)
     flags = read_flags(statement, texts=("platform",))
@@ -294,9 +294,13 @@ def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruc
                               hint=nearest(kind.upper(), ("CMD", "NONE")))  # fmt: skip
     if not command.args:
         raise statement.error("HEALTHCHECK CMD needs a command", part=kind)
-    check = Healthcheck(("CMD-SHELL" if command.shell else "CMD", *command.args))
-    for name in ("interval", "timeout", "start-period", "start-interval"):
-        check = replace(check, **{name.replace("-", "_"): _interval(statement, name, flags.text(name))})
+    check = Healthcheck(
+        ("CMD-SHELL" if command.shell else "CMD", *command.args),
+        interval=_interval(statement, flags, "interval"),
+        timeout=_interval(statement, flags, "timeout"),
+        start_period=_interval(statement, flags, "start-period"),
+        start_interval=_interval(statement, flags, "start-interval"),
+    )
     if text := flags.text("retries"):
         retries = parse_int(text, bits=32)
         if retries is None or retries < 0:
@@ -312,7 +316,8 @@ def split_first(text: str) -> list[str]:
     return [match[1], match[2]] if match[2] else [match[1]]
 
 
-def _interval(statement: Statement, name: str, text: str) -> int:
+def _interval(statement: Statement, flags: Flags, name: str) -> int:
+    text = flags.text(name)
     if not text:
         return 0
     try:

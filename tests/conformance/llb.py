@@ -24,8 +24,14 @@ from bakepy.model.platform import Platform
 from tests.support.fake_images import resolve
 
 SESSION = "bakepy-conformance"
-_NAMES = {"network": "force-network-mode", "image_resolve_mode": "image-resolve-mode", "shm_size": "shm-size",
-          "cgroup_parent": "cgroup-parent", "multi_platform": "multi-platform", "context_subdir": "contextsubdir"}  # fmt: skip
+_NAMES = {
+    "network": "force-network-mode",
+    "image_resolve_mode": "image-resolve-mode",
+    "shm_size": "shm-size",
+    "cgroup_parent": "cgroup-parent",
+    "multi_platform": "multi-platform",
+    "context_subdir": "contextsubdir",
+}
 
 
 def attributes(options: Mapping[str, Any]) -> dict[str, str]:

@@ -55,7 +55,8 @@ def _config(name: str, platform: Platform, image: dict[str, Any]) -> dict[str, A
     if "with-user" in name:
         image["author"] = "Base Author"
         config |= {
-            "User": "app:staff", "WorkingDir": "/srv/app", "Entrypoint": ["/entry.sh", "--flag"], "Cmd": ["serve", "-v"],
+            "User": "app:staff", "WorkingDir": "/srv/app", "Entrypoint": ["/entry.sh", "--flag"],
+            "Cmd": ["serve", "-v"],
             "Labels": {"base.label": "one", "maintainer": "base"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
             "Volumes": {"/data": {}}, "StopSignal": "SIGQUIT", "ArgsEscaped": True,
             "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 30000000000, "Retries": 3},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.lower.state import StageState
@@ -34,10 +35,8 @@ def step_name(
 
 def shown(lexer: Lexer, code: str, env: Mapping[str, str]) -> str:
     """The instruction with its variables replaced, the keyword in upper case."""
-    try:
+    with suppress(ExpansionError):  # a name that can not be expanded is shown as it is
         code = lexer.word(code, env)
-    except ExpansionError:
-        pass  # a name that can not be expanded is shown as it is
     keyword, blank, rest = code.partition(" ")
     return keyword.upper() + blank + rest
 

@@ -23,6 +23,7 @@ from bakepy.llb.op import (
     FileOp,
     MergeOp,
     Meta,
+    MkDirAction,
     Mount,
     MountType,
     NetMode,
@@ -179,10 +180,12 @@ class FileNode(Node):
 
 
 def _owned(action: Action, base: int) -> Action:
-    owner = getattr(action, "owner", None)
-    if base == 0 or owner is None or not isinstance(owner, ChownOpt):
+    if base == 0:
         return action
-    return replace(action, owner=ChownOpt(_rebased(owner.user, base), _rebased(owner.group, base)))  # type: ignore[call-arg]
+    match action:
+        case CopyAction(owner=ChownOpt() as owner) | MkDirAction(owner=ChownOpt() as owner):
+            return replace(action, owner=ChownOpt(_rebased(owner.user, base), _rebased(owner.group, base)))
+    return action
 
 
 def _rebased(user: UserOpt | None, base: int) -> UserOpt | None:
@@ -253,18 +256,3 @@ class Assembler:
 
     def graph(self) -> Graph:
         return Graph(self.vertices)
-
-
-__all__ = [
-    "ActionPlan",
-    "Assembler",
-    "CopyAction",
-    "ExecNode",
-    "FileNode",
-    "GivenNode",
-    "LateNode",
-    "MergeNode",
-    "MountPlan",
-    "Node",
-    "SourceNode",
-]
