@@ -39,6 +39,7 @@ from bakepy.source.local import LocalSource, LocalTree
 from bakepy.worker.context import ExecContext
 from bakepy.worker.exec import run_exec
 from bakepy.worker.file import content_digest, file_key, run_file
+from bakepy.worker.merge import run_diff, run_merge
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
 
 EXEC, NETWORK, BYTES = "exec", "network", "bytes"
@@ -212,7 +213,7 @@ class _File(_Known):
         self._snapshots = workshop.snapshots
         found = file_key(op, len(vertex.inputs))
         dependencies = tuple(
-            _by_content(found.selections[number], workshop) if number in found.selections else Dependency[Ref]()
+            _by_content(found.selections[number], workshop) if number in found.selections else Dependency()
             for number in range(len(vertex.inputs))
         )
         super().__init__(CacheMap(found.key, dependencies))
@@ -232,8 +233,6 @@ class _Merge(_Known):
         super().__init__(CacheMap(_key("merge", wire.op_body(op))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
-        from bakepy.worker.merge import run_merge
-
         return await run_merge(self._op, inputs, result_id, snapshots=self._snapshots)
 
 
@@ -248,8 +247,6 @@ class _Diff(_Known):
         super().__init__(CacheMap(_key("diff", wire.op_body(op))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
-        from bakepy.worker.merge import run_diff
-
         return await run_diff(self._op, inputs, result_id, snapshots=self._snapshots)
 
 
@@ -289,7 +286,7 @@ def _mount_dependencies(op: ExecOp, inputs: int, workshop: Workshop) -> tuple[De
     return tuple(
         _by_content(tuple(Selection(path) for path in dict.fromkeys(selected[number])), workshop)
         if number in selected and number not in whole
-        else Dependency[Ref]("\n".join(path for path in selected.get(number, ()) if path != "/"))
+        else Dependency("\n".join(path for path in selected.get(number, ()) if path != "/"))
         for number in range(inputs)
     )
 

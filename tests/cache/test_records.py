@@ -20,11 +20,6 @@ STEP = Step(op="make", name="RUN make", parts=("result:a", "content:b"))
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     with Database(tmp_path / "state.db") as database:
         yield database

@@ -14,11 +14,6 @@ from tests.support.toy import Bench, MemoryCache, Number, Toy, ToyEdge, toy
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def _get(bench: Bench, vertices: list[Toy], *edges: ToyEdge) -> list[int]:
     """One run: gets the edges at the same time."""
     values = dict.fromkeys(range(len(edges)), 0)
