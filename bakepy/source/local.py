@@ -7,6 +7,7 @@ is an error, so that a layer never mixes two states.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -59,11 +60,11 @@ class LocalSource:
             # the name may be a symlink, what is in it may not lead out
             real = root.resolve(strict=True)
             if not real.is_dir():
-                raise NotADirectoryError
-        except FileNotFoundError as error:
-            raise DefinitionError(f"no such folder: {root}") from error
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         except OSError as error:
-            raise DefinitionError(f"not a folder that can be read: {root}") from error
+            raise DefinitionError(
+                f"can not read the folder {root}: {(error.strerror or str(error)).lower()}"
+            ) from error
         patterns = list(include)
         if follow:
             patterns = without_nested([*patterns, *followed_paths(real, follow)])

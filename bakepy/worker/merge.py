@@ -20,13 +20,13 @@ from pathlib import Path
 from bakepy.content.entry import LayerEntry
 from bakepy.content.tar_stream import EntryContent, TarStream
 from bakepy.errors import BuildError
-from bakepy.llb.op import NONE, CopyAction, DiffOp, FileAction, FileOp, MergeOp
+from bakepy.llb.op import NONE, DiffOp, MergeOp
 from bakepy.snapshot.changes import OPAQUE_XATTR, tree_changes
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.snapshot.threads import Stopped, in_thread
 from bakepy.snapshot.tree import copy_facts, copy_node, remove_tree
 from bakepy.snapshot.unpack import Unpacker
-from bakepy.worker.file import run_file
+from bakepy.worker.file import as_tree
 from bakepy.worker.ref import Ref, TreeRef
 
 
@@ -37,7 +37,7 @@ async def run_merge(
     whatever its kind; folders are united, with the facts of the later one."""
     top: str | None = None
     for number in op.inputs:
-        tree = await _as_tree(inputs[number], f"{result_id}+{number}", snapshots)
+        tree = await as_tree(inputs[number], snapshots)
         if top is None:
             top = tree.snapshot
         elif tree.snapshot is not None:
@@ -50,8 +50,8 @@ async def run_diff(op: DiffOp, inputs: Sequence[Ref], result_id: str, *, snapsho
     """What the upper tree has more or less than the lower one, deletions included, as a tree on nothing. They show
     when it is merged onto another."""
     empty = TreeRef("", None)
-    lower = empty if op.lower == NONE else await _as_tree(inputs[op.lower], f"{result_id}+lower", snapshots)
-    upper = empty if op.upper == NONE else await _as_tree(inputs[op.upper], f"{result_id}+upper", snapshots)
+    lower = empty if op.lower == NONE else await as_tree(inputs[op.lower], snapshots)
+    upper = empty if op.upper == NONE else await as_tree(inputs[op.upper], snapshots)
     if upper.snapshot is None or lower.snapshot is None:
         if lower.snapshot is None:
             return [TreeRef(result_id, upper.snapshot)]
@@ -63,13 +63,6 @@ async def run_diff(op: DiffOp, inputs: Sequence[Ref], result_id: str, *, snapsho
     for layer in above[len(below) :]:
         top = await _lay_on(top, layer, snapshots)
     return [TreeRef(result_id, top)]
-
-
-async def _as_tree(ref: Ref, id: str, snapshots: SnapshotStore) -> TreeRef:
-    if isinstance(ref, TreeRef):
-        return ref
-    whole = CopyAction("/", "/", dir_copy_contents=True, create_dest_path=True)
-    return (await run_file(FileOp((FileAction(whole, NONE, 0, 0),)), [ref], id, snapshots=snapshots))[0]
 
 
 async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore) -> str:

@@ -1,7 +1,7 @@
 """The actions of a file op on a tree: each a plain function of the tree, the action and its owner."""
 
 # bytes paths and bare system calls, as in copy.py
-# ruff: noqa: PTH101, PTH102, PTH211
+# ruff: noqa: PTH102, PTH211
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bakepy.snapshot.filetree import FileTree, show
 from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.file.copy import Copier, CopyOptions
 from bakepy.worker.file.keys import selection_of
-from bakepy.worker.file.target import Owner, Target
+from bakepy.worker.file.target import Owner, Target, dress_folder
 from bakepy.worker.file.unpack import unpack_archive
 
 
@@ -72,9 +72,7 @@ def make_folder(target: Target, action: MkDirAction, owner: Owner | None) -> Non
             return
         except FileNotFoundError as error:
             raise BuildError(f"mkdir /{show(path)}: no such file or directory") from error
-        if owner is not None:
-            os.chown(real, owner.uid, owner.gid)
-        os.chmod(real, action.mode & 0o777)
+        dress_folder(real, action.mode, owner)
         made = [path]
     target.set_times(made, _time(action.timestamp))
 

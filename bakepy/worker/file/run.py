@@ -31,6 +31,17 @@ async def run_file(op: FileOp, inputs: Sequence[Ref], result_id: str, *, snapsho
     return await _Run(op, inputs, result_id, snapshots).outputs()
 
 
+async def as_tree(ref: Ref, snapshots: SnapshotStore) -> TreeRef:
+    """`ref` as a tree of the snapshot store: a folder of the user is copied into one, as it was when it was scanned."""
+    if isinstance(ref, TreeRef):
+        return ref
+    id = f"local:{ref.id}"
+    if snapshots.find(id) is None:
+        whole = CopyAction("/", "/", dir_copy_contents=True, create_dest_path=True)
+        await run_file(FileOp((FileAction(whole, NONE, 0, 0),)), [ref], id, snapshots=snapshots)
+    return TreeRef(ref.id, id)
+
+
 class _Run:
     def __init__(self, op: FileOp, inputs: Sequence[Ref], result_id: str, snapshots: SnapshotStore) -> None:
         self._actions = op.actions
@@ -62,10 +73,7 @@ class _Run:
         if number == NONE:
             return TreeRef("", None)
         if number < len(self._inputs):
-            ref = self._inputs[number]
-            if isinstance(ref, LocalRef):
-                raise BuildError("a local folder can not be changed; copy from it")
-            return ref
+            return await as_tree(self._inputs[number], self._snapshots)
         if (known := self._done.get(number)) is not None:
             return known
         chain = [number]

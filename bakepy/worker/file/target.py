@@ -73,9 +73,7 @@ class Target:
         for folder in reversed(missing):
             real = self.path(folder)
             os.mkdir(real)
-            if owner is not None:
-                os.chown(real, owner.uid, owner.gid)
-            os.chmod(real, mode & 0o777)
+            dress_folder(real, mode, owner)
             made.append(folder)
         return made
 
@@ -84,3 +82,11 @@ class Target:
         if time_ns is not None:
             for path in reversed(paths):
                 os.utime(self.path(path), ns=(time_ns, time_ns), follow_symlinks=False)
+
+
+def dress_folder(real: bytes, mode: int, owner: Owner | None) -> None:
+    """Gives a folder just made its owner and permission bits. Set-gid, and without an owner the group, it has from
+    the folder that it is in, as mkdir(2) has it."""
+    if owner is not None:
+        os.chown(real, owner.uid, owner.gid)
+    os.chmod(real, mode & 0o777 | os.stat(real).st_mode & stat.S_ISGID)

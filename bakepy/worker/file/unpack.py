@@ -212,7 +212,8 @@ class _Unpacker:
             if _lstat(parent, name) is not None:
                 raise  # a link that leads to nothing
             os.mkdir(name, 0o755, dir_fd=parent)
-            os.chmod(name, 0o755, dir_fd=parent)
+            os.chown(name, 0, 0, dir_fd=parent)
+            os.chmod(name, 0o755 | os.stat(name, dir_fd=parent).st_mode & stat.S_ISGID, dir_fd=parent)
             fd = syscalls.openat2(self._root, path, _FOLDER, resolve=_RESOLVE)
         if len(self._folders) >= _OPEN_FOLDERS:
             self._forget()
