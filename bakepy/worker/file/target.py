@@ -4,7 +4,7 @@ Nothing else changes the tree meanwhile, so a path resolved once has no symlinks
 """
 
 # bytes paths and bare system calls, as in the trees that are copied from
-# ruff: noqa: PTH101, PTH102, PTH115
+# ruff: noqa: PTH101, PTH102, PTH115, PTH116
 
 from __future__ import annotations
 
