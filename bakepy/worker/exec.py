@@ -27,7 +27,7 @@ from bakepy.worker.mounts import StepMounts, missing_secret
 from bakepy.worker.oci import HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
 from bakepy.worker.ref import Ref, TreeRef
 from bakepy.worker.runtime import ContainerProcess
-from bakepy.worker.stubs import KERNEL_FOLDERS, Stubs
+from bakepy.worker.stubs import Stubs
 from bakepy.worker.users import find_user
 
 Log = Callable[[int, bytes], None]
@@ -105,13 +105,8 @@ class _Step:
             raise BuildError("no root mount")
         rootfs = self.mounts.root.path
         container = self._container(rootfs, id, bundle)
-        self.stubs = Stubs.before(
-            rootfs,
-            (mount.destination for mount in self.mounts.mounts),
-            parents=self.op.meta.remove_mount_stubs_recursive,
-        )
-        for folder in KERNEL_FOLDERS:
-            make_directories(rootfs, folder)
+        parents = self.op.meta.remove_mount_stubs_recursive
+        self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
         make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
         (bundle / "config.json").write_bytes(container.config())
         self.kills = _kernel_kills()

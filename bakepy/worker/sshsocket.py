@@ -22,7 +22,12 @@ async def serve_agent(agent: Path, path: Path, option: SecretOpt) -> AsyncIterat
             both.start_soon(_pass_on, client, upstream)
             both.start_soon(_pass_on, upstream, client)
 
-    listener = await anyio.create_unix_listener(path)
+    # a socket's path has at most 107 bytes: the folder goes by descriptor
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        listener = await anyio.create_unix_listener(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
     try:
         os.chown(path, option.uid, option.gid)
         path.chmod(option.mode & 0o777)  # noqa: ASYNC240

@@ -1,7 +1,8 @@
-"""What a runtime makes in the root file system to mount on, and its removal after the step.
+"""What has to be in the root file system to mount on: made before a step, removed after it.
 
-As BuildKit does it: only names that were missing before, only if they are still empty, with the time of the folder
-that they are in restored, so that mounting leaves no trace in the layer.
+Removed is, as BuildKit does it, only what was missing before and is still empty, and the folder that it was in gets
+its time back, so that mounting leaves no trace in the layer. Runtimes would make these names themselves, but crun
+makes folders sticky.
 """
 
 from __future__ import annotations
@@ -12,29 +13,38 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakepy.snapshot.rootpath import resolve
+from bakepy.snapshot.rootpath import make_directories, resolve
+from bakepy.worker.oci import ContainerMount
 
-ALWAYS = ("/etc/resolv.conf", "/etc/hosts")
 KERNEL_FOLDERS = ("/dev", "/proc", "/sys")
 """Made if they are missing, and they stay: an image without them gets them by its first RUN."""
+
+_ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
 
 
 @dataclass(frozen=True, slots=True)
 class Stubs:
-    """Names below `root` that do not exist yet and may have to go, deepest first for each mount."""
+    """Names below `root` that did not exist and may have to go, deepest first for each mount."""
 
     root: Path
     paths: tuple[str, ...]
 
     @classmethod
-    def before(cls, root: Path, destinations: Iterable[str], *, parents: bool) -> Stubs:
-        """To be called before the runtime is started; `parents`: missing parents count as well."""
-        paths = []
-        for destination in (*ALWAYS, *destinations):
+    def make(cls, root: Path, mounts: Iterable[ContainerMount], *, parents: bool) -> Stubs:
+        """Makes what is missing. `parents`: missing parents are removed afterwards as well."""
+        wanted = [*_ALWAYS, *((mount.destination, _is_folder(mount)) for mount in mounts)]
+        paths: list[str] = []
+        for destination, _ in wanted:
             found = resolve(root, destination)
             parts = found.path.split("/")
             for depth in range(found.missing if parents else min(1, found.missing)):
                 paths.append("/".join(parts[: len(parts) - depth]))
+        for folder in KERNEL_FOLDERS:
+            make_directories(root, folder)
+        for destination, is_folder in wanted:
+            # below these the runtime mounts first, and makes in what it mounted
+            if not destination.startswith(tuple(f"{top}/" for top in KERNEL_FOLDERS)):
+                _make(root, destination, is_folder)
         return cls(root, tuple(paths))
 
     def remove(self) -> None:
@@ -56,3 +66,20 @@ class Stubs:
             else:
                 continue
             os.utime(here.parent, ns=(above.st_atime_ns, above.st_mtime_ns))
+
+
+def _is_folder(mount: ContainerMount) -> bool:
+    return mount.type != "bind" or Path(mount.source).is_dir()
+
+
+def _make(root: Path, destination: str, folder: bool) -> None:
+    found = resolve(root, destination)
+    if not found.missing:
+        return
+    if folder:
+        make_directories(root, found.path)
+    else:
+        parent, _, name = found.path.rpartition("/")
+        file = make_directories(root, parent) / name
+        file.touch(mode=0o755)
+        file.chmod(0o755)

@@ -22,6 +22,7 @@ class Snapshots:
     root: Path
     store: SnapshotStore
     content: ContentStore
+    database: Database
     blobs: dict[str, bytes] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ def open_snapshots(root: Path) -> Iterator[Snapshots]:
         content.put(machine.blobs[snapshot.id])
 
     with Database(root / "state.db") as database, SnapshotStore(root, database, content, fetch) as store:
-        machine = Snapshots(root, store, content)
+        machine = Snapshots(root, store, content, database)
         yield machine
 
 

@@ -1,0 +1,25 @@
+"""Steps run in real containers, with this test process in a mount namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakepy.snapshot import namespace
+from tests.support.steps import Steps, open_steps
+
+
+@pytest.fixture(scope="session")
+def private_mounts() -> None:
+    """What these tests mount stays theirs."""
+    namespace.private_mounts()
+
+
+@pytest.fixture
+def steps(private_mounts: None, state_root: Path) -> Iterator[Steps]:
+    """A busybox image as the snapshot `base`, and everything that running steps on it takes."""
+    with open_steps(state_root) as steps:
+        yield steps
+    assert list((state_root / "tmp").rglob("*")) == []
