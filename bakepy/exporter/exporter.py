@@ -148,7 +148,7 @@ class Exporter:
             names = tuple(str(reference) for reference in references)
             if output.canonical:
                 names += tuple(f"{reference.repository}@{built.top.descriptor.digest}" for reference in references)
-            await anyio.to_thread.run_sync(self._kept.put, names, built.top.descriptor)
+            self._kept.put(names, built.top.descriptor)
             written += [f"image {reference.familiar()}" for reference in references]
             if not references:
                 written.append(f"image {built.top.descriptor.digest}")
@@ -173,7 +173,7 @@ class Exporter:
     ) -> None:
         if self._pusher is None:
             raise BuildError("this run can not push: it has no registry client")
-        blobs = await anyio.to_thread.run_sync(self._pushed_blobs, built)
+        blobs = self._pushed_blobs(built)
         with progress.step("pushing layers"):
             async with anyio.create_task_group() as group:
                 for reference in {reference.repository: reference for reference in references}.values():

@@ -30,14 +30,13 @@ class KeptImages:
 
     def put(self, names: tuple[str, ...], descriptor: Descriptor) -> None:
         """Names `descriptor`; what had a name before loses it. Nothing is written if all is so already."""
-        wanted = names or (f"@{descriptor.digest}",)
-        with self.database.transaction():
-            for name in wanted:
-                if self.find(name) != Descriptor(descriptor.media_type, descriptor.digest, descriptor.size):
-                    self.database.execute(
-                        "INSERT OR REPLACE INTO exporter_images VALUES (?, ?, ?, ?)",
-                        name, descriptor.media_type, str(descriptor.digest), descriptor.size,
-                    )  # fmt: skip
+        kept = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+        changed = [name for name in names or (f"@{kept.digest}",) if self.find(name) != kept]
+        if changed:
+            self.database.execute_many(
+                "INSERT OR REPLACE INTO exporter_images VALUES (?, ?, ?, ?)",
+                [(name, kept.media_type, str(kept.digest), kept.size) for name in changed],
+            )
 
     def find(self, name: str) -> Descriptor | None:
         """`name` in full: `docker.io/library/app:latest`."""

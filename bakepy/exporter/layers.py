@@ -6,7 +6,7 @@ became. When a layer was made is remembered too, so that an image that is built 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -74,7 +74,7 @@ class Layers:
         """The layers of `top`, lowest first. Layers of images may stay where they are, see `fetch`."""
         if top is None:
             return ()
-        chain = await anyio.to_thread.run_sync(self._snapshots.chain, top)
+        chain = self._snapshots.chain(top)
         layers: dict[str, Layer] = {}
 
         async def one(snapshot: Snapshot) -> None:
@@ -83,7 +83,7 @@ class Layers:
         async with anyio.create_task_group() as group:
             for snapshot in chain:
                 group.start_soon(one, snapshot)
-        dates = await anyio.to_thread.run_sync(self._dates, [snapshot.id for snapshot in chain if not snapshot.layer])
+        dates = self._dates([snapshot.id for snapshot in chain if snapshot.layer is None])
         return tuple(
             ExportLayer(
                 layers[snapshot.id],
@@ -116,9 +116,10 @@ class Layers:
         return await self._written.get((snapshot.id, key), lambda: self._convert(snapshot, image_layer, options, key))
 
     async def _write(self, snapshot: Snapshot, options: LayerOptions) -> Layer:
+        if known := self._known(snapshot, options.key):
+            return known
+
         def work() -> Layer:
-            if known := self._known(snapshot, options.key):
-                return known
             entries = _stamped(self._snapshots.changes(snapshot.id), options.epoch)
             layer = write_layer(entries, self._content, compression=options.compression)
             self._snapshots.remember_layer(snapshot.id, options.key, layer)
@@ -128,8 +129,7 @@ class Layers:
         return await anyio.to_thread.run_sync(work, limiter=self._writers)
 
     async def _convert(self, snapshot: Snapshot, layer: Layer, options: LayerOptions, key: str) -> Layer:
-        known = await anyio.to_thread.run_sync(self._known, snapshot, key)
-        if known:
+        if known := self._known(snapshot, key):
             return known
         if not self._content.has(layer.descriptor.digest):
             await self._fetched.get(snapshot.id, lambda: self._snapshots.fetch(snapshot.id))
@@ -146,23 +146,24 @@ class Layers:
         layer = self._snapshots.known_layer(snapshot.id, key)
         return layer if layer and self._content.has(layer.descriptor.digest) else None
 
-    def _dates(self, ids: list[str]) -> dict[str, int]:
+    def _dates(self, ids: Sequence[str]) -> dict[str, int]:
         """When each snapshot was first exported, in nanoseconds; now, for those that never were."""
-        if not ids:
-            return {}
-        found: dict[str, int] = {}
-        for id in ids:
-            found |= dict(self._database.query("SELECT snapshot, created FROM exporter_dates WHERE snapshot = ?", id))
-        missing = [id for id in ids if id not in found]
+        dates = self._read_dates(ids)
+        missing = [id for id in ids if id not in dates]
         if missing:
+            # another process may have dated them meanwhile: then its date is the one
             now = self._now_ns()
-            with self._database.transaction():
-                for id in missing:
-                    self._database.execute("INSERT OR IGNORE INTO exporter_dates VALUES (?, ?)", id, now)
-                    found |= dict(
-                        self._database.query("SELECT snapshot, created FROM exporter_dates WHERE snapshot = ?", id)
-                    )
-        return found
+            self._database.execute_many(
+                "INSERT OR IGNORE INTO exporter_dates VALUES (?, ?)", [(id, now) for id in missing]
+            )
+            dates |= self._read_dates(missing)
+        return dates
+
+    def _read_dates(self, ids: Sequence[str]) -> dict[str, int]:
+        rows = (
+            self._database.query("SELECT snapshot, created FROM exporter_dates WHERE snapshot = ?", id) for id in ids
+        )
+        return {snapshot: created for found in rows for snapshot, created in found}
 
 
 def recompress(layer: Layer, store: ContentStore, compression: Compression) -> Layer:

@@ -1,0 +1,65 @@
+"""What can be known to go wrong with the outputs of a run before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
+from bakepy.exporter.outputs import ArchiveOutput, LocalOutput, Output, TarOutput, parse_outputs
+from bakepy.model.target import Target
+
+
+def check_outputs(targets: Iterable[tuple[Target, bool]], *, stdout_is_terminal: bool = False) -> tuple[str, ...]:
+    """Checks the outputs of targets, each with whether its image is an index; returns warnings.
+
+    Raises DefinitionError (DefinitionErrors if several): attributes that make no sense, a directory where a file is to
+    be written or the reverse, standard output used twice or being a terminal. Looks at the file system; writes nothing.
+    """
+    errors: list[BakeError] = []
+    warnings: list[str] = []
+    stdout = ""
+    for target, multi_platform in targets:
+        try:
+            parsed = parse_outputs(target, multi_platform=multi_platform)
+        except DefinitionError as error:
+            errors.append(error)
+            continue
+        warnings += parsed.warnings
+        for number, output in enumerate(parsed.outputs):
+            path = f"output[{number}]"
+            problems = list(_problems(output, stdout_is_terminal))
+            if _is_stdout(output):
+                if stdout:
+                    problems.append(("multiple outputs configured to write to stdout", f"the other is {stdout}"))
+                stdout = stdout or f"target.{target.name}.{path}"
+            for what, hint in problems:
+                errors.append(
+                    DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+                )
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DefinitionErrors(errors)
+    return tuple(warnings)
+
+
+def _is_stdout(output: Output) -> bool:
+    return isinstance(output, ArchiveOutput | TarOutput) and output.dest == "-"
+
+
+def _problems(output: Output, stdout_is_terminal: bool) -> Iterator[tuple[str, str]]:
+    """What is wrong with a destination, and what to do about it."""
+    if _is_stdout(output):
+        if stdout_is_terminal:
+            yield "refusing to write an archive to the terminal", "add dest=FILE, or redirect stdout"
+        return
+    match output:
+        case TarOutput(dest=dest) | ArchiveOutput(dest=dest, tar=True) if dest and Path(dest).is_dir():
+            yield f"destination file {dest} is a directory", "give the name of a file"
+        case LocalOutput(dest=dest) | ArchiveOutput(dest=dest, tar=False) if _is_no_directory(Path(dest)):
+            yield f"destination directory {dest} is a file", "give the name of a directory"
+
+
+def _is_no_directory(path: Path) -> bool:
+    return path.exists() and not path.is_dir()
