@@ -23,6 +23,8 @@ MAX_LINE = 65535
 """Longest line in bytes, its end not counted, as in the reference implementation."""
 _WITH_DOCUMENTS = frozenset({"add", "copy", "run"})
 
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -216,6 +218,10 @@ def _understood(
 ) -> Statement:
     file, end = reader.file, reader.number
     keyword, flags, rest = split_statement(text, reader.escape)
+    if not text.isascii() and keyword.lower() != "run":
+        # undecodable bytes become the replacement character, as in names of maintainers in old files
+        text = _UNDECODABLE.sub("\ufffd", text)
+        keyword, flags, rest = split_statement(text, reader.escape)
     heredocs: list[Heredoc] = []
     failure: DockerfileError | None = None
     if "<<" in text and _takes_documents(keyword, rest, reader.escape):

@@ -73,7 +73,12 @@ class Definition:
             if data:
                 locations[str(vertex.digest)] = data
         infos = b"".join(
-            wire.message(2, wire.text(1, file.name) + wire.message(2, file.text.encode()) + wire.text(4, "Dockerfile"))
+            wire.message(
+                2,
+                wire.text(1, file.name)
+                + wire.message(2, file.text.encode("utf-8", "surrogateescape"))
+                + wire.text(4, "Dockerfile"),
+            )
             for file in files
         )
         return b"".join(_entry(1, digest, data) for digest, data in sorted(locations.items())) + infos

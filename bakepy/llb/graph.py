@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from bakepy.llb import wire
-from bakepy.llb.op import Op, OpMetadata
+from bakepy.llb.op import Op, OpMetadata, SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
@@ -78,8 +78,8 @@ class Vertex:
 
     @property
     def ignore_cache(self) -> bool:
-        """Run it although a result may be known."""
-        return self.metadata.ignore_cache
+        """Run it although a result may be known. A source is what its content is, however often it is looked at."""
+        return self.metadata.ignore_cache and not isinstance(self.op, SourceOp)
 
     def merged(self, other: Vertex) -> Vertex:
         """This vertex with what another mention of the same digest adds to its metadata and locations."""

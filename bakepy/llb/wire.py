@@ -36,19 +36,23 @@ def message(field: int, data: bytes) -> bytes:
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
+def _utf8(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
 def text(field: int, value: str) -> bytes:
     """A string; nothing if it is empty."""
-    return message(field, value.encode("utf-8", "surrogateescape")) if value else b""
+    return message(field, _utf8(value)) if value else b""
 
 
 def texts(field: int, values: Iterable[str]) -> bytes:
     """A repeated string; empty members are written."""
-    return b"".join(message(field, value.encode("utf-8", "surrogateescape")) for value in values)
+    return b"".join(message(field, _utf8(value)) for value in values)
 
 
 def string_map(field: int, values: Mapping[str, str]) -> bytes:
     """A map<string, string>, sorted by key; key and value of an entry are always written."""
-    return b"".join(message(field, message(1, k.encode()) + message(2, v.encode())) for k, v in sorted(values.items()))
+    return b"".join(message(field, message(1, _utf8(k)) + message(2, _utf8(v))) for k, v in sorted(values.items()))
 
 
 def platform(value: Platform) -> bytes:

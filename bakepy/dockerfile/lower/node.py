@@ -6,6 +6,7 @@ only when the last stage is compiled. `Assembler` turns the nodes below a head i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +35,9 @@ from bakepy.llb.op import (
     UserOpt,
 )
 from bakepy.model.platform import Platform
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""Bytes of the file that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +115,8 @@ class ExecNode(Node):
     def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
         if not self.meta.args:
             raise DockerfileError("a RUN has an empty list of arguments", hint='as in RUN ["make", "install"]')
+        if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in self.meta.args):
+            raise DockerfileError("the command of a RUN is not UTF-8")
         inputs: dict[Edge, int] = {}
         mounts: list[Mount] = []
         outputs = 0
