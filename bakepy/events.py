@@ -42,6 +42,17 @@ class VertexCached:
 
 
 @dataclass(frozen=True, slots=True)
+class VertexMissed:
+    """Why nothing was found and it has to be run. `reason` is `ignored` (the cache was not to be used), `definition`
+    (such a step was never run here), `input` (the inputs at the positions `changed` are not those of the most similar
+    earlier time), or `gone` (the same was run, but its result has been removed)."""
+
+    digest: Digest
+    reason: str
+    changed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VertexDone:
     """It was run and has its result."""
 
@@ -113,6 +124,7 @@ Event = (
     VertexAdded
     | VertexStarted
     | VertexCached
+    | VertexMissed
     | VertexDone
     | VertexFailed
     | VertexStatus

@@ -17,6 +17,7 @@ from bakepy.exporter.result import Exported, PlatformResult, TargetResult
 from bakepy.llb.graph import Edge
 from bakepy.model.digest import Digest
 from bakepy.planner.plan import Plan, PlannedTarget
+from bakepy.solver.groups import single_error
 from bakepy.solver.vertex import Failure
 from bakepy.worker.bind import located
 
@@ -82,14 +83,15 @@ class TargetRun:
 
     async def run(self, stop: anyio.Event | None = None) -> tuple[Outcome, ...]:
         """Builds and exports; returns when every target has ended, one way or another."""
-        async with anyio.create_task_group() as waiting:
-            if stop is not None:
-                waiting.start_soon(self._cancel_when, stop, waiting.cancel_scope)
-            async with anyio.create_task_group() as group:
-                for target in self._plan.targets:
-                    if not target.target.linked:
-                        group.start_soon(self._target, target, group.cancel_scope)
-            waiting.cancel_scope.cancel()
+        with single_error():
+            async with anyio.create_task_group() as waiting:
+                if stop is not None:
+                    waiting.start_soon(self._cancel_when, stop, waiting.cancel_scope)
+                async with anyio.create_task_group() as group:
+                    for target in self._plan.targets:
+                        if not target.target.linked:
+                            group.start_soon(self._target, target, group.cancel_scope)
+                waiting.cancel_scope.cancel()
         for target in self._plan.targets:
             if target.name not in self._outcomes:
                 self._end(self._unasked(target))

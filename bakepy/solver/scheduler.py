@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from bakepy.events import Emit, VertexCached, VertexDone, VertexFailed, VertexLog, VertexStarted
-from bakepy.model.digest import Digest
+from bakepy.events import Emit, VertexCached, VertexDone, VertexFailed, VertexLog, VertexMissed, VertexStarted
 from bakepy.solver import keys
+from bakepy.solver.groups import single_error
 from bakepy.solver.state import Ask, Command, Do, Node, Question, State, Status, inputs_of
 from bakepy.solver.vertex import (
     CacheStore,
@@ -54,8 +54,6 @@ class Solver(Generic[R]):
         self._prepared: set[Node[R]] = set()
         self._started: set[Node[R]] = set()
         self._reported: set[Node[R]] = set()
-        self.misses: dict[Digest, Miss] = {}
-        """Why each vertex that ran had to."""
 
     @classmethod
     @asynccontextmanager
@@ -74,7 +72,7 @@ class Solver(Generic[R]):
         waits until it has ended."""
         state = State(vertices, bind, limits or Limits(), cache.durations)
         solver = cls(state, cache, results, emit, clock)
-        with _single_error():
+        with single_error():
             async with anyio.create_task_group() as group:
                 solver._group = group
                 try:
@@ -201,7 +199,7 @@ class Solver(Generic[R]):
         async def digest(position: int, content: Callable[[R], Awaitable[str]], result: R) -> None:
             parts[position] = keys.content_part(await content(result))
 
-        with _single_error():
+        with single_error():
             async with anyio.create_task_group() as group:
                 for position, result in enumerate(inputs_of(node)):
                     dependency = node.map.dependency(position)
@@ -228,7 +226,8 @@ class Solver(Generic[R]):
         vertex, parts, digest = node.vertex, node.parts, node.vertex.digest
         assert node.map is not None and parts is not None and node.definition_key is not None
         step = Step(node.map.key, vertex.name, parts)
-        self.misses[digest] = Miss("ignored") if vertex.ignore_cache else self._cache.explain(node.key, step)
+        miss = Miss("ignored") if vertex.ignore_cache else self._cache.explain(node.key, step)
+        self._emit(VertexMissed(digest, miss.reason, miss.changed))
 
         def log(stream: int, data: bytes) -> None:
             self._emit(VertexLog(digest, stream, data, self._clock()))
@@ -318,17 +317,3 @@ class Solver(Generic[R]):
                         below.append(need)
         for need in sorted(below, key=lambda need: need.position):
             self._emit(VertexCached(need.vertex.digest, now, "definition"))
-
-
-@contextmanager
-def _single_error() -> Iterator[None]:
-    """A task group wraps what it raises; if there is one error inside, that is what callers should see."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        if error is group:
-            raise
-        raise error from error.__cause__

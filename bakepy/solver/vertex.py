@@ -127,9 +127,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Why a vertex had to run. `reason` is one of `ignored` (the cache was not to be used), `definition` (this step
-    was never run), `input` (the inputs at `changed` are not those of the last time), `gone` (it was run, but its
-    record or result has been removed)."""
+    """Why there was no record, in the words of `events.VertexMissed`."""
 
     reason: str
     changed: tuple[int, ...] = ()

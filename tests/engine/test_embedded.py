@@ -73,6 +73,12 @@ class TestOnce:
         async with kitchen(bench.engine.root, bench.folder) as again:
             await again.bake(*_twenty()[:1])
             assert again.processes == ["cat /deps.txt >> /log", "echo 0 >> /log"]
+            assert again.misses == {
+                "COPY deps.txt /deps.txt": ("input", (1,)),
+                "RUN cat /deps.txt >> /log": ("input", (0,)),
+                "RUN echo 0 >> /log": ("input", (0,)),
+                "COPY --from=base /log /base.log": ("input", (0,)),
+            }
             assert await _read(again, "t0", "log") == "base\nother\n0\n"
 
     async def test_equal_files_through_different_contexts_run_what_follows_once(self, bench: Kitchen) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import Outcome, SolveOptions
-from bakepy.events import Event, VertexAdded, VertexCached, VertexDone, VertexStarted
+from bakepy.events import Event, VertexAdded, VertexCached, VertexDone, VertexMissed, VertexStarted
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import host_platform
@@ -95,6 +95,17 @@ class Kitchen:
     def processes(self) -> list[str]:
         """The commands of the RUN steps among them."""
         return [name.partition(" RUN ")[2] for name in self.ran if " RUN " in name]
+
+    @property
+    def misses(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Why steps had to run, and because of which inputs, by instruction; without the sources."""
+        names = {event.digest: event.name for event in self.events if isinstance(event, VertexAdded)}
+        missed = [event for event in self.events if isinstance(event, VertexMissed)]
+        return {
+            names[event.digest].rpartition("] ")[2]: (event.reason, event.changed)
+            for event in missed
+            if not names[event.digest].startswith("[internal]")
+        }
 
     @property
     def done(self) -> Counter[str]:

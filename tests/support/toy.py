@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from bakepy.events import Event
+from bakepy.events import Event, VertexMissed
 from bakepy.model.digest import Digest
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import CacheMap, CacheStore, Dependency, KeyLock, Limits, Log, Miss, Record, Step
@@ -136,11 +136,18 @@ class Bench:
         for calls in (self.ran, self.ended, self.cancelled, self.mapped, self.digested, self.events):
             calls.clear()
 
+    def misses(self, vertices: Iterable[Toy]) -> dict[str, str]:
+        """Why vertices had to run, by name."""
+        names = {vertex.digest: vertex.name for vertex in vertices}
+        return {names[event.digest]: event.reason for event in self.events if isinstance(event, VertexMissed)}
+
     def told(self, vertices: Iterable[Toy]) -> list[str]:
-        """The events as `kind name`."""
+        """The events as `kind name`, but for misses."""
         names = {vertex.digest: vertex.name for vertex in vertices}
         told = []
         for event in self.events:
+            if isinstance(event, VertexMissed):
+                continue
             kind = type(event).__name__.removeprefix("Vertex").lower()
             extra = getattr(event, "by", "") or ("cancelled" if getattr(event, "cancelled", False) else "")
             told.append(" ".join(filter(None, (kind, names[event.digest], extra))))  # type: ignore[union-attr]
