@@ -7,7 +7,7 @@ left out; of the xattrs only `security.capability` counts.
 """
 
 # Names are bytes here, as the kernel has them; pathlib has none.
-# ruff: noqa: PTH
+# ruff: noqa: PTH115, PTH116, PTH118, PTH123, PTH208
 
 from __future__ import annotations
 

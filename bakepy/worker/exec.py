@@ -48,7 +48,7 @@ async def run_exec(
 ) -> Sequence[Ref]:
     """Runs the process and returns one ref for each output, in their order.
 
-    Output 0 has the id `result_id`, output N `result_id:N`. `log` is called from the event loop with the stream (1
+    Output 0 has the id `result_id`, output N `result_id#N`. `log` is called from the event loop with the stream (1
     or 2) and the bytes. Raises ProcessError if the process fails, BuildError for what is wrong with the step,
     EngineError if containers can not be run. When it is cancelled the container is gone and nothing stays mounted.
     """
@@ -120,7 +120,7 @@ class _Step:
             self.stubs.remove()
         refs: dict[int, Ref] = dict(self.mounts.passed)
         for number, active in self.mounts.trees.items():
-            id = self.result_id if number == 0 else f"{self.result_id}:{number}"
+            id = self.result_id if number == 0 else f"{self.result_id}#{number}"
             refs[number] = TreeRef(id, active.commit_now(id).id)
         return [refs[number] for number in sorted(refs)]
 

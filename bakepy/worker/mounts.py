@@ -18,11 +18,11 @@ from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, ExecOp, Mount, MountType, SecretOpt
 from bakepy.snapshot.rootpath import resolve
 from bakepy.snapshot.store import Active
-from bakepy.snapshot.tree import copy_tree, remove_tree
+from bakepy.snapshot.tree import copy_tree
 from bakepy.worker.context import ExecContext
-from bakepy.worker.localcopy import copy_local
+from bakepy.worker.file import as_tree
 from bakepy.worker.oci import ContainerMount
-from bakepy.worker.ref import LocalRef, Ref, TreeRef
+from bakepy.worker.ref import Ref
 from bakepy.worker.sshsocket import serve_agent
 
 ROOT = "/"
@@ -40,14 +40,19 @@ class StepMounts:
     trees: dict[int, Active] = field(default_factory=dict)
     passed: dict[int, Ref] = field(default_factory=dict)
     root: Active | None = None
+    _trees: list[str | None] = field(default_factory=list)
     _caches: dict[int, Path] = field(default_factory=dict)
     _sockets: dict[int, Path] = field(default_factory=dict)
 
     async def acquire(self, stack: AsyncExitStack) -> None:
         """Waits for what the mounts need: files of lazy inputs, locks of cache mounts, sockets of SSH agents."""
         for ref in self.inputs:
-            if isinstance(ref, TreeRef) and ref.snapshot is not None:
-                await self.context.snapshots.materialize(ref.snapshot)
+            # a folder of the user is never mounted itself: that would show files which its filters hide, owners that
+            # mean nothing here, and let the step write into it
+            tree = await as_tree(ref, self.context.snapshots)
+            if tree.snapshot is not None:
+                await self.context.snapshots.materialize(tree.snapshot)
+            self._trees.append(tree.snapshot)
         shared: dict[str, Path] = {}
         for index, mount in enumerate(self.op.mounts):
             if mount.type is MountType.CACHE:
@@ -70,7 +75,7 @@ class StepMounts:
     def _build_root(self, mount: Mount, stack: ExitStack) -> None:
         if mount.type is not MountType.BIND:
             raise BuildError(f"invalid mount type {mount.type.name.lower()} for /")
-        self.root = self._writable(self._input(mount), stack)
+        self.root = self._writable(mount, stack)
         if mount.output != NONE:
             self.trees[mount.output] = self.root
 
@@ -102,37 +107,27 @@ class StepMounts:
 
     def _bind_source(self, mount: Mount, stack: ExitStack) -> Path:
         ref = self._input(mount)
-        if mount.output != NONE:
-            if mount.readonly and ref is not None:
-                self.passed[mount.output] = ref
-            else:
-                active = self._writable(ref, stack)
-                self.trees[mount.output] = active
-                return _selected(active.path, mount.selector)
         if mount.readonly and ref is not None:
-            return _selected(self._readable(ref, stack), mount.selector)
-        return _selected(self._writable(ref, stack).path, mount.selector)
+            if mount.output != NONE:
+                self.passed[mount.output] = ref
+            return _selected(self._readable(mount, stack), mount.selector)
+        active = self._writable(mount, stack)
+        if mount.output != NONE:
+            self.trees[mount.output] = active
+        return _selected(active.path, mount.selector)
 
-    def _readable(self, ref: Ref, stack: ExitStack) -> Path:
-        if isinstance(ref, LocalRef):
-            return self._local(ref, stack)
-        view = self.context.snapshots.open_view(ref.snapshot)
+    def _readable(self, mount: Mount, stack: ExitStack) -> Path:
+        view = self.context.snapshots.open_view(self._tree(mount))
         stack.callback(view.close)
         return view.path
 
-    def _writable(self, ref: Ref | None, stack: ExitStack) -> Active:
-        parent = ref.snapshot if isinstance(ref, TreeRef) else None
-        active = self.context.snapshots.open_active(parent)
+    def _writable(self, mount: Mount, stack: ExitStack) -> Active:
+        active = self.context.snapshots.open_active(self._tree(mount))
         stack.callback(active.discard)
-        if isinstance(ref, LocalRef):
-            copy_local(ref.tree, active.path)
         return active
 
-    def _local(self, ref: LocalRef, stack: ExitStack) -> Path:
-        folder = self.context.snapshots.scratch.new("context")
-        stack.callback(remove_tree, folder)
-        copy_local(ref.tree, folder)
-        return folder
+    def _tree(self, mount: Mount) -> str | None:
+        return None if mount.input == NONE else self._trees[mount.input]
 
     def _input(self, mount: Mount) -> Ref | None:
         return None if mount.input == NONE else self.inputs[mount.input]
@@ -160,16 +155,14 @@ class StepMounts:
         ref = self._input(mount)
         key = mount.cache.id if ref is None else f"{mount.cache.id}:{ref.id}"
         if key not in shared:
-            slot = await self.context.cache_mounts.acquire(key, mount.cache.sharing, partial(self._populate, ref))
+            slot = await self.context.cache_mounts.acquire(key, mount.cache.sharing, partial(self._populate, mount))
             stack.callback(slot.release)
             shared[key] = slot.path
         return shared[key]
 
-    def _populate(self, ref: Ref | None, folder: Path) -> None:
-        if ref is None:
-            return
+    def _populate(self, mount: Mount, folder: Path) -> None:
         with ExitStack() as stack:
-            copy_tree(self._readable(ref, stack), folder)
+            copy_tree(self._readable(mount, stack), folder)
 
     async def _serve_ssh(self, option: SecretOpt, index: int, stack: AsyncExitStack) -> Path | None:
         agent = self.context.ssh.socket(option.id)

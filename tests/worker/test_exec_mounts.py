@@ -100,9 +100,9 @@ async def test_writes_to_a_writable_mount_are_thrown_away(steps: Steps, data: Tr
 async def test_mount_with_an_output_gives_its_tree(steps: Steps, data: TreeRef) -> None:
     mounts = [Mount("/rw", 1, output=1), Mount("/ro", 1, output=2, readonly=True), Mount("/new", NONE, output=3)]
     ran = await steps.run("echo x > /rw/out; echo y > /new/y", mounts=mounts, inputs=[data], id="r")
-    assert ran.refs == [TreeRef("r", "r"), TreeRef("r:1", "r:1"), data, TreeRef("r:3", "r:3")]
-    assert steps.machine.changes("r:1") == ["file out 644 0:0 'x\\n'"]
-    assert steps.machine.changes("r:3") == ["file y 644 0:0 'y\\n'"]
+    assert ran.refs == [TreeRef("r", "r"), TreeRef("r#1", "r#1"), data, TreeRef("r#3", "r#3")]
+    assert steps.machine.changes("r#1") == ["file out 644 0:0 'x\\n'"]
+    assert steps.machine.changes("r#3") == ["file y 644 0:0 'y\\n'"]
 
 
 def make_context(context: Path) -> None:
