@@ -49,9 +49,11 @@ class Platform:
         host = host or host_platform()
         parts = text.split("/")
         os_match = _OS_PART.match(parts[0])
-        if len(parts) > 3 or not os_match or not all(_PART.match(part) for part in parts[1:]):
+        bad = [part for part in parts[1:] if not _PART.match(part)] if os_match else parts[:1]
+        if len(parts) > 3 or bad or not os_match:
+            reason = f': "{bad[0]}" is an invalid component of "{text}"' if bad and text else ""
             raise DefinitionError(
-                f"invalid platform '{text}'", hint="a platform is OS/ARCH[/VARIANT], as in linux/arm64"
+                f"invalid platform '{text}'{reason}", hint="a platform is OS/ARCH[/VARIANT], as in linux/arm64"
             )
         os_name, os_version = _normal_os(os_match[1]), _decoded(os_match[2] or "")
         features = tuple(_decoded(feature) for feature in (os_match[3] or "").split("+") if feature)
