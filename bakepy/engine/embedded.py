@@ -118,7 +118,7 @@ class Embedded:
         heads = [head for target in plan.targets if not target.target.linked for head in target.heads]
         vertices = plan.graph.reachable(heads)
         users = plan.users()
-        events = TargetEvents(plan, emit)
+        events = TargetEvents(users, emit)
         for vertex in vertices:
             emit(_added(vertex, users))
         self._pulls = _Pulls(emit)

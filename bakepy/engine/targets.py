@@ -5,6 +5,7 @@ It knows neither containers nor the cache: it is given `get`, which waits for on
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -16,6 +17,7 @@ from bakepy.events import Emit, Event, TargetDone, TargetStarted, VertexStarted
 from bakepy.exporter.result import Exported, PlatformResult, TargetResult
 from bakepy.llb.graph import Edge
 from bakepy.model.digest import Digest
+from bakepy.model.frozen import FrozenMap
 from bakepy.planner.plan import Plan, PlannedTarget
 from bakepy.solver.groups import single_error
 from bakepy.solver.vertex import Failure
@@ -30,10 +32,13 @@ Snapshot = str | None
 class TargetEvents:
     """Passes events on, and tells when targets begin and end."""
 
-    def __init__(self, plan: Plan, emit: Emit, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, users: Mapping[Digest, tuple[str, ...]], emit: Emit, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`users` tells which targets need a vertex."""
         self._emit = emit
         self._clock = clock
-        self._users = plan.users()
+        self._users = users
         self._seen: set[tuple[str, ...]] = set()
         self.started: set[str] = set()
 
@@ -76,7 +81,6 @@ class TargetRun:
         self._export = export
         self._events = events
         self._keep_going = keep_going
-        self._needed = {name: frozenset(digests) for name, digests in _shared(plan.needed()).items()}
         self._links = _links(plan)
         self._exports = anyio.CapacityLimiter(_EXPORTS)
         self._outcomes: dict[str, Outcome] = {}
@@ -96,6 +100,12 @@ class TargetRun:
             if target.name not in self._outcomes:
                 self._end(self._unasked(target))
         return tuple(self._outcomes[target.name] for target in self._plan.targets)
+
+    @functools.cached_property
+    def _needed(self) -> Mapping[str, frozenset[Digest]]:
+        """The vertices that each target needs; asked only when something failed."""
+        sets: dict[int, frozenset[Digest]] = {}
+        return {name: sets.setdefault(id(some), frozenset(some)) for name, some in self._plan.needed().items()}
 
     async def _cancel_when(self, stop: anyio.Event, scope: anyio.CancelScope) -> None:
         await stop.wait()
@@ -126,14 +136,20 @@ class TargetRun:
             name=target.name,
             target=target.target,
             platforms=tuple(
-                PlatformResult(planned.platform, snapshot, planned.image)
+                PlatformResult(planned.platform, snapshot, planned.image, self._top_step(planned.head, snapshot))
                 for planned, snapshot in zip(target.platforms, snapshots, strict=True)
             ),
             multi_platform=target.multi_platform,
-            epoch=_epoch(target),
+            epoch=target.epoch,
         )
         async with self._exports:
             return await self._export(result)
+
+    def _top_step(self, head: Edge | None, snapshot: Snapshot) -> FrozenMap[str, str]:
+        """The name of the step whose layer is the topmost, for a history that has no line for it."""
+        if head is None or snapshot is None:
+            return FrozenMap()
+        return FrozenMap({snapshot: self._plan.graph[head.vertex].name})
 
     async def _all(self, heads: Sequence[Edge | None]) -> list[Snapshot]:
         """The results of all heads; if one fails the others are not waited for, and its error is raised."""
@@ -198,14 +214,3 @@ def _links(plan: Plan) -> dict[str, tuple[str, ...]]:
                 names[name] = None
         links[target.name] = tuple(name for name in names if name in links)
     return links
-
-
-def _shared(needed: Mapping[str, tuple[Digest, ...]]) -> Mapping[str, frozenset[Digest]]:
-    """As sets; targets with the same vertices share one."""
-    sets: dict[int, frozenset[Digest]] = {}
-    return {name: sets.setdefault(id(digests), frozenset(digests)) for name, digests in needed.items()}
-
-
-def _epoch(target: PlannedTarget) -> int | None:
-    text = target.target.args.get("SOURCE_DATE_EPOCH") or ""
-    return int(text) if text.isdecimal() else None
