@@ -1,0 +1,279 @@
+"""Contexts: what a scan finds through its filters, digests of it, and the index that spares reading files again."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakepy.content.database import Database
+from bakepy.errors import BuildError, DefinitionError
+from bakepy.model.patterns import BadPattern
+from bakepy.snapshot.contenthash import Selection
+from bakepy.source import local
+from bakepy.source.local import LocalSource, LocalTree
+from tests.support.written_tree import OLD, make_tree, set_times
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "state.db") as database:
+        yield database
+
+
+@pytest.fixture
+def source(database: Database) -> LocalSource:
+    return LocalSource(database)
+
+
+def paths(tree: LocalTree) -> list[str]:
+    return [path.decode("utf-8", "backslashreplace") for path, _ in tree.walk(b"", tree.top) if path]
+
+
+SITE = {"a.txt": "a", "b/c.txt": "c", "b/d/e.txt": "e", "b/d/f.md": "f", "empty/": "", "node_modules/x/y.js": "y"}
+
+
+async def test_all_entries_in_path_order(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a-b": "", "a/x": "", "a.b": "", "Z": "", "ä": "", "a/x-y": ""})
+    tree = await source.open(root)
+    assert paths(tree) == ["Z", "a", "a/x", "a/x-y", "a-b", "a.b", "ä"]
+    assert tree.count == 7
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"exclude": ["b"]}, ["a.txt", "empty", "node_modules", "node_modules/x", "node_modules/x/y.js"]),
+        ({"exclude": ["*", "!b/d"]}, ["b", "b/d", "b/d/e.txt", "b/d/f.md"]),
+        ({"exclude": ["**/*.txt", "node_modules"]}, ["b", "b/d", "b/d/f.md", "empty"]),
+        ({"exclude": ["*", "!empty"]}, ["empty"]),
+        ({"exclude": ["*", "!**/*.md", "b/d/*"]}, []),
+        ({"include": ["b/d"]}, ["b", "b/d", "b/d/e.txt", "b/d/f.md"]),
+        ({"include": ["**/*.txt"]}, ["a.txt", "b", "b/c.txt", "b/d", "b/d/e.txt"]),
+        ({"include": ["b"], "exclude": ["b/d/*.md"]}, ["b", "b/c.txt", "b/d", "b/d/e.txt"]),
+        ({"follow": ["a.txt", "b/d"]}, ["a.txt", "b", "b/d", "b/d/e.txt", "b/d/f.md"]),
+        ({"follow": ["*.txt"]}, ["a.txt"]),
+        ({"follow": ["missing"]}, []),
+    ],
+)
+async def test_filters(tmp_path: Path, source: LocalSource, filters: dict[str, list[str]], expected: list[str]) -> None:
+    tree = await source.open(make_tree(tmp_path / "ctx", SITE), **filters)
+    assert paths(tree) == expected
+
+
+async def test_followed_links_bring_what_they_lead_to(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(
+        tmp_path / "ctx",
+        {
+            "l": "-> sub/m",
+            "sub/m": "-> ../../../t/x",
+            "t/x/y": "y",
+            "t/z": "z",
+            "other": "o",
+            "up": "-> /t",
+            "ring": "-> ring",
+        },
+    )
+    assert paths(await source.open(root, follow=["l"])) == ["l", "sub", "sub/m", "t", "t/x", "t/x/y"]
+    assert paths(await source.open(root, follow=["up/z"])) == ["t", "t/z", "up"]
+    assert paths(await source.open(root, follow=["[lu]*"])) == ["l", "sub", "sub/m", "t", "t/x", "t/x/y", "t/z", "up"]
+    assert paths(await source.open(root, follow=["ring"])) == ["ring"]
+    assert len(paths(await source.open(root, follow=["."]))) == 10
+
+
+async def test_a_name_that_is_not_utf8(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a": ""})
+    (root / os.fsdecode(b"\xff.txt")).write_text("x")
+    assert paths(await source.open(root, exclude=["a"])) == ["\\xff.txt"]
+
+
+async def test_the_root_may_be_named_by_a_link(tmp_path: Path, source: LocalSource) -> None:
+    make_tree(tmp_path / "ctx", {"a": ""})
+    (tmp_path / "link").symlink_to("ctx")
+    assert paths(await source.open(tmp_path / "link")) == ["a"]
+
+
+async def test_roots_that_are_no_folders(tmp_path: Path, source: LocalSource) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DefinitionError, match=r"^can not read the folder .*/file: not a directory$"):
+        await source.open(tmp_path / "file")
+    with pytest.raises(DefinitionError, match=r"^can not read the folder .*/gone: no such file or directory$"):
+        await source.open(tmp_path / "gone")
+
+
+async def test_a_bad_ignore_pattern(tmp_path: Path, source: LocalSource) -> None:
+    with pytest.raises(BadPattern, match=r'^invalid excludepatterns: syntax error in pattern: "\[x"'):
+        await source.open(make_tree(tmp_path / "ctx", {}), exclude=["[x"])
+
+
+async def digest_of(source: LocalSource, root: Path, *selections: Selection) -> str:
+    tree = await source.open(root)
+    return await tree.digest(selections or (Selection(),))
+
+
+async def test_equal_content_has_an_equal_digest_wherever_it_is(tmp_path: Path, source: LocalSource) -> None:
+    one = make_tree(tmp_path / "one", {"d/x": "x", "d/l": "-> x", "noise": "1"})
+    two = make_tree(tmp_path / "two", {"e/f/x": "x", "e/f/l": "-> x", "other": "2"})
+    set_times(two, OLD + 5)
+    assert await digest_of(source, one, Selection("/d")) == await digest_of(source, two, Selection("/e/f"))
+    filtered = await source.open(one, follow=["d"])
+    assert await filtered.digest((Selection("/d"),)) == await digest_of(source, one, Selection("/d"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d/x": "y"},
+        {"d/new": ""},
+        {"d/x": "-> l"},
+        {"d/e/": ""},
+    ],
+)
+async def test_what_changes_a_digest(tmp_path: Path, source: LocalSource, change: dict[str, str]) -> None:
+    entries = {"d/x": "x", "d/l": "-> x"}
+    before = await digest_of(source, make_tree(tmp_path / "one", entries), Selection("/d"))
+    assert await digest_of(source, make_tree(tmp_path / "two", entries | change), Selection("/d")) != before
+
+
+async def test_modes_count_and_times_do_not(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"d/x": "x"})
+    before = await digest_of(source, root, Selection("/d"))
+    set_times(root, OLD + 77)
+    assert await digest_of(source, root, Selection("/d")) == before
+    (root / "d/x").chmod(0o600)
+    assert await digest_of(source, root, Selection("/d")) != before
+
+
+async def test_a_selection_by_wildcard_takes_only_what_matches(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a.txt": "a", "b.txt": "b", "c.md": "c"})
+    texts = Selection("/*.txt", wildcard=True)
+    before = await digest_of(source, root, texts)
+    (root / "c.md").write_text("changed")
+    assert await digest_of(source, root, texts) == before
+    (root / "b.txt").write_text("changed")
+    assert await digest_of(source, root, texts) != before
+    nothing = Selection("/*.none", wildcard=True)
+    assert await digest_of(source, root, nothing) != before
+
+
+async def test_excluded_files_do_not_count(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"d/x": "x", "d/log": "1"})
+    selection = Selection("/d", exclude=("log",))
+    before = await digest_of(source, root, selection)
+    (root / "d/log").write_text("2")
+    assert await digest_of(source, root, selection) == before
+
+
+async def test_a_missing_source_names_the_nearest(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"src/main.py": ""})
+    with pytest.raises(BuildError) as raised:
+        await digest_of(source, root, Selection("/src/mian.py"))
+    assert raised.value.render() == "\"/src/mian.py\": not found\nhint: did you mean 'main.py'?"
+
+
+async def test_a_required_path(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"d/q/r": "", "l": "-> d"})
+    assert await digest_of(source, root, Selection("/", include=("d/q/r",), required=("/d/q/r",)))
+    with pytest.raises(BuildError, match=r'^"/l/q/r": not found'):
+        await digest_of(source, root, Selection("/", include=("l/q/r",), required=("/l/q/r",)))
+
+
+async def test_loops_of_links(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a": "-> b", "b": "-> a"})
+    with pytest.raises(BuildError, match=r"^too many links: /a"):
+        await digest_of(source, root, Selection("/a"))
+
+
+# the index
+
+
+class Reads:
+    """Counts the files that are read for their digests."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        original = local.hash_fd
+
+        def counted(fd: int, size: int) -> bytes:
+            self.count += 1
+            return original(fd, size)
+
+        monkeypatch.setattr(local, "hash_fd", counted)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are old enough for the index at once."""
+    monkeypatch.setattr("bakepy.source.statindex._TICK_NS", -(10**18))
+    monkeypatch.setattr("bakepy.source.statindex._SECOND_NS", -(10**18))
+
+
+@pytest.mark.usefixtures("settled")
+async def test_an_unchanged_file_is_read_once(tmp_path: Path, database: Database, reads: Reads) -> None:
+    root = make_tree(tmp_path / "ctx", {f"f{number}": f"{number}" for number in range(200)})
+    first = await digest_of(LocalSource(database), root)
+    assert reads.count == 200
+    assert await digest_of(LocalSource(database), root) == first
+    assert reads.count == 200
+    (root / "f7").write_text("other")
+    assert await digest_of(LocalSource(database), root) != first
+    assert reads.count == 201
+
+
+@pytest.mark.usefixtures("settled")
+async def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"f": "one"})
+    before = await digest_of(source, root)
+    (root / "f").write_text("two")
+    set_times(root, OLD)
+    assert await digest_of(source, root) != before
+
+
+@pytest.mark.usefixtures("settled")
+async def test_a_file_replaced_by_another_is_seen(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"f": "one"})
+    before = await digest_of(source, root)
+    make_tree(tmp_path / "new", {"f": "two"})
+    (tmp_path / "new/f").rename(root / "f")
+    assert await digest_of(source, root) != before
+
+
+async def test_a_very_young_file_is_not_remembered(tmp_path: Path, source: LocalSource, reads: Reads) -> None:
+    """It could change again within the tick of its time."""
+    root = make_tree(tmp_path / "ctx", {"f": "one"})
+    facts = (root / "f").stat()
+    tree = await source.open(root)
+    node = tree.find(b"f")
+    assert node is not None
+    node.ctime_ns = node.mtime_ns = facts.st_ctime_ns + 10**12
+    source._index.remember([(node, b"digest")])
+    assert source._index.look_up([node]) == [None]
+
+
+async def test_a_file_that_changes_after_the_scan_is_an_error(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"d/f": "one"})
+    tree = await source.open(root)
+    (root / "d/f").write_text("changed")
+    with pytest.raises(BuildError) as raised:
+        await tree.digest()
+    assert raised.value.render() == (
+        "/d/f changed while the build was reading it\nhint: let writers of the context finish, then build again"
+    )
+
+
+async def test_special_files_are_never_opened(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"f": "x"})
+    os.mkfifo(root / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(root / "sock"))
+        assert (await digest_of(source, root)).startswith("sha256:")
