@@ -71,10 +71,16 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`builtins`: names with fixed values (`BAKE_CMD_CONTEXT`). `lookup`: values of variables from outside."""
+    """`builtins`: names with fixed values (`BAKE_CMD_CONTEXT`). `lookup`: values of variables from outside.
+
+    `now`, `random` and `home` are what the functions of that kind give.
+    """
 
     lookup: Lookup
     builtins: Mapping[str, str] = field(default_factory=dict)
+    now: Callable[[], float] = lambda: 0.0
+    random: Callable[[int], bytes] = bytes
+    home: str = "/"
 
 
 class Evaluation(Globals):
@@ -210,6 +216,15 @@ class Evaluation(Globals):
 
     def find_function(self, name: str) -> Function | None:
         return self._functions.get(name) or find_function(name)
+
+    def now(self) -> float:
+        return self.options.now()
+
+    def random(self, size: int) -> bytes:
+        return self.options.random(size)
+
+    def home(self) -> str:
+        return self.options.home
 
     def names(self) -> list[str]:
         return [*self.variables, *self.attributes, *self.options.builtins, *(["target", "group"])]

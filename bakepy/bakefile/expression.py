@@ -32,6 +32,17 @@ class Globals:
     def find_function(self, name: str) -> Function | None:
         return None
 
+    def now(self) -> float:
+        """Unix time."""
+        raise NotImplementedError
+
+    def random(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def home(self) -> str:
+        """The user's home folder."""
+        raise NotImplementedError
+
     def names(self) -> list[str]:
         return []
 

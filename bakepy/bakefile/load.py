@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +32,8 @@ class LoadOptions:
     `targets`: names and patterns; none means `default`. `overrides`: the texts of `--set`, without the name of the
     flag, in order. `variables`: those of `--var`. `environment`: the whole environment. `builtins`: names with fixed
     values (`BAKE_CMD_CONTEXT`, `BAKE_LOCAL_PLATFORM`). `reader`: for what a target names and bake must look at
-    (secrets, SSH keys); without one nothing is looked at. `policies`: the texts of `--policy`.
+    (secrets, SSH keys); without one nothing is looked at. `disable_policies`: `--policy disabled=true`. `now` and
+    `random` feed the functions that give times and random identifiers.
     """
 
     targets: Sequence[str] = ()
@@ -40,6 +43,8 @@ class LoadOptions:
     builtins: Mapping[str, str] = field(default_factory=dict)
     reader: Reader | None = None
     disable_policies: bool = False
+    now: Callable[[], float] = time.time
+    random: Callable[[int], bytes] = os.urandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,16 @@ def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Defin
         raise UsageError("there is no bake definition", hint="looked for bake.toml, compose.yaml, docker-bake.hcl, …")
     with _errors_for_deep_nesting():
         bodies, config = _read(files, options)
-        evaluation = Evaluation(bodies, Options(lookup=_lookup(options), builtins=_builtins(options)))
+        evaluation = Evaluation(
+            bodies,
+            Options(
+                lookup=_lookup(options),
+                builtins=_builtins(options),
+                now=options.now,
+                random=options.random,
+                home=options.environment.get("HOME") or "/",
+            ),
+        )
         evaluation.run()
         raise_all(_in_file_order(evaluation.errors, files))
         _fill(config, evaluation, _file_relative(options))
