@@ -54,8 +54,8 @@ _IMAGE_ORIGIN = "docker-image://"
 class Exporter:
     """Exports the results of one run. Make one for each run; targets may be exported side by side.
 
-    `registry` may be None where nothing is pushed. `epoch` is SOURCE_DATE_EPOCH for results that bring none of their
-    own. `now_ns` dates layers that were never exported before. `wrote` is told of every layer that was compressed.
+    `registry` may be None where nothing is pushed. `environ` is where DOCKER_HOST is looked for. `now_ns` dates layers
+    that were never exported before. `wrote` is told of every layer that was compressed.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Exporter:
         registry: Registry | None = None,
         emit: Emit = lambda event: None,
         environ: Mapping[str, str] | None = None,
-        epoch: int | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         stdout: BinaryIO | None = None,
         wrote: Callable[[Layer], None] = lambda layer: None,
@@ -77,7 +76,6 @@ class Exporter:
         self._kept = KeptImages.open(database)
         self._emit = emit
         self._environ = environ if environ is not None else os.environ
-        self._epoch = epoch
         self._stdout = stdout
         now = now_ns()
         self._layers = Layers(content, snapshots, database, now_ns=lambda: now, wrote=wrote)
@@ -125,23 +123,17 @@ class Exporter:
             case ArchiveOutput():
                 return await self._archive(result, output, progress)
             case LocalOutput():
-                return await self._trees.local(result, output, self._epoch_of(result, output.epoch), progress)
+                return await self._trees.local(result, output, _epoch_of(result, output.epoch), progress)
             case TarOutput():
-                return await self._trees.tar(result, output, self._epoch_of(result, output.epoch), progress)
+                return await self._trees.tar(result, output, _epoch_of(result, output.epoch), progress)
             case CacheOnly():
                 return Exported()
-
-    def _epoch_of(self, result: TargetResult, given: Epoch | None) -> int | None:
-        """The output's own, else the build's, else the run's."""
-        if given is not None:
-            return given.seconds
-        return self._epoch if result.epoch is None else result.epoch
 
     # ---- images
 
     async def _image(self, result: TargetResult, output: ImageOutput, progress: ExportProgress) -> Exported:
         with progress.step("exporting layers"):
-            built = await self._images.get(result, output.image, self._epoch_of(result, output.image.epoch))
+            built = await self._images.get(result, output.image, _epoch_of(result, output.image.epoch))
         references = output.image.references()
         written = []
         if output.store:
@@ -201,7 +193,7 @@ class Exporter:
 
     async def _archive(self, result: TargetResult, output: ArchiveOutput, progress: ExportProgress) -> Exported:
         with progress.step("exporting layers"):
-            built = await self._images.get(result, output.image, self._epoch_of(result, output.image.epoch))
+            built = await self._images.get(result, output.image, _epoch_of(result, output.image.epoch))
             await self._layers.fetch(built.layers)
         references = output.image.references()
         descriptor = built.dated()
@@ -276,6 +268,11 @@ def named(descriptor: Descriptor, names: tuple[ImageReference, ...]) -> list[Des
 def _reference_name(name: ImageReference) -> str:
     """The tag, or what else OCI's grammar allows here (containerd: `core/images/archive/reference.go`)."""
     return name.tag + (f"@{name.digest}" if name.digest else "") if name.tag else str(name)
+
+
+def _epoch_of(result: TargetResult, given: Epoch | None) -> int | None:
+    """The output's own, else the build's."""
+    return result.epoch if given is None else given.seconds
 
 
 def _title(output: Output) -> str:

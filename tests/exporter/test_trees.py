@@ -99,7 +99,7 @@ async def test_the_epoch_is_the_time_of_every_file(house: House, tmp_path: Path)
 async def test_an_output_has_an_epoch_of_its_own(house: House, tmp_path: Path) -> None:
     top = await house.snapshot("s1", {"a": "1"})
     outputs = (f"type=tar,dest={tmp_path / 'a'},source-date-epoch=5", f"type=tar,dest={tmp_path / 'b'}")
-    await house.exporter(epoch=6).export(result(top, *outputs))
+    await house.exporter().export(result(top, *outputs, epoch=6))
     assert [tar_of((tmp_path / name).read_bytes())["a"].mtime for name in "ab"] == [5, 6]
 
 
