@@ -96,6 +96,7 @@ class SnapshotStore:
         self._content = content
         self._fetch = fetch
         self._flights: dict[str, anyio.Lock] = {}
+        self._unpacked: set[str] = set()
         self._probe = threading.Lock()
         self._empty = self.scratch.new("empty")
         self._empty.chmod(0o755)
@@ -182,6 +183,7 @@ class SnapshotStore:
         """Removes a snapshot that nothing is on top of; one that is not there is fine. EngineError if it is a
         parent. The caller must know that nobody uses it."""
         doomed = self.scratch.name("removed")
+        self._unpacked.discard(id)
         with self._database.transaction():
             rows = self._database.query("SELECT number FROM snapshot WHERE id = ?", id)
             if not rows:
@@ -270,9 +272,18 @@ class SnapshotStore:
 
     async def materialize(self, id: str) -> None:
         """Fetches and unpacks what is lazy below and in `id`: layers side by side, each once even if many ask."""
-        rows = await anyio.to_thread.run_sync(self._rows, id)
-        if not any(row.snapshot.lazy for row in rows):
+        if id in self._unpacked:
             return
+        rows = await anyio.to_thread.run_sync(self._rows, id)
+        try:
+            await self._materialize(rows)
+        except BaseExceptionGroup as group:
+            # one failure cancels the others; the caller is told of the one
+            failures, rest = group.split(Exception)
+            raise failures.exceptions[0] if failures is not None and rest is None else group from None
+        self._unpacked.add(id)
+
+    async def _materialize(self, rows: Sequence[_Row]) -> None:
         done = [anyio.Event() for _ in rows]
         limiter = anyio.CapacityLimiter(_UNPACKERS)
         async with anyio.create_task_group() as group:
@@ -380,6 +391,7 @@ class SnapshotStore:
                 "INSERT INTO snapshot (id, parent, lazy, flat) VALUES (?, ?, 0, ?)", id, parent, int(flat)
             )
             self._move(id, folder)
+        self._unpacked.add(id)
         return Snapshot(id, parent)
 
     def _place(self, id: str, folder: Path, *, flat: bool) -> None:

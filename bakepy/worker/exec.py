@@ -26,7 +26,7 @@ from bakepy.worker.emulation import check_runnable
 from bakepy.worker.mounts import StepMounts, missing_secret
 from bakepy.worker.oci import HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
 from bakepy.worker.ref import Ref, TreeRef
-from bakepy.worker.runtime import ContainerProcess
+from bakepy.worker.runtime import ContainerProcess, explain
 from bakepy.worker.stubs import Stubs
 from bakepy.worker.users import find_user
 
@@ -184,10 +184,12 @@ class _Step:
         return path
 
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
-        complaint = process.complaint()
         detail = tail.lines()
-        if complaint and not any(complaint in line for line in detail):
-            detail.append(f"{self.context.runtime.name}: {complaint}")
+        if complaint := process.complaint():
+            # crun says it on stderr as well
+            detail = [line for line in detail if line.strip() != complaint]
+            reason = explain(complaint, self.op.meta.args[0] if self.op.meta.args else "")
+            detail.append(f"{self.context.runtime.name}: unable to start container process: {reason}")
         hint = ""
         if status == 128 + 9 and _kernel_kills() > self.kills:
             hint = "the kernel killed a process for lack of memory while this step ran"

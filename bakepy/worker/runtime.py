@@ -170,6 +170,17 @@ class ContainerProcess:
         return "; ".join(messages)
 
 
+def explain(complaint: str, program: str) -> str:
+    """A runtime's words about a program that it could not execute, as runc has them; others as they are."""
+    if "executable file" in complaint and "not found in $PATH" in complaint:
+        if "/" in program:
+            return f'exec: "{program}": stat {program}: no such file or directory'
+        return f'exec: "{program}": executable file not found in $PATH'
+    if complaint.startswith("open executable: "):
+        return f'exec: "{program}": permission denied'
+    return complaint
+
+
 async def _pump(fd: int, number: int, log: Log) -> None:
     os.set_blocking(fd, False)
     while True:

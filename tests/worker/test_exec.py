@@ -63,11 +63,19 @@ async def test_failure_tells_status_and_last_lines(steps: Steps) -> None:
     assert "    bad" in lines and "    30" in lines and len(lines) == 11
 
 
-async def test_program_that_is_not_there(steps: Steps) -> None:
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("/nothing/here", 'exec: "/nothing/here": stat /nothing/here: no such file or directory'),
+        ("nothing", 'exec: "nothing": executable file not found in $PATH'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+async def test_program_that_can_not_be_executed(steps: Steps, program: str, reason: str) -> None:
     with pytest.raises(ProcessError) as caught:
-        await steps.run(["/nothing/here"])
-    assert caught.value.what == 'process "/nothing/here" did not complete successfully: exit code: 1'
-    assert any("/nothing/here" in line for line in caught.value.detail)
+        await steps.run([program])
+    assert caught.value.what == f'process "{program}" did not complete successfully: exit code: 1'
+    assert caught.value.detail == (f"crun: unable to start container process: {reason}",)
 
 
 async def test_killed_process_has_its_signal_in_the_status(steps: Steps) -> None:
