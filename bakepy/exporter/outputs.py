@@ -31,9 +31,9 @@ _KNOWN: dict[str, frozenset[str]] = {
     "image": _IMAGE | {"push", "push-by-digest", "name-canonical", "store", "unpack", "registry.insecure",
                        "dangling-name-prefix", "danging-name-empty-only"},
     "oci": _IMAGE | {"tar"},
-    "docker": _IMAGE | {"tar", "context"},
+    "docker": _IMAGE | {"tar"},
     "local": frozenset(("platform-split", "source-date-epoch", "attestation-prefix", "mode")),
-    "tar": frozenset(("source-date-epoch", "attestation-prefix", "platform-split")),
+    "tar": frozenset(("source-date-epoch", "attestation-prefix")),
     "cacheonly": frozenset(),
 }  # fmt: skip
 
@@ -67,13 +67,14 @@ class ImageOptions:
 
 @dataclass(frozen=True, slots=True)
 class ImageOutput:
-    """An image kept in the state root (`store`), and pushed."""
+    """An image kept in the state root (`store`), and pushed. `insecure`: by plain http, whatever the host."""
 
     image: ImageOptions
     push: bool = False
     by_digest: bool = False
     store: bool = True
     canonical: bool = False
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ def _image_output(entry: OutputEntry, tags: tuple[str, ...], annotations: tuple[
         by_digest=_flag(attrs, "push-by-digest"),
         store=_flag(attrs, "store", default=True),
         canonical=_flag(attrs, "name-canonical"),
+        insecure=_flag(attrs, "registry.insecure"),
     )
     if output.push and not image.names:
         raise DefinitionError("tag is needed when pushing to registry", hint="add tags, or name=… to the output")

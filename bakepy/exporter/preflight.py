@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
-from bakepy.exporter.outputs import ArchiveOutput, LocalOutput, Output, TarOutput, parse_outputs
+from bakepy.exporter.outputs import ArchiveOutput, ImageOutput, LocalOutput, Output, TarOutput, parse_outputs
 from bakepy.model.target import Target
 
 
@@ -42,6 +42,17 @@ def check_outputs(targets: Iterable[tuple[Target, bool]], *, stdout_is_terminal:
     if errors:
         raise DefinitionErrors(errors)
     return tuple(warnings)
+
+
+def insecure_registries(targets: Iterable[Target]) -> frozenset[str]:
+    """The registries that outputs say are to be spoken to by plain http (`registry.insecure=true`)."""
+    return frozenset(
+        reference.domain
+        for target in targets
+        for output in parse_outputs(target).outputs
+        if isinstance(output, ImageOutput) and output.insecure
+        for reference in output.image.references()
+    )
 
 
 def _is_stdout(output: Output) -> bool:

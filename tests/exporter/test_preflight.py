@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakepy.errors import BakeError
-from bakepy.exporter.preflight import check_outputs
+from bakepy.exporter.preflight import check_outputs, insecure_registries
 from bakepy.model.target import Target
 from tests.support.results import output
 
@@ -65,3 +65,11 @@ def test_an_index_is_no_docker_archive() -> None:
     assert refused((app, True)) == (
         "target.app.output[0]: docker exporter does not currently support exporting manifest lists\nhint: use type=oci"
     )
+
+
+def test_insecure_registries_are_those_of_outputs_that_say_so() -> None:
+    targets = [
+        target("one", "type=registry,name=a.test/x,registry.insecure=true"),
+        target("two", "type=image,name=b.test/x", "type=oci"),
+    ]
+    assert insecure_registries(item for item, _ in targets) == {"a.test"}
