@@ -225,8 +225,8 @@ def _components(path: bytes) -> list[bytes]:
 
 
 def show(path: bytes) -> str:
-    """A path for people."""
-    return path.decode("utf-8", "replace")
+    """A path for people, without the slash in front."""
+    return path.lstrip(b"/").decode("utf-8", "replace")
 
 
 def unreadable(path: bytes, error: OSError) -> BuildError:
