@@ -33,7 +33,8 @@ from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Limits
 from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.local import LocalSource
-from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop
+from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear
+from bakepy.worker.cachemounts import CacheMounts
 from bakepy.worker.context import ExecContext, Secrets, SshAgents, open_exec_context
 from bakepy.worker.ref import Ref
 
@@ -121,6 +122,8 @@ class Embedded:
         events = TargetEvents(users, emit)
         for vertex in vertices:
             emit(_added(vertex, users))
+        if caches := caches_to_clear(vertices):
+            await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
         self._pulls = _Pulls(emit)
         async with _ExecContexts(self, options, users) as contexts:
             workshop = Workshop(

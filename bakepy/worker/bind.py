@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -257,6 +257,19 @@ def exec_identity(op: ExecOp) -> ExecOp:
         meta = replace(meta, proxy_env=None, extra_hosts=tuple(replace(host, ip="") for host in meta.extra_hosts))
     mounts = tuple(map(_mount_identity, op.mounts))
     return op if meta is op.meta and mounts == op.mounts else replace(op, meta=meta, mounts=mounts)
+
+
+def caches_to_clear(vertices: Iterable[Vertex]) -> list[str]:
+    """The ids of the cache mounts of steps that must not use the cache: those steps begin with empty ones (BuildKit
+    does so for `--no-cache`)."""
+    ids = (
+        mount.cache.id
+        for vertex in vertices
+        if vertex.ignore_cache and isinstance(vertex.op, ExecOp)
+        for mount in vertex.op.mounts
+        if mount.type is MountType.CACHE and mount.cache is not None
+    )
+    return list(dict.fromkeys(ids))
 
 
 def _mount_identity(mount: Mount) -> Mount:

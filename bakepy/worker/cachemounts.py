@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,28 @@ class CacheMounts:
                 return slot
             await anyio.sleep(_RETRY_SECONDS)
 
+    def clear(self, keys: Iterable[str]) -> None:
+        """Empties the caches of `keys`, all copies but those that a step is using now. Blocks."""
+        for key in keys:
+            for slot in self._folder(key).glob("[0-9]*"):
+                lock = os.open(slot / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_NB | fcntl.LOCK_EX)
+                    if (slot / "data").exists():
+                        # `_fill` takes away what is left under this name if this is killed on the way
+                        remove_tree(slot / "half")
+                        (slot / "data").rename(slot / "half")
+                        remove_tree(slot / "half")
+                except BlockingIOError:
+                    pass
+                finally:
+                    os.close(lock)
+
+    def _folder(self, key: str) -> Path:
+        return self._root / hashlib.sha256(key.encode()).hexdigest()[:32]
+
     def _try(self, key: str, sharing: CacheSharing, populate: Callable[[Path], None]) -> CacheSlot | None:
-        folder = self._root / hashlib.sha256(key.encode()).hexdigest()[:32]
+        folder = self._folder(key)
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "key").write_text(key)

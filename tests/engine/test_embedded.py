@@ -122,6 +122,16 @@ class TestOnce:
         assert bench.ran == []
         assert (await _read(bench, "t", "random") == second) and first
 
+    async def test_no_cache_empties_the_caches_that_its_steps_mount(self, bench: Kitchen) -> None:
+        def counted(word: str) -> str:
+            return f"FROM busybox\nRUN --mount=type=cache,target=/c echo {word} >> /c/log; cp /c/log /log\n"
+
+        await bench.bake(target("t", counted("one"), contexts=BUSYBOX))
+        await bench.bake(target("t", counted("two"), contexts=BUSYBOX))
+        assert await _read(bench, "t", "log") == "one\ntwo\n"
+        await bench.bake(target("t", counted("three"), contexts=BUSYBOX, no_cache=True))
+        assert await _read(bench, "t", "log") == "three\n"
+
     async def test_two_engines_on_one_root_run_a_step_once(self, bench: Kitchen) -> None:
         slow = target("t", "FROM busybox\nRUN sleep 0.3; echo $RANDOM > /random\n", contexts=BUSYBOX)
         async with kitchen(bench.engine.root, bench.folder) as other:
