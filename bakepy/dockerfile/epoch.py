@@ -49,7 +49,8 @@ def epoch_source(
             try:
                 return SourceTimeRequest(_stage_source(stage, Lexer(dockerfile.escape), inner, build_args))
             except DockerfileError as error:
-                raise error.at(stage.head.location) from error
+                error.at(stage.head.location)
+                raise
     raise DockerfileError(f"invalid {NAME} '{value}'", hint="it is a number of seconds, 'context', or names a source")
 
 

@@ -6,7 +6,7 @@ again when it has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bakepy.dockerfile.checks import Checker
@@ -50,7 +50,6 @@ class StagePlan:
 
     table: StageTable
     target: StageState
-    notes: dict[StageState, OutlineNotes]
 
     def wanted(self, all_stages: bool) -> list[StageState]:
         """The stages to compile."""
@@ -79,8 +78,8 @@ class Planner:
         self.target_platform, self.images, self.checker = target_platform, images, checker
         self.lexer = Lexer(dockerfile.escape)
         self.table = StageTable(self.lexer)
-        self.notes: dict[StageState, OutlineNotes] = {}
         self.missing: list[ImageRequest] = []
+        self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
 
     def make(self) -> StagePlan:
         """Raises DockerfileError, MissingImages."""
@@ -102,9 +101,7 @@ class Planner:
                 raise MissingImages(self.missing)
             if not self.add_triggers(needed):
                 break
-        for state in self.table.states:
-            self.notes.setdefault(state, OutlineNotes())
-        return StagePlan(self.table, target, self.notes)
+        return StagePlan(self.table, target)
 
     def enter(self, stage: Stage) -> None:
         """Expands FROM and adds the stage to the table."""
@@ -131,16 +128,16 @@ class Planner:
             try:
                 state.context = find_context(self.options, head.name, state.platform)
             except DockerfileError as error:
-                raise error.at(head.location) from error
+                error.at(head.location)
+                raise
         self.table.add(state)
         if state.context is not None:
             state.context_platform = state.platform
             state.base = None
             state.ignore_cache = False
             return
-        notes = self.notes[state.base].copy() if state.base in self.notes else OutlineNotes(dict(self.arg_notes))
-        notes.used.update(dict.fromkeys(used))
-        self.notes[state] = notes
+        state.notes = state.base.notes.copy() if state.base else OutlineNotes(dict(self.arg_notes))
+        state.notes.used.update(dict.fromkeys(used))
         counted = sum(isinstance(instruction, _COUNTED) for instruction in stage.instructions)
         state.steps = counted + (state.base_name != "scratch" and state.base is None)
 
@@ -207,7 +204,8 @@ class Planner:
             except DockerfileError as error:
                 if error.where is None and state.head:
                     error.where = state.head.statement.find(state.head.base)
-                raise error.at(state.location) from error
+                error.at(state.location)
+                raise
             if not state.registered:
                 state.dispatched = True
 
@@ -231,7 +229,7 @@ class Planner:
                     options=self.options,
                     platform=platform,
                     target_platform=self.target_platform,
-                    followed=follow(state.paths),
+                    owner=state,
                     resolve=self._image,
                 )
                 image = loaded.image or empty_image(platform)
@@ -257,7 +255,7 @@ class Planner:
             options=self.options,
             platform=state.context_platform or self.options.platform,
             target_platform=self.target_platform,
-            followed=follow(state.paths),
+            owner=state,
             resolve=self._image,
         )
         state.dispatched = True
@@ -277,6 +275,7 @@ class Planner:
         found = self.images.get(request)
         if found is None:
             raise MissingImages([request])
+        self.used[request] = found
         if isinstance(found, BakeError):
             raise DockerfileError(found.what, hint=found.hint, detail=found.detail) from found
         return found
@@ -332,7 +331,8 @@ class Planner:
                     error.locations = ()
                     error.where = None
                     error.detail = (*error.detail, f"in the trigger ONBUILD {trigger}")
-                    raise error.at(state.location) from error
+                    error.at(state.location)
+                    raise
                 more = more or bool(command.sources)
                 commands.append(command)
                 self.table.attach(state, command)
@@ -355,12 +355,9 @@ class Planner:
         return self.table.command(instruction, location, trigger=True)
 
 
-def follow(paths: set[str]) -> Callable[[], list[str]]:
-    """The paths to follow in a local source; none if everything is needed."""
-
-    def followed() -> list[str]:
-        if "/" in paths:
-            return []
-        return sorted((path[1:] or "." for path in paths), key=lambda path: path.encode("utf-8", "surrogateescape"))
-
-    return followed
+def followed(paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths to follow in a local source, sorted; none if everything is needed."""
+    paths = set(paths)
+    if "/" in paths:
+        return ()
+    return tuple(sorted((path[1:] for path in paths), key=lambda path: path.encode("utf-8", "surrogateescape")))

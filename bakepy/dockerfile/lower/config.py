@@ -97,7 +97,7 @@ def lower_label(stage: StageState, label: Label, scope: Scope, location: Locatio
 
 
 def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, checker: Checker) -> None:
-    notes = scope.notes[stage]
+    notes = stage.notes
     shown_items = []
     for item in arg.items:
         _warn_secret("ARG", item.name, location, checker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bakepy.dockerfile import paths
@@ -39,7 +39,7 @@ from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 
 Resolve = Callable[[ImageRequest], ResolvedImageConfig]
-"""Gives the config, or raises `images.Missing`-like control flow of the caller."""
+"""Gives the config of an image."""
 
 
 def find_context(options: LowerOptions, name: str, platform: Platform | None) -> tuple[str, NamedContext] | None:
@@ -79,10 +79,10 @@ def load_context(
     options: LowerOptions,
     platform: Platform | None,
     target_platform: Platform,
-    followed: Callable[[], Iterable[str]],
+    owner: object,
     resolve: Resolve,
 ) -> LoadedContext:
-    """`followed` gives the paths that are read from a local context, when all stages are compiled.
+    """`owner` is the stage that begins with this context; the paths read from it decide what is followed.
 
     `platform` None: none was asked for, neither for the stage nor for the build. Raises DockerfileError.
     """
@@ -103,7 +103,7 @@ def load_context(
         case LayoutContext():
             return _layout(name, context, options, platform, target_platform, resolve)
         case LocalContext():
-            return LoadedContext(_late_local(name, context, followed))
+            return LoadedContext(_late_local(name, context, owner))
         case GitContext():
             source = named_git_source(name, context)
             return LoadedContext(source)
@@ -157,22 +157,22 @@ def image_platform(image: ImageConfig) -> Platform | None:
     return found.normalized() if found.os and found.architecture else None
 
 
-def _late_local(name: str, context: LocalContext, followed: Callable[[], Iterable[str]]) -> LateNode:
+def _late_local(name: str, context: LocalContext, owner: object) -> LateNode:
     excludes = parse_ignore(context.ignore) if context.ignore else ()
     key = context.shared_key or ""
 
-    def make() -> SourceNode:
+    def make(followed: tuple[str, ...]) -> SourceNode:
         return local_source(
             context.name,
             session=context.session,
             unique=context.unique,
             shared_key=f"context:{name}-{key}",
             excludes=excludes,
-            follow=followed(),
+            follow=followed,
             text=description(f"[context {name}] load from client"),
         )
 
-    return LateNode(OpMetadata(), (), f"context {name}", make)
+    return LateNode(OpMetadata(), (), owner, make)
 
 
 def _given(context: GraphContext) -> LoadedContext:
@@ -194,25 +194,25 @@ class MainContext:
     ignored: PatternMatcher | None = None
 
 
-def main_context(options: LowerOptions, followed: Callable[[], Iterable[str]]) -> MainContext:
+def main_context(options: LowerOptions) -> MainContext:
     """Raises DockerfileError for a bad ignore file or URL."""
     context = options.context
     match context:
         case LocalContext():
             excludes, matcher = read_ignore(context)
 
-            def make() -> SourceNode:
+            def make(followed: tuple[str, ...]) -> SourceNode:
                 return local_source(
                     context.name,
                     session=context.session,
                     unique=context.unique,
                     shared_key=context.name if context.shared_key is None else context.shared_key,
                     excludes=excludes,
-                    follow=followed(),
+                    follow=followed,
                     text=description(INTERNAL + "load build context"),
                 )
 
-            return MainContext(LateNode(OpMetadata(), (), "main context", make), matcher)
+            return MainContext(LateNode(OpMetadata(), (), None, make), matcher)
         case GitContext():
             node: Node | None = main_git_source(options, context)
         case HTTPContext():

@@ -43,8 +43,8 @@ def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Sc
     is_add = isinstance(written, Add)
     source, ignored = scope.context, scope.ignored
     if command.sources:
-        origin = command.sources[0]
-        if not origin.dispatched:
+        origin = scope.source(command.sources[0])
+        if origin is None:
             assert isinstance(written, Copy)
             raise DockerfileError(
                 f"stage '{written.stage}' is copied from before it is defined",
@@ -319,7 +319,7 @@ def _history_text(written: Transfer, expanded: _Expanded) -> str:
 
 
 def _remember_paths(stage: StageState, command: Command, is_add: bool, sources: tuple[str, ...]) -> None:
-    found = stage.context_paths if not command.sources else command.sources[0].paths
+    found = stage.reads.setdefault(command.sources[0], set()) if command.sources else stage.context_paths
     for path in sources:
         if not (is_add and is_http(path)):
             found.add(paths.join("/", path))

@@ -66,16 +66,25 @@ class ImageDraft:
             history=list(image.history),
         )
 
-    def copy(self) -> ImageDraft:
-        """A draft for a stage on top of this one: triggers do not carry over."""
-        return replace(
-            self,
-            env=dict(self.env),
-            labels=dict(self.labels),
-            ports=dict(self.ports),
-            volumes=dict(self.volumes),
-            on_build=[],
-            history=list(self.history),
+    def copy(self, *, with_triggers: bool = False) -> ImageDraft:
+        """A draft to change. Triggers do not carry over to a stage on top."""
+        return ImageDraft(
+            self.base,
+            self.user,
+            self.working_dir,
+            dict(self.env),
+            self.entrypoint,
+            self.cmd,
+            self.shell,
+            dict(self.labels),
+            dict(self.ports),
+            dict(self.volumes),
+            self.stop_signal,
+            self.args_escaped,
+            self.healthcheck,
+            list(self.on_build) if with_triggers else [],
+            self.author,
+            list(self.history),
         )
 
     @property
@@ -112,6 +121,14 @@ class ImageDraft:
             on_build=tuple(self.on_build),
         )
         return replace(self.base, platform=platform, config=config, author=self.author, history=tuple(self.history))
+
+
+def no_image() -> ImageDraft:
+    """For stages that have no image config (yet)."""
+    return ImageDraft(_NOTHING)
+
+
+_NOTHING = ImageConfig(NO_PLATFORM)
 
 
 def empty_image(platform: Platform) -> ImageConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.llb.graph import Edge, Graph, Vertex
@@ -40,7 +41,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """Bytes of the file that could not be decoded."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Node:
     """`locations` as in a vertex. Nodes are compared by identity."""
 
@@ -66,13 +67,13 @@ class SourceNode(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LateNode(Node):
-    """A source whose attributes are known at the end; `name` is only for debugging."""
+    """A local source: which paths of it are followed is known when all stages are compiled.
 
-    name: str
-    make: Callable[[], Node]
+    `owner` is the stage that it is the base of; None for the main context.
+    """
 
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
-        raise AssertionError(f"{self.name} stands for another node")
+    owner: object
+    make: Callable[[tuple[str, ...]], Node]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,46 +218,70 @@ class MergeNode(Node):
 
 
 @dataclass(slots=True)
-class Assembler:
-    """Vertices of nodes; remembers what it has made, so that many heads share the work."""
+class VertexMemo:
+    """Vertices made before, as long as somebody holds their nodes: a node with equal inputs gives an equal vertex."""
 
+    made: WeakKeyDictionary[Node, tuple[tuple[Edge, ...], Vertex]] = field(default_factory=WeakKeyDictionary)
+    late: WeakKeyDictionary[Node, dict[tuple[str, ...], Node]] = field(default_factory=WeakKeyDictionary)
+
+    def vertex(self, node: Node, needs: tuple[Node, ...], edges: Mapping[Node, Edge]) -> Vertex:
+        inputs = tuple([edges[need] for need in needs])
+        known = self.made.get(node)
+        if known is not None and known[0] == inputs:
+            return known[1]
+        vertex = node.vertex(edges)
+        self.made[node] = (inputs, vertex)
+        return vertex
+
+    def settled(self, node: LateNode, followed: tuple[str, ...]) -> Node:
+        """The source with the paths that are followed."""
+        known = self.late.setdefault(node, {})
+        if followed not in known:
+            known[followed] = node.make(followed)
+        return known[followed]
+
+
+@dataclass(slots=True)
+class Assembler:
+    """Vertices of nodes. `followed` tells the paths of a local source by its owner."""
+
+    memo: VertexMemo
+    followed: Callable[[object], tuple[str, ...]]
     edges: dict[Node, Edge] = field(default_factory=dict)
     vertices: list[Vertex] = field(default_factory=list)
-    late: dict[Node, Node] = field(default_factory=dict)
 
     def add(self, head: Node) -> Edge:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
+        edges = self.edges
         stack: list[tuple[Node, tuple[Node, ...], int]] = []
-        if head not in self.edges:
+        if head not in edges:
             stack.append((head, self._needs(head), 0))
         while stack:
             node, needs, position = stack.pop()
-            if node in self.edges:
+            if node in edges:
                 continue
+            while position < len(needs) and needs[position] in edges:
+                position += 1
             if position < len(needs):
                 stack.append((node, needs, position + 1))
-                below = needs[position]
-                if below not in self.edges:
-                    stack.append((below, self._needs(below), 0))
-                continue
-            self._finish(node)
-        return self.edges[head]
+                stack.append((needs[position], self._needs(needs[position]), 0))
+            else:
+                self._finish(node, needs)
+        return edges[head]
 
     def _needs(self, node: Node) -> tuple[Node, ...]:
         if isinstance(node, LateNode):
-            if node not in self.late:
-                self.late[node] = node.make()
-            return (self.late[node],)
+            return (self.memo.settled(node, self.followed(node.owner)),)
         return node.needs()
 
-    def _finish(self, node: Node) -> None:
+    def _finish(self, node: Node, needs: tuple[Node, ...]) -> None:
         if isinstance(node, LateNode):
-            self.edges[node] = self.edges[self.late[node]]
+            self.edges[node] = self.edges[needs[0]]
         elif isinstance(node, GivenNode):
             self.vertices.extend(node.given)
             self.edges[node] = node.edge
         else:
-            vertex = node.vertex(self.edges)
+            vertex = self.memo.vertex(node, needs, self.edges)
             self.vertices.append(vertex)
             self.edges[node] = Edge(vertex.digest)
 

@@ -61,12 +61,13 @@ class _Mounts:
             mount.stage = "scratch"
         node = self.scope.context
         if mount.stage:
-            if not source.dispatched:
+            origin = self.scope.source(source)
+            if origin is None:
                 raise DockerfileError(
                     f"stage '{mount.stage}' is mounted before it is defined",
                     hint="a stage can only use stages above it",
                 )
-            node = source.node
+            node = origin.node
         match mount.type:
             case "secret":
                 self.secret(mount, written)
@@ -102,7 +103,7 @@ class _Mounts:
         )
         read = paths.join("/", mount.source)
         if mount.stage:
-            source.paths.add(read)
+            stage.reads.setdefault(source, set()).add(read)
         else:
             stage.context_paths.add(read)
 
@@ -114,8 +115,7 @@ class _Mounts:
         name = mount.source or mount.id
         if not name:
             name = paths.base(mount.target)
-        notes = self.scope.notes[self.stage]
-        notes.secrets.setdefault(name, NeedNote(mount.required, written.location))
+        self.stage.notes.secrets.setdefault(name, NeedNote(mount.required, written.location))
         if mount.env is not None:
             self.secret_env.append(SecretEnv(name, mount.env, not mount.required))
             self.caps.add("exec.secretenv")
@@ -128,8 +128,7 @@ class _Mounts:
     def socket(self, mount: MountOptions, written: Run) -> None:
         if mount.source:
             raise DockerfileError("an ssh mount has no 'source'")
-        notes = self.scope.notes[self.stage]
-        notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
+        self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
         option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)
         if not self.sockets and "SSH_AUTH_SOCK" not in self.env:
@@ -178,7 +177,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
 
     given = [parse_mount(text, expand) for text in run.mounts]
     name = run.code
-    stage.paths.add("/")  # a process may read everything
+    stage.reads_itself = True
     args, script, summary = _arguments(run, stage.image.os)
     name += summary
     mounts = _Mounts(stage, scope)

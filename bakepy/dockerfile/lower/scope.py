@@ -12,7 +12,6 @@ from bakepy.dockerfile.instructions import ArgItem
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import LowerOptions
-from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.dockerfile.suggest import suggestion
 from bakepy.llb.op import ProxyEnv
 from bakepy.model.patterns import PatternMatcher
@@ -37,7 +36,12 @@ class Scope:
     epoch: int | None
     ignored: PatternMatcher | None
     proxy: ProxyEnv | None
-    notes: dict[StageState, OutlineNotes] = field(default_factory=dict)
+    compiled: dict[StageState, StageState] = field(default_factory=dict)
+    """Planned stages and what became of them."""
+
+    def source(self, planned: StageState) -> StageState | None:
+        """A stage that is read from; None if it is not compiled yet."""
+        return self.compiled.get(planned) or (planned if planned.dispatched else None)
 
     def expand(self, stage: StageState, text: str, location: Location, checker: Checker) -> str:
         """A word with the stage's variables. Raises DockerfileError without a place."""

@@ -14,10 +14,10 @@ from bakepy.dockerfile.text import parse_bool
 from bakepy.model.platform import Platform
 
 
-def lower_stage(stage: StageState, scope: Scope) -> None:
-    """Raises DockerfileError with the place of the instruction."""
-    stage.inherit()
-    stage.dispatched = True
+def lower_stage(planned: StageState, scope: Scope) -> StageState:
+    """The compiled stage. Raises DockerfileError with the place of the instruction."""
+    base = planned.base
+    stage = planned.begin(scope.compiled.get(base, base) if base else None)
     if stage.platform is None:
         stage.platform = Platform("", "")
     if "PATH" not in stage.image.env and stage.os != "windows":
@@ -30,7 +30,8 @@ def lower_stage(stage: StageState, scope: Scope) -> None:
         try:
             config.enter_directory(stage, stage.image.working_dir)
         except DockerfileError as error:
-            raise error.at(stage.location) from error
+            error.at(stage.location)
+            raise
     if stage.image.user:
         stage.user = stage.image.user
     stage.network = scope.options.network
@@ -42,8 +43,10 @@ def lower_stage(stage: StageState, scope: Scope) -> None:
                 error.where = command.instruction.statement.find("")
                 if command.trigger:
                     error.where = command.location[0] if command.location else None
-            raise error.at(command.location) from error
+            error.at(command.location)
+            raise
     _mark_scans(stage, scope)
+    return stage
 
 
 def _lower(stage: StageState, command: Command, scope: Scope) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.errors import Location
 from bakepy.dockerfile.instructions import ArgItem, From, Instruction
-from bakepy.dockerfile.lower.image import NO_PLATFORM, ImageDraft
+from bakepy.dockerfile.lower.image import ImageDraft, no_image
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.options import NamedContext
+from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.llb.op import NetMode
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
@@ -33,10 +35,10 @@ class Once:
 
 @dataclass(slots=True, eq=False)
 class StageState:
-    """`head` is None for images that only a `--from` names.
+    """A stage: as planned, and, made from that by `begin`, as compiled.
 
-    `paths` are the paths that are read from this stage, shared with the stages on top of it; `context_paths` those
-    that this stage reads from the main context.
+    What is planned does not change when it is compiled, so one plan serves many compilations. `head` is None for
+    images that only a `--from` names. `dispatched`: there is nothing to compile, as for named contexts.
     """
 
     base_name: str
@@ -50,51 +52,78 @@ class StageState:
     context: tuple[str, NamedContext] | None = None
     context_platform: Platform | None = None
     registered: bool = True
+    resolved: bool = False
+    dispatched: bool = False
+    triggers_done: bool = False
+    ignore_cache: bool = False
+    steps: int = 0
+    step: int = 0
 
     platform: Platform | None = None
     state_platform: Platform | None = None
     """The platform that RUN gets; None: that of the target."""
-    resolved: bool = False
-    dispatched: bool = False
-    triggers_done: bool = False
-
     node: Node | None = None
     env: dict[str, str] = field(default_factory=dict)
     dir: str = "/"
     user: str = ""
     hostname: str = ""
     network: NetMode = NetMode.SANDBOX
-    image: ImageDraft = field(default_factory=lambda: ImageDraft.of(ImageConfig(NO_PLATFORM)))
+    image: ImageDraft = field(default_factory=no_image)
     base_image: ImageConfig | None = None
     build_args: list[ArgItem] = field(default_factory=list)
+    notes: OutlineNotes = field(default_factory=OutlineNotes)
+
     context_paths: set[str] = field(default_factory=set)
-    paths: set[str] = field(default_factory=set)
-    ignore_cache: bool = False
+    """What is read from the main context."""
+    reads: dict[StageState, set[str]] = field(default_factory=dict)
+    """What is read from other stages, by their planned form."""
+    reads_itself: bool = False
+    """A process runs in it, which may read everything."""
     workdir_set: bool = False
-    step: int = 0
-    steps: int = 0
     in_trigger: bool = False
     cmd_seen: Once = field(default_factory=Once)
     entrypoint_seen: Once = field(default_factory=Once)
     healthcheck_seen: Once = field(default_factory=Once)
     scan_stage: bool = False
     scan_context: bool = False
+    warnings: list[Warning] = field(default_factory=list)
 
-    def inherit(self) -> None:
-        """Begins where the base stage ends."""
-        base = self.base
-        if base is None:
-            return
-        self.node = base.node
-        self.env = dict(base.env)
-        self.dir, self.user, self.hostname, self.network = base.dir, base.user, base.hostname, base.network
-        self.state_platform = base.state_platform
-        self.platform = base.platform
-        self.image = base.image.copy()
-        self.base_image = base.base_image
-        self.paths = base.paths
-        self.workdir_set = base.workdir_set
-        self.build_args = [*self.build_args, *base.build_args]
+    def begin(self, base: StageState | None) -> StageState:
+        """This planned stage, ready to be compiled on top of its compiled base."""
+        source = base or self
+        return StageState(
+            self.base_name,
+            self.name,
+            self.label,
+            self.head,
+            self.location,
+            self.commands,
+            self.deps,
+            base,
+            ignore_cache=self.ignore_cache,
+            steps=self.steps,
+            step=self.step,
+            platform=source.platform,
+            state_platform=source.state_platform,
+            node=source.node,
+            env=dict(source.env),
+            dir=source.dir,
+            user=source.user,
+            hostname=source.hostname,
+            network=source.network,
+            image=source.image.copy(with_triggers=base is None),
+            base_image=source.base_image,
+            build_args=list(source.build_args),
+            notes=self.notes.copy(),
+            workdir_set=source.workdir_set,
+        )
+
+    def root(self) -> StageState:
+        """The lowest stage below this one."""
+        stage = self
+        while stage.base is not None:
+            stage = stage.base
+        return stage
 
     def set_env(self, name: str, value: str) -> None:
         """A variable that is set again moves to the end."""

@@ -1,0 +1,119 @@
+"""What the lowerings of one Dockerfile have in common, so that a matrix of targets costs what differs.
+
+Everything here is a pure function's result by its arguments; forgetting any of it changes nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from bakepy.dockerfile.checks import CheckConfig, Warning
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.instructions import Arg
+from bakepy.dockerfile.lower.contexts import MainContext
+from bakepy.dockerfile.lower.node import VertexMemo
+from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
+from bakepy.dockerfile.plan import StagePlan
+from bakepy.errors import BakeError
+
+V = TypeVar("V")
+_PLANS, _STAGES, _CONTEXTS = 32, 512, 32
+
+
+class Recent(Generic[V]):
+    """A mapping that keeps the `limit` values used last."""
+
+    __slots__ = ("_limit", "_values")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: dict[Hashable, V] = {}
+
+    def find(self, key: Hashable) -> V | None:
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._values[key] = value
+        return value
+
+    def put(self, key: Hashable, value: V) -> V:
+        self._values[key] = value
+        if len(self._values) > self._limit:
+            del self._values[next(iter(self._values))]
+        return value
+
+
+@dataclass(slots=True, eq=False)
+class KnownPlan:
+    """A plan, the warnings that came with it and the image configs that it rests on."""
+
+    plan: StagePlan
+    warnings: tuple[Warning, ...]
+    used: dict[ImageRequest, ResolvedImageConfig | BakeError]
+    held: tuple[object, ...]
+    """Objects whose identity is part of the key; while they are held here it is not given to others."""
+    inputs: dict[StageState, tuple[tuple[str, ...], tuple[StageState, ...]]] = field(default_factory=dict)
+
+    def inputs_of(self, stage: StageState) -> tuple[tuple[str, ...], tuple[StageState, ...]]:
+        """The names that a stage's ARGs declare, and the stages that its instructions read."""
+        found = self.inputs.get(stage)
+        if found is None:
+            names: dict[str, None] = {}
+            sources: dict[StageState, None] = {}
+            for command in stage.commands:
+                sources.update(dict.fromkeys(command.sources))
+                if isinstance(command.instruction, Arg):
+                    names.update(dict.fromkeys(item.name for item in command.instruction.items))
+            found = self.inputs[stage] = (tuple(names), tuple(sources))
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Memo:
+    """Belongs to one parsed Dockerfile. Not for several threads at once."""
+
+    text_warnings: dict[CheckConfig, tuple[Warning, ...]] = field(default_factory=dict)
+    plans: Recent[KnownPlan] = field(default_factory=lambda: Recent(_PLANS))
+    stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
+    contexts: Recent[MainContext] = field(default_factory=lambda: Recent(_CONTEXTS))
+    vertices: VertexMemo = field(default_factory=VertexMemo)
+
+
+def context_key(context: NamedContext) -> Hashable:
+    """Equal for contexts that are interchangeable; graphs are compared by identity."""
+    if isinstance(context, GraphContext):
+        return (id(context.graph), context.head, id(context.image))
+    return context
+
+
+def plan_key(options: LowerOptions) -> Hashable:
+    """What of the options has a say in the plan."""
+    return (
+        options.target,
+        options.platform,
+        options.build_platform,
+        options.multi_platform,
+        tuple((name, context_key(context)) for name, context in options.contexts.items()),
+        options.no_cache,
+        options.no_cache_filter,
+        options.resolve_mode,
+        options.labs,
+        options.all_stages,
+    )
+
+
+def stage_key(options: LowerOptions) -> Hashable:
+    """What of the options has a say in every stage, besides the plan."""
+    return (
+        options.network,
+        options.extra_hosts,
+        options.ulimits,
+        options.shm_size,
+        options.hostname,
+        options.cgroup_parent,
+        options.resources,
+        options.cache_namespace,
+        options.unsupported,
+    )
