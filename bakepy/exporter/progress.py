@@ -42,9 +42,9 @@ class ExportProgress:
     @contextmanager
     def step(self, action: str) -> Iterator[None]:
         """A piece of the work whose size is not known."""
-        self._status(action, action, 0, 0, done=False)
+        self._status(action, "", 0, 0, done=False)
         yield
-        self._status(action, action, 0, 0, done=True)
+        self._status(action, "", 0, 0, done=True)
 
     def transfer(self, id: str, action: str, current: int, total: int) -> None:
         """How far a transfer is, in bytes."""
