@@ -6,7 +6,7 @@ streamed. Global PAX headers have no effect, as in containerd.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import BinaryIO
 
@@ -32,7 +32,7 @@ _ZERO = bytes(BLOCK)
 Item = tuple[LayerEntry, EntryContent | None]
 
 
-def read_layer(stream: BinaryIO, diff_id: Digest | None = None) -> Iterator[Item]:
+def read_layer(stream: BinaryIO, diff_id: Digest | None = None) -> Generator[Item, None, None]:
     """The entries of a layer tar in order, decompressed by content; files come with their content.
 
     Content is readable until the next entry is asked for. The root itself, where a tar has it, is the entry with the
