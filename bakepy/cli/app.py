@@ -27,10 +27,14 @@ class _Command:
 
 
 COMMANDS = {
+    "run": _Command("run", "run"),
+    "bake": _Command("run", "run"),
+    "build": _Command("build", "build"),
+    "plan": _Command("plan", "plan"),
     "doctor": _Command("doctor", "doctor"),
 }
 
-_HELP: dict[str, str] = {}
+_HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 
 
 def run(arguments: Sequence[str]) -> int:

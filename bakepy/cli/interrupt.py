@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -16,9 +16,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(slots=True)
 class Interruption:
-    """The signal that ended the work; None: none did."""
+    """The signal that ended the work, None if none did; `stop` is set by it.
+
+    Who can end cleanly by watching `stop` sets `cancels` to False meanwhile; otherwise the work is cancelled.
+    """
 
     signal: signal.Signals | None = None
+    cancels: bool = True
+    stop: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def status(self) -> int:
@@ -57,4 +62,6 @@ async def _watch(
                 os._exit(128 + number)
             interruption.signal = number
             print(f"{number.name}: stopping; once more to stop at once", file=sys.stderr, flush=True)
-            scope.cancel()
+            interruption.stop.set()
+            if interruption.cancels:
+                scope.cancel()

@@ -49,7 +49,7 @@ def _failure(report: FailureReport, colour: bool) -> str:
         lines.append(terminal.paint(f"------ {report.step}", terminal.DIM, colour) if report.step else "------")
         lines += [f"  {line}" for line in report.last_lines[-LAST_LINES:]]
         lines.append(terminal.paint("------", terminal.DIM, colour))
-    return "\n".join((*lines, terminal.render(report.error, colour)))
+    return "\n".join((*lines, terminal.render(report.error, colour, detail=not report.last_lines)))
 
 
 def table(reports: Sequence[TargetReport], *, colour: bool = False) -> str:

@@ -21,11 +21,13 @@ def paint(text: str, code: str, on: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if on else text
 
 
-def render(error: BakeError, colour: bool = False) -> str:
-    """The message as `error` renders it, each error of several headed by `ERROR: `."""
+def render(error: BakeError, colour: bool = False, *, detail: bool = True) -> str:
+    """The message as `error` renders it, each error of several headed by `ERROR: `; `detail` False leaves its details
+    out, because they are shown already."""
     if isinstance(error, DefinitionErrors):
         return "\n".join(render(inner, colour) for inner in error.errors)
-    lines = error.render().split("\n")
+    shown = error if detail else BakeError(error.what, where=error.where, path=error.path, hint=error.hint)
+    lines = shown.render().split("\n")
     lines[0] = f"{paint('ERROR:', RED, colour)} {paint(lines[0], BOLD, colour)}"
     for number, line in enumerate(lines[1:], 1):
         if line.startswith("hint: "):

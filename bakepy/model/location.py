@@ -50,10 +50,13 @@ class SourceRange:
         return f"{self.file.name}:{self.start.line}:{self.start.column}"
 
     def excerpt(self) -> str:
-        """The first line of the range with carets under it. Long lines are cut to a window round the caret."""
+        """The first line of the range with carets under it, of an empty range under the whole line. Long lines are
+        cut to a window round the caret."""
         text = self.file.line(self.start.line).replace("\t", " ")
         if not text.strip():
             return ""
+        if self.start == self.end:
+            return SourceRange.of_line(self.file, self.start.line).excerpt()
         begin = self.start.column - 1
         stop = self.end.column - 1 if self.end.line == self.start.line else len(text)
         cut = max(0, begin - 60)

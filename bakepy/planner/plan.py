@@ -25,11 +25,13 @@ class PlannedPlatform:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTarget:
-    """One target. `multi_platform`: its image is an index, whatever the number of its platforms."""
+    """One target. `multi_platform`: its image is an index, whatever the number of its platforms. `epoch` is
+    SOURCE_DATE_EPOCH as its Dockerfile and arguments have it, in seconds; None: not set."""
 
     target: Target
     platforms: tuple[PlannedPlatform, ...]
     multi_platform: bool = False
+    epoch: int | None = None
 
     @property
     def name(self) -> str:

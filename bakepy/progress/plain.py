@@ -15,7 +15,6 @@ from typing import Self, TextIO
 
 from bakepy.events import (
     Event,
-    TargetDone,
     VertexAdded,
     VertexCached,
     VertexDone,
@@ -92,10 +91,9 @@ class PlainDisplay:
                 started = self._step(event.digest).started
                 self._end(event.digest, "DONE" if started is None else f"DONE {seconds(event.time - started)}")
             case VertexFailed():
-                self._end(event.digest, "CANCELED" if event.cancelled else f"ERROR: {event.error}")
-            case TargetDone(outcome=outcome, message=message) if outcome not in ("succeeded", "not started"):
-                self._release()
-                self._write(f"\n{event.target}: {outcome}{': ' if message else ''}{message.partition(chr(10))[0]}\n")
+                self._end(
+                    event.digest, "CANCELED" if event.cancelled else f"ERROR: {event.error.partition(chr(10))[0]}"
+                )
 
     def _step(self, digest: Digest) -> _Step:
         return self._steps.setdefault(digest, _Step(str(digest)))
@@ -118,7 +116,7 @@ class PlainDisplay:
             if share < _STATUS_SHARE and event.time - shown_at < _PATIENCE:
                 return
         step.statuses[event.id] = (first, event.current, event.time)
-        text = " ".join(part for part in (event.action, event.id) if part)
+        text = " ".join(dict.fromkeys(part for part in (event.action, event.id) if part))
         if event.total:
             text += f" {size(event.current)} / {size(event.total)}"
         elif event.current:

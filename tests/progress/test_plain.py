@@ -151,11 +151,11 @@ def test_a_download_is_told_when_it_begins_moves_by_five_per_cent_and_ends() -> 
     ]
 
 
-def test_warnings_and_failed_targets_are_told() -> None:
+def test_warnings_are_told_and_of_an_error_the_first_line() -> None:
     assert shown(
         VertexAdded(MAKE, "make"),
         VertexStarted(MAKE, 0.0),
         VertexWarning(MAKE, "slow"),
-        TargetDone("web", 1.0, "blocked", "by api\nmore"),
-        TargetDone("api", 1.0, "succeeded"),
-    ) == ["#1 make", "#1 WARN: slow", "#1 ...", "", "web: blocked: by api", ""]
+        VertexFailed(MAKE, 1.0, "exit code: 1\n    more"),
+        TargetDone("web", 1.0, "failed"),
+    ) == ["#1 make", "#1 WARN: slow", "#1 ERROR: exit code: 1", ""]

@@ -1,0 +1,101 @@
+"""What `run` and `plan` have in common: the options that choose and change targets, and reading the bake files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakepy.bakefile.load import LoadOptions, load, load_definitions
+from bakepy.bakefile.lookup import read_files
+from bakepy.bakefile.request import Request
+from bakepy.model.location import SourceFile
+from bakepy.model.platform import host_platform
+from bakepy.model.target import BakeFile
+
+Targets = Annotated[list[str] | None, typer.Argument(help="Targets and groups; default if none is named.")]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-f", help="A bake file; may be given again. [BUILDX_BAKE_FILE]", metavar="FILE"),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a target: PATTERN.KEY=VALUE.", metavar="T.KEY=VALUE")
+]
+Var = Annotated[list[str] | None, typer.Option("--var", help="Set a variable.", metavar="NAME=VALUE")]
+PolicyFlags = Annotated[
+    list[str] | None, typer.Option("--policy", help="Not supported yet but for disabled=true.", metavar="SPEC")
+]
+
+
+class Disk:
+    """The disk as bake files ask for it; paths are meant from the directory of the command."""
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+    def kind(self, path: str) -> str:
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError:
+            return ""
+        return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+@dataclass(frozen=True, slots=True)
+class BakeRequest:
+    """The files of a run and what is asked of them."""
+
+    files: Sequence[SourceFile]
+    options: LoadOptions
+
+    def load(self) -> BakeFile:
+        """Raises DefinitionError(s) or UsageError."""
+        return load(self.files, self.options)
+
+    def listed(self, what: str) -> str:
+        """The text of `--list`."""
+        from bakepy.bakefile.listing import render_list
+
+        return render_list(what, load_definitions(self.files, self.options))
+
+
+def read_request(
+    *,
+    targets: Sequence[str] | None,
+    files: Sequence[str] | None,
+    overrides: Sequence[str] | None,
+    variables: Sequence[str] | None,
+    push: bool = False,
+    load: bool = False,
+    no_cache: bool | None = None,
+    pull: bool | None = None,
+    call: str = "build",
+    sbom: str = "",
+    provenance: str = "",
+    policies: Sequence[str] | None = None,
+) -> BakeRequest:
+    """Reads the bake files. Raises UsageError for flags and files that make no sense."""
+    request = Request(
+        targets=tuple(targets or ()),
+        overrides=tuple(overrides or ()),
+        variables=tuple(variables or ()),
+        push=push,
+        load=load,
+        call=call,
+        no_cache=no_cache,
+        pull=pull,
+        sbom=sbom,
+        provenance=provenance,
+        policies=tuple(policies or ()),
+    )
+    disk = Disk()
+    options = request.options(os.environ, disk, str(host_platform()))
+    names = tuple(files or ())
+    stdin = sys.stdin.buffer.read() if "-" in names else b""
+    return BakeRequest(read_files(names, os.environ, disk, stdin), options)

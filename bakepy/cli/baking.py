@@ -1,0 +1,283 @@
+"""From a BakeFile to images: plans, builds, exports, publishes, and tells how it went."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from bakepy.cli import metadata, report, terminal
+from bakepy.cli.disk import DiskFiles
+from bakepy.cli.interrupt import Interruption, interruptible
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.engine.embedded import Embedded
+from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
+from bakepy.errors import BakeError
+from bakepy.events import Emit, Event
+from bakepy.exporter.exporter import Exporter
+from bakepy.exporter.preflight import check_outputs, insecure_registries
+from bakepy.model.digest import Digest
+from bakepy.model.target import BakeFile
+from bakepy.planner import views
+from bakepy.planner.compiling import PlanOptions, make_plan
+from bakepy.planner.plan import Plan
+from bakepy.progress import open_display
+from bakepy.progress.record import RunRecord
+from bakepy.session.secrets import SecretProvider
+from bakepy.session.ssh import AgentProvider
+
+
+@dataclass(frozen=True, slots=True)
+class BakeOptions:
+    """How one run goes about it. `single`: the bake file has one target, made of flags; `image_id_file` and
+    `print_id` are for such."""
+
+    root: Path
+    environment: Mapping[str, str]
+    directory: Path = field(default_factory=Path.cwd)
+    progress: str = "auto"
+    metadata_file: Path | None = None
+    keep_going: bool = False
+    jobs: int | None = None
+    grants: frozenset[str] = frozenset()
+    cgroup_parent: str = ""
+    notes: tuple[str, ...] = ()
+    single: bool = False
+    image_id_file: Path | None = None
+    print_id: bool = False
+
+    @property
+    def talks(self) -> bool:
+        """Whether there is something to tell for people besides errors."""
+        return self.progress not in ("quiet", "rawjson")
+
+
+def bake(bake_file: BakeFile, options: BakeOptions) -> int:
+    """Bakes; returns the exit status. Raises BakeError for what is wrong before anything is built."""
+    return anyio.run(_bake, bake_file, options)
+
+
+def check(bake_file: BakeFile, options: BakeOptions) -> int:
+    """Runs the build checks of the Dockerfiles; builds nothing. Status 1 if one has something to say."""
+    plan = anyio.run(_plan, bake_file, options)
+    colour = terminal.coloured(sys.stdout, options.environment)
+    found = _check_warnings(plan)
+    print(report.warnings(found, colour=colour) if found else "Check complete, no warnings found.")
+    return 1 if found else 0
+
+
+def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
+    """Prints a view of the plan: `text`, `json` or `dot`."""
+    plan = anyio.run(_plan, bake_file, options)
+    print({"text": views.as_text, "json": views.as_json, "dot": views.as_dot}[form](plan))
+    return 0
+
+
+async def _plan(bake_file: BakeFile, options: BakeOptions) -> Plan:
+    async with Embedded.open(options.root, environment=options.environment) as engine:
+        return await plan_with(engine, bake_file, options)
+
+
+async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
+    status = 0
+    targets = [target for target in bake_file.targets.values() if not target.linked]
+    check_outputs([(target, len(target.platforms) > 1) for target in targets], stdout_is_terminal=sys.stdout.isatty())
+    engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
+    async with interruptible() as interruption, engine_open as engine:
+        plan = await plan_with(engine, bake_file, options)
+        status = await _Run(engine, plan, options, interruption).run()
+    return interruption.status or status
+
+
+async def plan_with(engine: Embedded, bake_file: BakeFile, options: BakeOptions) -> Plan:
+    """Plans with the engine's view of images and the files of this machine."""
+
+    async def resolve(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+        found = await engine.resolve_image(
+            request.identifier,
+            request.platform or engine.host,
+            {"oci.store": request.store} if request.store else {},
+            {name: Path(path) for name, path in layouts.items()},
+        )
+        return ResolvedImageConfig(found.digest, found.config)
+
+    return await make_plan(
+        bake_file,
+        files=DiskFiles(options.directory),
+        resolve=resolve,
+        options=PlanOptions(build_platform=engine.host, granted=options.grants, cgroup_parent=options.cgroup_parent),
+    )
+
+
+class _Run:
+    """One plan on its way."""
+
+    def __init__(self, engine: Embedded, plan: Plan, options: BakeOptions, interruption: Interruption) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._options = options
+        self._interruption = interruption
+        self._record = RunRecord()
+        self._colour = terminal.coloured(sys.stderr, options.environment)
+
+    async def run(self) -> int:
+        """Builds, exports, publishes and reports; returns the exit status."""
+        options, plan = self._options, self._plan
+        targets = [target.target for target in plan.targets]
+        secrets = {
+            target.name: SecretProvider(target.secrets, options.environment, options.directory)
+            for target in targets
+            if target.secrets
+        }
+        agents = {
+            target.name: AgentProvider(target.ssh, options.environment, options.directory)
+            for target in targets
+            if target.ssh
+        }
+        failure: BakeError | None = None
+        published: tuple[str, ...] = ()
+        with open_display(options.progress, sys.stderr, options.environment) as display:
+            emit = _both(self._record, display)
+            exporter = self._exporter(emit)
+            self._interruption.cancels = False
+            outcomes = await self._engine.solve(
+                plan,
+                export=exporter.export,
+                emit=emit,
+                options=SolveOptions(options.keep_going, options.jobs, secrets, agents, options.grants),
+                stop=self._interruption.stop,
+            )
+            self._interruption.cancels = True
+            done = [outcome.target for outcome in outcomes if outcome.outcome == SUCCEEDED]
+            if len(done) == len(outcomes) or (options.keep_going and self._interruption.signal is None):
+                try:
+                    published = await exporter.publish(done)
+                except BakeError as error:
+                    failure = error
+        reports = self._reports(outcomes)
+        if not options.single:
+            metadata.write_files(plan, outcomes, reports, options.metadata_file, options.directory)
+        elif options.metadata_file is not None and outcomes[-1].outcome == SUCCEEDED:
+            metadata.write_single(outcomes[-1], options.directory / options.metadata_file)
+        self._tell(outcomes, reports, published, failure)
+        if failure is not None:
+            return failure.exit_code
+        status = self._status(outcomes)
+        if status == 0:
+            self._tell_ids(outcomes)
+        return status
+
+    def _exporter(self, emit: Emit) -> Exporter:
+        engine = self._engine
+        return Exporter(
+            content=engine.content,
+            snapshots=engine.snapshots,
+            database=engine.database,
+            registry=engine.registry,
+            emit=emit,
+            environ=self._options.environment,
+        )
+
+    def _reports(self, outcomes: Iterable[Outcome]) -> list[report.TargetReport]:
+        needed = self._plan.needed()
+        reports = []
+        for outcome in outcomes:
+            record, exported = self._record.target(outcome.target), outcome.exported
+            took = None
+            if record.started is not None and record.ended is not None:
+                took = record.ended - record.started
+            reports.append(
+                report.TargetReport(
+                    outcome.target,
+                    outcome.outcome,
+                    digest=exported.descriptor.digest if exported and exported.descriptor else None,
+                    size=exported.size if exported else 0,
+                    took=took,
+                    counts=self._record.counts(outcome.target, needed[outcome.target]),
+                    written=exported.written if exported else (),
+                    blocked_by=outcome.blocked_by,
+                )
+            )
+        return reports
+
+    def _tell(
+        self,
+        outcomes: tuple[Outcome, ...],
+        reports: list[report.TargetReport],
+        published: tuple[str, ...],
+        failure: BakeError | None,
+    ) -> None:
+        out, colour = sys.stderr, self._colour
+        if self._options.talks:
+            linked = {target.name for target in self._plan.targets if target.target.linked}
+            shown = [entry for entry in reports if entry.name not in linked or entry.outcome != SUCCEEDED]
+            print(report.table(shown, colour=colour), file=out)
+            for name in published:
+                print(f"tagged {name}", file=out)
+            warnings = {(text, ""): None for text in self._options.notes} | _check_warnings(self._plan)
+            if warnings:
+                print("\n" + report.warnings(warnings, colour=colour), file=out)
+        found = self._failures(outcomes)
+        if failure is not None:
+            found.append(report.FailureReport((), failure))
+        if found:
+            print(("\n" if self._options.talks else "") + report.failures(found, colour=colour), file=out)
+
+    def _failures(self, outcomes: Iterable[Outcome]) -> list[report.FailureReport]:
+        """Each failure once, with all targets that it kept from being done."""
+        causes: dict[Digest | str, list[Outcome]] = {}
+        for outcome in outcomes:
+            if outcome.error is not None:
+                causes.setdefault(outcome.vertex or outcome.error.render(), []).append(outcome)
+        reports = []
+        for cause, together in causes.items():
+            error = together[0].error
+            assert error is not None
+            names = [outcome.target for outcome in together if outcome.outcome == FAILED]
+            names = names or [outcome.target for outcome in together]
+            step = self._record.steps.get(cause) if isinstance(cause, Digest) else None
+            lines = step.tail.lines(report.LAST_LINES) if step is not None and step.tail is not None else ()
+            reports.append(report.FailureReport(tuple(names), error, step.name if step else "", lines))
+        return reports
+
+    def _status(self, outcomes: tuple[Outcome, ...]) -> int:
+        linked = {target.name for target in self._plan.targets if target.target.linked}
+        asked = [outcome for outcome in outcomes if outcome.target not in linked]
+        if all(outcome.outcome == SUCCEEDED for outcome in asked):
+            return 0
+        if self._options.keep_going and any(outcome.outcome == SUCCEEDED for outcome in asked):
+            return 3
+        return max((outcome.error.exit_code for outcome in asked if outcome.error is not None), default=1)
+
+    def _tell_ids(self, outcomes: tuple[Outcome, ...]) -> None:
+        """The image ID of the one target: the digest of its config, of an index the index's own (as buildx)."""
+        options = self._options
+        if not options.print_id and options.image_id_file is None:
+            return
+        exported = outcomes[-1].exported
+        facts = exported.metadata if exported else {}
+        found = str(facts.get("containerimage.config.digest") or facts.get("containerimage.digest") or "")
+        if options.image_id_file is not None:
+            (options.directory / options.image_id_file).write_text(found, encoding="utf-8")
+        if options.print_id and found:
+            print(found)
+
+
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Emit:
+    def emit(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return emit
+
+
+def _check_warnings(plan: Plan) -> dict[tuple[str, str], None]:
+    """What the Dockerfile checks found: one line each, the place in front."""
+    found: dict[tuple[str, str], None] = {}
+    for warning in plan.warnings:
+        place = f"{warning.where.file.name}:{warning.where.start.line}: " if warning.where else ""
+        found[f"{place}{warning.rule}: {warning.message}", ""] = None
+    return found

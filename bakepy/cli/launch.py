@@ -1,0 +1,83 @@
+"""The step from a BakeFile to work: everything is checked that can be, the engine's namespaces are entered, and only
+then comes what is slow to import."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from bakepy.cli import supported
+from bakepy.errors import EngineError, UsageError
+from bakepy.model.target import BakeFile
+from bakepy.progress import check_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The options of a run as written."""
+
+    root: Path
+    engine: str = "embedded"
+    builder: str = ""
+    allow: tuple[str, ...] = ()
+    progress: str = "auto"
+    metadata_file: Path | None = None
+    keep_going: bool = False
+    jobs: int | None = None
+    cgroup_parent: str = ""
+    single: bool = False
+    image_id_file: Path | None = None
+    print_id: bool = False
+
+
+def launch(bake_file: BakeFile, options: Launch) -> None:
+    """Bakes, or checks if that is what all targets are called for. Raises BakeError, or typer.Exit with a status."""
+    supported.check_engine(options.engine)
+    if options.builder:
+        raise UsageError("--builder: the embedded engine has no builders", hint="leave it out")
+    mode = check_mode({"none": "quiet"}.get(options.progress, options.progress))
+    grants = supported.granted(options.allow)
+    supported.check_bake(bake_file, grants)
+    checking = any(target.call in ("check", "lint") for target in bake_file.targets.values())
+    if not checking:
+        _enter()
+
+    from bakepy.cli.baking import BakeOptions, bake, check
+
+    work = check if checking else bake
+    status = work(
+        bake_file,
+        BakeOptions(
+            root=options.root,
+            environment=os.environ,
+            progress=mode,
+            metadata_file=options.metadata_file,
+            keep_going=options.keep_going,
+            jobs=options.jobs,
+            grants=grants,
+            cgroup_parent=options.cgroup_parent,
+            notes=tuple(supported.notes(bake_file)),
+            single=options.single,
+            image_id_file=options.image_id_file,
+            print_id=options.print_id,
+        ),
+    )
+    raise typer.Exit(status)
+
+
+def _enter() -> None:
+    """Goes on in the engine's own namespaces. Raises EngineError if this user may not mount."""
+    if os.geteuid() != 0:
+        raise EngineError(
+            "the embedded engine needs root: it mounts file systems and runs containers",
+            hint="bakepy doctor tells more",
+        )
+    from bakepy.snapshot import namespace
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    namespace.enter()

@@ -1,0 +1,95 @@
+"""`bakepy run`, which is also `bakepy bake`: reads the bake file, and bakes, prints, lists or checks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bakepy.cli.bakefiles import Files, PolicyFlags, Set, Targets, Var, read_request
+from bakepy.cli.options import (
+    Allow,
+    Builder,
+    Call,
+    CheckOnly,
+    Engine,
+    Jobs,
+    KeepGoing,
+    Load,
+    MetadataFile,
+    NoCache,
+    Progress,
+    Provenance,
+    Pull,
+    Push,
+    Root,
+    Sbom,
+    state_root,
+)
+
+
+def run(
+    targets: Targets = None,
+    file: Files = None,
+    set_: Set = None,
+    var: Var = None,
+    print_: Annotated[bool, typer.Option("--print", help="Print the resolved targets as JSON; build nothing.")] = False,
+    list_: Annotated[
+        str, typer.Option("--list", help="List targets or variables; build nothing.", metavar="WHAT")
+    ] = "",
+    no_cache: NoCache = None,
+    pull: Pull = None,
+    push: Push = False,
+    load: Load = False,
+    progress: Progress = "auto",
+    metadata_file: MetadataFile = None,
+    keep_going: KeepGoing = False,
+    jobs: Jobs = None,
+    root: Root = None,
+    engine: Engine = "embedded",
+    allow: Allow = None,
+    provenance: Provenance = "",
+    sbom: Sbom = "",
+    policy: PolicyFlags = None,
+    builder: Builder = "",
+    call: Call = "build",
+    check: CheckOnly = False,
+) -> None:
+    """Bake the targets of a bake file.
+
+    Ends with status 0 when all is done, 1 when a build failed, 2 when something is wrong with the command or the
+    files, 3 when --keep-going finished the rest, 4 when a registry failed, 5 when no engine works here.
+    """
+    request = read_request(
+        targets=targets, files=file, overrides=set_, variables=var, push=push, load=load, no_cache=no_cache, pull=pull,
+        call="check" if check else call, sbom=sbom, provenance=provenance, policies=policy,
+    )  # fmt: skip
+    if list_:
+        if print_:
+            raise typer.BadParameter("it can not be given together with --print", param_hint="--list")
+        print(request.listed(list_), end="")
+        return
+    bake_file = request.load()
+    if print_:
+        from bakepy.bakefile.render import render
+
+        sys.stdout.write(render(bake_file))
+        return
+
+    from bakepy.cli.launch import Launch, launch
+
+    launch(
+        bake_file,
+        Launch(
+            root=state_root(root, os.environ),
+            engine=engine,
+            builder=builder,
+            allow=tuple(allow or ()),
+            progress=progress,
+            metadata_file=metadata_file,
+            keep_going=keep_going,
+            jobs=jobs,
+        ),
+    )

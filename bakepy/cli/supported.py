@@ -1,0 +1,79 @@
+"""What a bake file may say that bakepy can not do yet: refused where the result would differ, else told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageError, nearest
+from bakepy.model.target import BakeFile, Target
+
+ENGINES = ("embedded",)
+ENTITLEMENTS = (
+    "network.host",
+    "security.insecure",
+    "device",
+    "ssh",
+    "image",
+    "fs",
+    "fs.read",
+    "fs.write",
+    "buildx.local.delete",
+)
+CALLS = ("build", "check", "lint")
+_GRANTS = ("network.host", "security.insecure")
+
+
+def check_engine(name: str) -> None:
+    """Raises UsageError if there is no engine of that name."""
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine '{name}'", hint=nearest(name, ENGINES) or f"one of {', '.join(ENGINES)}")
+
+
+def granted(texts: Iterable[str]) -> frozenset[str]:
+    """What `--allow` grants. Access to files needs no grant yet, so that granting it changes nothing."""
+    names = set()
+    for text in texts:
+        name = text.partition("=")[0]
+        if name not in ENTITLEMENTS:
+            raise UsageError(f"--allow {text}: there is no entitlement '{name}'", hint=nearest(name, ENTITLEMENTS))
+        names.add(name)
+    return frozenset(names)
+
+
+def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
+    """Raises DefinitionError (DefinitionErrors) for what can not be done, at its place in the bake file."""
+    errors: list[BakeError] = [error for target in bake.targets.values() for error in _refusals(target, grants)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DefinitionErrors(errors)
+
+
+def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionError]:
+    def refuse(path: str, what: str, hint: str) -> DefinitionError:
+        return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+
+    for number, attest in enumerate(target.attest):
+        kind = attest.get("type", "")
+        if attest.get("disabled") != "true":
+            yield refuse(
+                f"attest[{number}]",
+                f"attestations ({kind}) are not supported yet",
+                f"take it out, or turn it off: --set '*.attest=type={kind},disabled=true'",
+            )
+    for number, policy in enumerate(target.policy):
+        if not policy.disabled:
+            yield refuse(f"policy[{number}]", "source policies are not supported yet", "take it out")
+    if target.call and target.call not in CALLS:
+        yield refuse("call", f"the call '{target.call}' is not supported yet", "build and check are")
+    for number, name in enumerate(target.entitlements):
+        if name.partition("=")[0] in _GRANTS and name not in grants:
+            yield refuse(f"entitlements[{number}]", f"{name} is not allowed", f"--allow {name} grants it")
+
+
+def notes(bake: BakeFile) -> Iterator[str]:
+    """What is left out without changing any result."""
+    for word, field in (("cache-from", "cache_from"), ("cache-to", "cache_to")):
+        names = [target.name for target in bake.targets.values() if getattr(target, field)]
+        if names:
+            yield f"{word} is not supported yet and left out ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"

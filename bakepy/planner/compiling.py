@@ -1,0 +1,332 @@
+"""All targets of a bake file into one plan.
+
+Linked targets come first, level by level. Within a level equal compilations are one; the images that they are missing
+are resolved together, each distinct one once, until none is missing; then lowering is a plain function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import anyio
+
+from bakepy.dockerfile.checks import Warning
+from bakepy.dockerfile.compile import Compilation, Lowered
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.options import GraphContext, InvalidContext, NamedContext
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, nearest
+from bakepy.llb.graph import Graph
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.platform import Platform, host_platform
+from bakepy.model.target import BakeFile, Target
+from bakepy.planner.entitlements import check_entitlements
+from bakepy.planner.files import FileReader
+from bakepy.planner.plan import Plan, PlannedPlatform, PlannedTarget, PlanWarning
+from bakepy.planner.settings import TargetSettings, read_target
+from bakepy.planner.sources import Sources
+
+
+class ImageResolver(Protocol):
+    """Finds out what an image reference points to."""
+
+    async def __call__(self, request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+        """The digest and the config. `layouts` tells the folder behind the store name of an OCI layout.
+
+        Called once for each distinct request of a plan, several at a time. Raises BakeError (RegistryError, …).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """`granted` are the entitlements that the command allows (`network.host`, `security.insecure`)."""
+
+    build_platform: Platform = field(default_factory=host_platform)
+    granted: frozenset[str] = frozenset()
+    cgroup_parent: str = ""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One compilation, perhaps of several targets. `lowered` stays None if it fails."""
+
+    compilation: Compilation
+    targets: list[Target]
+    lowered: Lowered | None = None
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What went wrong, each thing once, in the order of the targets."""
+
+    by_target: dict[str, list[BakeError]] = field(default_factory=dict)
+
+    def add(self, target: str, error: BakeError) -> None:
+        errors = self.by_target.setdefault(target, [])
+        for one in error.errors if isinstance(error, DefinitionErrors) else (error,):
+            if one not in errors:
+                errors.append(one)
+
+    def raise_any(self, order: Iterable[str]) -> None:
+        """Definition errors first; failed look-ups of images only if the files are right."""
+        found: dict[str, BakeError] = {}
+        for name in order:
+            for error in self.by_target.get(name, ()):
+                found.setdefault(error.render(), error)
+        errors = list(found.values())
+        errors = [error for error in errors if isinstance(error, DefinitionError)] or errors
+        if len(errors) == 1:
+            raise errors[0]
+        if errors and all(isinstance(error, DefinitionError) for error in errors):
+            raise DefinitionErrors(errors)
+        if errors:
+            worst = max(errors, key=lambda error: error.exit_code)
+            raise type(worst)(
+                f"{len(errors)} images can not be used",
+                detail=[line for error in errors for line in error.render().splitlines()],
+            )
+
+
+async def make_plan(
+    bake: BakeFile, *, files: FileReader, resolve: ImageResolver, options: PlanOptions | None = None
+) -> Plan:
+    """Compiles every target of `bake`.
+
+    Raises DefinitionError, or DefinitionErrors for several of them, with their places; and what `resolve` raises.
+    """
+    options = options or PlanOptions()
+    sources = Sources(files)
+    failures = _Failures()
+    settings: dict[str, TargetSettings] = {}
+    levels = _levels(bake, failures)
+    for name, target in bake.targets.items():
+        try:
+            settings[name] = read_target(
+                target, sources, build_platform=options.build_platform, cgroup_parent=options.cgroup_parent
+            )
+        except BakeError as error:
+            failures.add(name, error)
+    compiler = _Compiler(resolve, sources.layouts, settings, failures)
+    for level in levels:
+        await compiler.compile(level)
+    plan = compiler.plan([name for level in levels for name in level], sources)
+    failures.raise_any(bake.targets)
+    check_entitlements(plan, options.granted)
+    return plan
+
+
+def _levels(bake: BakeFile, failures: _Failures) -> list[list[str]]:
+    """Targets such that links point to earlier levels only. A cycle or an unknown link is a failure."""
+    level: dict[str, int] = {}
+    for start in bake.targets:
+        stack = [(start, iter(_links(bake.targets[start])))] if start not in level else []
+        on_path = dict.fromkeys([start])
+        while stack:
+            name, links = stack[-1]
+            for context, other in links:
+                if other in on_path:
+                    path = [*on_path][[*on_path].index(other) :]
+                    failures.add(
+                        name, _link_error(bake.targets[name], context, f"a cycle: {' -> '.join((*path, other))}")
+                    )
+                elif other not in bake.targets:
+                    hint = nearest(other, bake.targets)
+                    failures.add(name, _link_error(bake.targets[name], context, f"there is no target '{other}'", hint))
+                elif other not in level:
+                    stack.append((other, iter(_links(bake.targets[other]))))
+                    on_path[other] = None
+                    break
+            else:
+                below = [level[other] for _, other in _links(bake.targets[name]) if other in level]
+                level[name] = max(below, default=-1) + 1
+                stack.pop()
+                on_path.pop(name, None)
+    levels: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
+    for name in bake.targets:
+        levels[level[name]].append(name)
+    return levels
+
+
+def _links(target: Target) -> list[tuple[str, str]]:
+    return [
+        (name, text.removeprefix("target:")) for name, text in target.contexts.items() if text.startswith("target:")
+    ]
+
+
+def _link_error(target: Target, context: str, what: str, hint: str = "") -> DefinitionError:
+    path = f"contexts.{context}"
+    return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+
+
+@dataclass(slots=True)
+class _Compiler:
+    """The compilations of a plan, by what makes them different."""
+
+    resolve: ImageResolver
+    layouts: Mapping[str, str]
+    settings: Mapping[str, TargetSettings]
+    failures: _Failures
+    _units: dict[Hashable, _Unit] = field(default_factory=dict)
+    _of: dict[str, list[_Unit]] = field(default_factory=dict)
+    _images: dict[ImageRequest, ResolvedImageConfig | BakeError] = field(default_factory=dict)
+
+    async def compile(self, names: Iterable[str]) -> None:
+        """Compiles these targets, whose links are compiled already. What fails is noted, not raised."""
+        fresh: list[_Unit] = []
+        for name in names:
+            setting = self.settings.get(name)
+            if setting is None or any(other not in self._of for other in setting.links.values()):
+                continue  # told already, here or for the target that it needs
+            try:
+                units = []
+                for platform in setting.platforms:
+                    unit, new = self._unit(setting, platform)
+                    units.append(unit)
+                    if new:
+                        fresh.append(unit)
+                self._of[name] = units
+            except BakeError as error:
+                self.failures.add(name, error)
+        await self._provide_images(fresh)
+        for unit in fresh:
+            try:
+                unit.lowered = unit.compilation.lower()
+            except BakeError as error:
+                first = unit.targets[0]
+                if error.where is None and f"stage '{first.target}'" in error.what:
+                    error.where, error.path = first.where("target"), f"target.{first.name}.target"
+                for target in unit.targets:
+                    self.failures.add(target.name, _as_caused(error))
+        for name in [name for name, units in self._of.items() if any(unit.lowered is None for unit in units)]:
+            del self._of[name]
+
+    def _unit(self, setting: TargetSettings, platform: Platform | None) -> tuple[_Unit, bool]:
+        options = setting.for_platform(platform)
+        linked, identity = self._linked(setting, platform)
+        key = (id(setting.dockerfile), options, identity)
+        if (known := self._units.get(key)) is not None:
+            known.targets.append(setting.target)
+            return known, False
+        if linked:
+            options = replace(options, contexts=FrozenMap({**options.contexts, **linked}))
+        unit = self._units[key] = _Unit(Compilation(setting.dockerfile, options), [setting.target])
+        return unit, True
+
+    def _linked(
+        self, setting: TargetSettings, platform: Platform | None
+    ) -> tuple[dict[str, NamedContext], tuple[Hashable, ...]]:
+        """The graphs of linked targets as contexts, and what tells them from others.
+
+        A target with one platform serves every platform; one with several serves those, each by its own graph
+        (buildx: waitContextDeps).
+        """
+        contexts: dict[str, NamedContext] = {}
+        identity: list[Hashable] = []
+        for name, other in setting.links.items():
+            theirs = self.settings[other]
+            wanted = (platform or setting.options.build_platform).normalized()
+            if not theirs.multi_platform:
+                graph = self._graph(self._of[other][0])
+                contexts[name] = graph
+                identity.append((name, graph.head, graph.image))
+                continue
+            key = f"{name}::{wanted}"
+            for their_platform, unit in zip(theirs.platforms, self._of[other], strict=True):
+                if (their_platform or theirs.options.build_platform).normalized() == wanted:
+                    graph = self._graph(unit)
+                    contexts[key] = graph
+                    identity.append((key, graph.head, graph.image))
+            if key not in contexts:
+                built = ", ".join(str(one) for one in theirs.platforms)
+                message = f"the target '{other}' is built for {built}, not for {wanted}"
+                contexts[key] = InvalidContext(message)
+                identity.append((key, message))
+        return contexts, tuple(identity)
+
+    def _graph(self, unit: _Unit) -> GraphContext:
+        assert unit.lowered is not None
+        return GraphContext(unit.lowered.graph, unit.lowered.head, unit.lowered.image)
+
+    async def _provide_images(self, units: Iterable[_Unit]) -> None:
+        """Rounds: ask every compilation what it is missing, resolve what is new, hand it out."""
+        waiting = list(units)
+        while waiting:
+            asked = {id(unit): unit.compilation.missing() for unit in waiting}
+            waiting = [unit for unit in waiting if asked[id(unit)]]
+            wanted = dict.fromkeys(request for unit in waiting for request in asked[id(unit)])
+            async with anyio.create_task_group() as tasks:
+                for request in wanted:
+                    if request not in self._images:
+                        tasks.start_soon(self._resolve, request)
+            for unit in waiting:
+                for request in asked[id(unit)]:
+                    unit.compilation.provide(request, self._images[request])
+
+    async def _resolve(self, request: ImageRequest) -> None:
+        try:
+            self._images[request] = await self.resolve(request, self.layouts)
+        except BakeError as error:
+            self._images[request] = error
+
+    def plan(self, order: Iterable[str], sources: Sources) -> Plan:
+        """What was compiled, united."""
+        graphs: dict[int, Graph] = {}
+        targets = []
+        warnings = _Warnings()
+        for name in order:
+            if name not in self._of:
+                continue
+            setting = self.settings[name]
+            platforms = []
+            epoch = None
+            for platform, unit in zip(setting.platforms, self._of[name], strict=True):
+                lowered = unit.lowered
+                assert lowered is not None
+                graphs[id(lowered)] = lowered.graph
+                planned = (platform or setting.options.build_platform).normalized()
+                platforms.append(PlannedPlatform(planned, lowered.head, lowered.image))
+                epoch = lowered.epoch
+                for warning in lowered.warnings:
+                    warnings.add(name, warning)
+            targets.append(PlannedTarget(setting.target, tuple(platforms), setting.multi_platform, epoch))
+        return Plan(
+            Graph().union(*graphs.values()),
+            tuple(targets),
+            FrozenMap(sources.locals),
+            FrozenMap(sources.layouts),
+            warnings.all(),
+        )
+
+
+@dataclass(slots=True)
+class _Warnings:
+    """Findings of the Dockerfile checks, each once, with the targets that it is about."""
+
+    _targets: dict[Warning, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, target: str, warning: Warning) -> None:
+        self._targets.setdefault(warning, {})[target] = None
+
+    def all(self) -> tuple[PlanWarning, ...]:
+        return tuple(
+            PlanWarning(
+                warning.message,
+                warning.location[0] if warning.location else None,
+                warning.rule.name,
+                warning.rule.url,
+                tuple(targets),
+            )
+            for warning, targets in self._targets.items()
+        )
+
+
+def _as_caused(error: BakeError) -> BakeError:
+    """A registry that failed shows at the FROM that wanted the image, but it stays a registry error."""
+    cause = error.__cause__
+    while isinstance(cause, BakeError):
+        if not isinstance(cause, DefinitionError):
+            return type(cause)(error.what, where=error.where, path=error.path, hint=error.hint, detail=error.detail)
+        cause = cause.__cause__
+    return error

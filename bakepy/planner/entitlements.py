@@ -1,0 +1,50 @@
+"""Steps that ask for more than a sandbox: they need to be granted on the command line (BuildKit: util/entitlements)."""
+
+from __future__ import annotations
+
+from bakepy.errors import DefinitionError, DefinitionErrors
+from bakepy.llb.graph import Vertex
+from bakepy.llb.op import ExecOp, NetMode, SecurityMode
+from bakepy.model.location import SourceRange
+from bakepy.planner.plan import Plan
+
+NETWORK_HOST = "network.host"
+SECURITY_INSECURE = "security.insecure"
+
+
+def check_entitlements(plan: Plan, granted: frozenset[str]) -> None:
+    """Raises DefinitionError (DefinitionErrors) for steps that ask for what is not granted."""
+    errors = []
+    for vertex in plan.graph.values():
+        for entitlement in asked_for(vertex):
+            if entitlement not in granted:
+                errors.append(
+                    DefinitionError(
+                        f"{entitlement} is not allowed",
+                        where=_place(vertex),
+                        hint=f"--allow {entitlement} grants it",
+                    )
+                )
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DefinitionErrors(errors)
+
+
+def asked_for(vertex: Vertex) -> tuple[str, ...]:
+    """The entitlements that a step needs."""
+    if not isinstance(vertex.op, ExecOp):
+        return ()
+    return tuple(
+        name
+        for name, needed in (
+            (NETWORK_HOST, vertex.op.network is NetMode.HOST),
+            (SECURITY_INSECURE, vertex.op.security is SecurityMode.INSECURE),
+        )
+        if needed
+    )
+
+
+def _place(vertex: Vertex) -> SourceRange | None:
+    ranges = next((ranges for ranges in vertex.locations if ranges), ())
+    return SourceRange.of_line(ranges[0].file, ranges[0].start.line) if ranges else None

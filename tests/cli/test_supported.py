@@ -1,0 +1,65 @@
+"""What can not be done yet is refused at its place, or told."""
+
+import pytest
+
+from bakepy.cli.supported import check_bake, check_engine, granted, notes
+from bakepy.errors import BakeError, DefinitionErrors, UsageError
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.target import BakeFile, CacheEntry, PolicyEntry, Target
+
+
+def bake(*targets: Target) -> BakeFile:
+    return BakeFile(FrozenMap({target.name: target for target in targets}), FrozenMap())
+
+
+def refusal(target: Target) -> str:
+    with pytest.raises(BakeError) as caught:
+        check_bake(bake(target), frozenset())
+    return str(caught.value)
+
+
+def test_attestations_are_refused_unless_they_are_off() -> None:
+    on: FrozenMap[str, str] = FrozenMap({"type": "sbom"})
+    assert refusal(Target("t", attest=(on,))) == (
+        "target.t.attest[0]: attestations (sbom) are not supported yet\n"
+        "hint: take it out, or turn it off: --set '*.attest=type=sbom,disabled=true'"
+    )
+    check_bake(bake(Target("t", attest=(FrozenMap({"type": "sbom", "disabled": "true"}),))), frozenset())
+
+
+def test_entitlements_need_a_grant() -> None:
+    target = Target("t", entitlements=("network.host",))
+    assert refusal(target) == (
+        "target.t.entitlements[0]: network.host is not allowed\nhint: --allow network.host grants it"
+    )
+    check_bake(bake(target), granted(["network.host"]))
+
+
+def test_policies_and_calls_are_refused() -> None:
+    assert refusal(Target("t", call="outline")).startswith("target.t.call: the call 'outline' is not supported yet")
+    assert refusal(Target("t", policy=(PolicyEntry(("a.rego",)),))).startswith("target.t.policy[0]: ")
+
+
+def test_refusals_of_several_targets_come_together() -> None:
+    with pytest.raises(DefinitionErrors) as caught:
+        check_bake(bake(Target("a", call="x"), Target("b", call="y")), frozenset())
+    assert len(caught.value.errors) == 2
+
+
+def test_caches_are_left_out_and_that_is_told() -> None:
+    cache = (CacheEntry("registry"),)
+    targets = [Target(name, cache_from=cache) for name in "abcd"]
+    assert list(notes(bake(*targets, Target("e", cache_to=cache)))) == [
+        "cache-from is not supported yet and left out (a, b, c, …)",
+        "cache-to is not supported yet and left out (e)",
+    ]
+
+
+def test_unknown_engines_and_entitlements_are_refused() -> None:
+    with pytest.raises(UsageError, match="there is no engine 'docker'"):
+        check_engine("docker")
+    with pytest.raises(UsageError) as caught:
+        granted(["network.hots"])
+    assert str(caught.value) == (
+        "--allow network.hots: there is no entitlement 'network.hots'\nhint: did you mean 'network.host'?"
+    )
