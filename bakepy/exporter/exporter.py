@@ -93,7 +93,7 @@ class Exporter:
         done: dict[int, Exported] = {}
 
         async def one(number: int, output: Output) -> None:
-            with ExportProgress(self._emit, result.name, number, _title(output)) as progress:
+            with ExportProgress(self._emit, result.name, number, _title(output)) as progress, first_error():
                 for warning in parsed.warnings if number == 0 else ():
                     progress.warn(warning)
                 done[number] = await self._one(result, output, progress)
