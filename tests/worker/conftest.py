@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from bakepy.snapshot import namespace
+from tests.support.kitchen import Kitchen
+from tests.support.snapshots import open_snapshots
 from tests.support.steps import Steps, open_steps
+from tests.support.written_tree import make_tree
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,10 @@ def steps(private_mounts: None, state_root: Path) -> Iterator[Steps]:
     with open_steps(state_root) as steps:
         yield steps
     assert list((state_root / "tmp").rglob("*")) == []
+
+
+@pytest.fixture
+def kitchen(private_mounts: None, state_root: Path, tmp_path: Path) -> Iterator[Kitchen]:
+    """Somewhere to try file ops."""
+    with open_snapshots(state_root) as machine:
+        yield Kitchen(machine, make_tree(tmp_path / "context", {}))

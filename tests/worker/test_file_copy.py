@@ -6,86 +6,19 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bakepy.errors import BakeError, BuildError
-from bakepy.llb.op import NONE, ChownOpt, CopyAction, FileAction, FileOp, UserOpt
-from bakepy.source.local import LocalSource
+from bakepy.errors import BuildError
+from bakepy.llb.op import NONE, ChownOpt, FileAction, FileOp, UserOpt
 from bakepy.worker.file import run_file
-from bakepy.worker.ref import LocalRef, Ref, TreeRef
-from tests.support.snapshots import Snapshots, open_snapshots
-from tests.support.written_tree import OLD, make_tree, read_tree
+from bakepy.worker.ref import Ref, TreeRef
+from tests.support.kitchen import IMAGE, Kitchen, copy, refusal
+from tests.support.written_tree import OLD, make_tree
 
 pytestmark = [pytest.mark.anyio, pytest.mark.runtime]
-
-COPY = CopyAction(
-    "", "", follow_symlink=True, dir_copy_contents=True, create_dest_path=True, allow_wildcard=True,
-    allow_empty_wildcard=True,
-)  # fmt: skip
-"""As a Dockerfile's COPY is lowered."""
-
-IMAGE = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
-    "etc/group": "root:x:0:\nextra:x:3000:app\n",
-}
-
-
-@dataclass
-class Kitchen:
-    """A store of trees, an image `base`, and a folder to copy from."""
-
-    machine: Snapshots
-    context: Path
-    runs: int = 0
-
-    async def tree(self, id: str, entries: Mapping[str, str], modes: Mapping[str, int] | None = None) -> TreeRef:
-        await self.machine.commit(id, None, lambda root: make_tree(root, entries, modes))
-        return TreeRef(id, id)
-
-    async def local(self, **filters: list[str]) -> LocalRef:
-        return LocalRef("context", await LocalSource(self.machine.database).open(self.context, **filters))
-
-    async def copy(self, *copies: CopyAction, on: TreeRef | None = None, of: Ref | None = None) -> TreeRef:
-        """Copies onto `on` (nothing: an empty tree) from `of` (nothing: the context)."""
-        inputs: list[Ref] = [on] if on else []
-        actions = []
-        for index, copy in enumerate(copies):
-            below = (0 if on else NONE) if index == 0 else len(inputs) + 1 + index - 1
-            actions.append(FileAction(copy, below, len(inputs), 0 if index == len(copies) - 1 else NONE))
-        self.runs += 1
-        op = FileOp(tuple(actions))
-        refs = [*inputs, of or await self.local()]
-        (result,) = await run_file(op, refs, f"run{self.runs}", snapshots=self.machine.store)
-        return result
-
-    async def show(self, ref: TreeRef) -> dict[str, str]:
-        async with self.machine.store.view(ref.snapshot) as root:
-            return {name: said for name, said in read_tree(root).items() if name not in ("etc", *IMAGE)}
-
-    async def times(self, ref: TreeRef) -> dict[str, int]:
-        async with self.machine.store.view(ref.snapshot) as root:
-            return {str(path.relative_to(root)): int(path.lstat().st_mtime) for path in sorted(root.rglob("*"))}
-
-
-@pytest.fixture
-def kitchen(state_root: Path, tmp_path: Path) -> Iterator[Kitchen]:
-    with open_snapshots(state_root) as machine:
-        yield Kitchen(machine, make_tree(tmp_path / "context", {}))
-
-
-def copy(src: str, dest: str, **rules: object) -> CopyAction:
-    return replace(COPY, src=src, dest=dest, **rules)  # type: ignore[arg-type]
-
-
-async def refusal(kitchen: Kitchen, *copies: CopyAction, on: TreeRef | None = None, of: Ref | None = None) -> str:
-    with pytest.raises(BakeError) as raised:
-        await kitchen.copy(*copies, on=on, of=of)
-    return raised.value.what
-
 
 # sources
 
