@@ -174,11 +174,14 @@ class Planner:
         if not result.text:
             names = result.unmatched or result.matched
             near = nearest(names[0], self.args) if names else ""
-            raise head.statement.error(f"the platform '{head.platform}' is empty", part=head.platform, hint=near)
+            raise head.statement.error(
+                f"empty platform value from expression {head.platform}", part=head.platform, hint=near
+            )
         try:
             platform = Platform.parse(result.text, self.options.build_platform)
         except BakeError as error:
-            raise head.statement.error(error.what, part=head.platform, hint=error.hint) from error
+            what = f"failed to parse platform {result.text}: {error.what}"
+            raise head.statement.error(what, part=head.platform, hint=error.hint) from error
         constant = not result.matched and not result.unmatched
         if constant and platform.os not in head.name and platform.architecture not in head.name:
             message = f"FROM --platform flag should not use constant value {quote(result.text)}"
