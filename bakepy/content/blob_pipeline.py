@@ -85,7 +85,8 @@ class BlobPipeline:
             self._workers.close()
             if self._failure:
                 raise self._failure
-        self._blob.write_unhashed(b"") if self._same else self._blob.write(self._compressor.end())
+        if not self._same:
+            self._blob.write(self._compressor.end())
         return Digest(f"sha256:{self._plain.hexdigest()}")
 
     def _take(self, result: tuple[bytes | memoryview, int], length: int) -> None:

@@ -210,14 +210,17 @@ def _ustar_name(header: bytes) -> bytes:
 
 def _number(field: bytes, signed: bool = False) -> int:
     """Octal text, or GNU's base 256 where it does not fit."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big")
-        value -= 0x80 << 8 * (len(field) - 1) if not field[0] & 0x40 else 1 << 8 * len(field)
-    else:
-        text = field.lstrip(b" \0").partition(b"\0")[0].rstrip(b" ")
-        if text and text.strip(b"01234567"):
+    text = field.strip(b" \0")
+    if text.isdigit() and not text.strip(b"01234567"):  # nearly always
+        return int(text, 8)
+    if not field[0] & 0x80:
+        # what follows a NUL does not count
+        text = text.partition(b"\0")[0].rstrip(b" ")
+        if text.strip(b"01234567"):
             raise BuildError("layer tar is damaged: not a number in a header")
-        value = int(text, 8) if text else 0
+        return int(text, 8) if text else 0
+    value = int.from_bytes(field, "big")
+    value -= 0x80 << 8 * (len(field) - 1) if not field[0] & 0x40 else 1 << 8 * len(field)
     if (value < 0 and not signed) or abs(value) >= 1 << 63:
         raise BuildError("layer tar is damaged: a number in a header is out of range")
     return value
