@@ -14,6 +14,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -122,7 +123,9 @@ class FileTree:
         try:
             with os.scandir(self.path(path)) as entries:
                 for entry in entries:
-                    nodes.append(Node(entry.name, entry.stat(follow_symlinks=False)))
+                    # a deletion in a layer that is on something else than it was made on is listed, but not there
+                    with suppress(FileNotFoundError):
+                        nodes.append(Node(entry.name, entry.stat(follow_symlinks=False)))
         except OSError as error:
             raise unreadable(path, error) from error
         nodes.sort(key=by_name)

@@ -5,13 +5,14 @@ snapshot whoever merges it. Its files are hard links to those of the layer that 
 """
 
 # bytes paths and bare system calls, as in the trees that are linked
-# ruff: noqa: PTH102, PTH116
+# ruff: noqa: PTH102, PTH108, PTH116
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -75,6 +76,8 @@ async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore)
         snapshots.add_lazy(id, parent, layer.layer, snapshots.origin(layer.id))
         return id
     if snapshots.overlays:
+        if parent is not None:
+            await snapshots.materialize(parent)
         await in_thread(lambda stop: _link_layer(id, parent, layer, snapshots, stop))
         return id
     async with snapshots.prepare(parent) as active:
@@ -88,15 +91,31 @@ def _link_layer(id: str, parent: str | None, layer: Snapshot, snapshots: Snapsho
     try:
         tree = folder / "fs"
         tree.mkdir()
-        _link_tree(os.fsencode(snapshots.folder(layer.id)), os.fsencode(tree), stop)
+        base = os.fsencode(tree)
+        deletions: list[bytes] = []
+        _link_tree(os.fsencode(snapshots.folder(layer.id)), base, deletions, stop)
+        if deletions and parent is not None:
+            _drop_void(deletions, base, parent, snapshots)
         snapshots.place(id, parent, folder, flat=False)
     finally:
         remove_tree(folder)
 
 
-def _link_tree(source: bytes, target: bytes, stop: threading.Event) -> None:
+def _drop_void(deletions: Sequence[bytes], base: bytes, parent: str, snapshots: SnapshotStore) -> None:
+    """Removes the marks of deletions that delete nothing here: in a folder that the parent does not have, overlayfs
+    would list them."""
+    view = snapshots.open_view(parent)
+    try:
+        for mark in deletions:
+            if not os.path.lexists(os.fsencode(view.path) + mark.removeprefix(base)):
+                os.unlink(mark)
+    finally:
+        view.close()
+
+
+def _link_tree(source: bytes, target: bytes, deletions: list[bytes], stop: threading.Event) -> None:
     """Hard links of all that is below `source` in the folder `target`, with folders of the same facts, opaque marks
-    included. Where no more links can be made the file is copied."""
+    included; marks of deletions are listed. Where no more links can be made the file is copied."""
     with os.scandir(source) as entries:
         for entry in entries:
             if stop.is_set():
@@ -104,8 +123,12 @@ def _link_tree(source: bytes, target: bytes, stop: threading.Event) -> None:
             path = target + b"/" + entry.name
             if entry.is_dir(follow_symlinks=False):
                 os.mkdir(path, 0o700)
-                _link_tree(entry.path, path, stop)
+                _link_tree(entry.path, path, deletions, stop)
                 continue
+            if not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                facts = entry.stat(follow_symlinks=False)
+                if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
+                    deletions.append(path)
             try:
                 os.link(entry.path, path, follow_symlinks=False)
             except OSError as error:

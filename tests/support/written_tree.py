@@ -18,6 +18,15 @@ OLD = 1_000_000_000
 def make_tree(root: Path, entries: Mapping[str, str], modes: Mapping[str, int] | None = None) -> Path:
     """Writes `entries` below `root`, which is made; names that end in `/` are folders, texts that begin with `-> `
     symlinks. All get old times, and 0644 or 0755 unless `modes` says otherwise."""
+    write_entries(root, entries)
+    for name, mode in (modes or {}).items():
+        (root / name).chmod(mode)
+    set_times(root, OLD)
+    return root
+
+
+def write_entries(root: Path, entries: Mapping[str, str]) -> None:
+    """Writes `entries` and touches nothing else."""
     root.mkdir(parents=True, exist_ok=True)
     for name, text in entries.items():
         path = root / name
@@ -29,10 +38,6 @@ def make_tree(root: Path, entries: Mapping[str, str], modes: Mapping[str, int] |
         else:
             path.write_bytes(text.encode("utf-8", "surrogateescape"))
             path.chmod(0o644)
-    for name, mode in (modes or {}).items():
-        (root / name).chmod(mode)
-    set_times(root, OLD)
-    return root
 
 
 def set_times(root: Path, seconds: int) -> None:
