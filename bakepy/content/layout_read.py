@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO
@@ -88,6 +87,8 @@ class LayoutFolder(Layout):
 
 class LayoutTar(Layout):
     def __init__(self, path: Path) -> None:
+        import tarfile  # late: layouts are folders, mostly
+
         super().__init__(path)
         try:
             with tarfile.open(path, "r:") as tar:

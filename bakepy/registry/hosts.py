@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import urllib.request
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -23,6 +21,8 @@ def is_loopback(host: str) -> bool:
     name = _without_port(host)
     if name == "localhost" or name.endswith(".localhost"):
         return True
+    import ipaddress  # late: only names that are asked for
+
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
@@ -31,6 +31,8 @@ def is_loopback(host: str) -> bool:
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for `url`; none for loopback hosts, as Go programs have it."""
+    import urllib.request  # late: it costs as much as the rest of this package
+
     parts = urlsplit(url)
     if is_loopback(parts.netloc) or urllib.request.proxy_bypass(parts.netloc):
         return None

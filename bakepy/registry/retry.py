@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 from dataclasses import dataclass
 
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -45,6 +44,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return None
     if value.strip().isdigit():
         return float(value)
+    import email.utils  # late: hardly ever needed
+
     try:
         when = email.utils.parsedate_to_datetime(value).timestamp()
     except ValueError:

@@ -43,42 +43,38 @@ RunHelper = Callable[[str, str], str]
 
 
 class Credentials:
-    """Looks up credentials by registry host. Methods block (helper programs)."""
+    """Looks up credentials by registry host. Methods block (files, helper programs)."""
 
-    def __init__(self, config: Mapping[str, Any], run_helper: RunHelper | None = None) -> None:
-        self._auths = config.get("auths") or {}
-        self._helpers = config.get("credHelpers") or {}
-        self._store = config.get("credsStore") or ""
+    def __init__(
+        self, config: Mapping[str, Any] | Callable[[], Mapping[str, Any]], run_helper: RunHelper | None = None
+    ) -> None:
+        """`config` is the content of config.json, or reads it when the first credential is looked up."""
+        self._config = config
         self._run_helper = run_helper or run_credential_helper
 
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> Credentials:
         """From `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; none if there is no such file.
 
-        UsageError if it can not be read.
+        The file is read when the first credential is looked up: runs that ask no registry need no sound file.
         """
         folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME") or "/") / ".docker")
-        path = Path(folder) / "config.json"
-        try:
-            config = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return cls({})
-        except (OSError, ValueError) as error:
-            raise UsageError(f"can not read {path}: {error}", hint="DOCKER_CONFIG names its folder") from error
-        if not isinstance(config, dict) or not all(isinstance(config.get(key) or {}, dict) for key in _SECTIONS):
-            raise UsageError(f"can not read {path}: not a Docker configuration", hint="DOCKER_CONFIG names its folder")
-        return cls(config)
+        return cls(lambda: read_docker_config(Path(folder) / "config.json"))
 
     def find(self, host: str) -> Credential:
         """For the registry `host` (`docker.io`, `ghcr.io`, `localhost:5000`); ANONYMOUS if nothing is known.
 
-        A helper of that host comes before the common one, and that before `auths`. UsageError if a helper fails.
+        A helper of that host comes before the common one, and that before `auths`. UsageError if a helper fails, or
+        the file can not be read.
         """
+        if callable(self._config):
+            self._config = self._config()
         server = _DOCKER_HUB_SERVER if host == DOCKER_HUB else host
-        helper = self._helpers.get(host) or self._helpers.get(server) or self._store
-        if helper and (found := self._from_helper(helper, server)):
+        helpers = self._config.get("credHelpers") or {}
+        helper = helpers.get(host) or helpers.get(server) or self._config.get("credsStore")
+        if helper and (found := self._from_helper(str(helper), server)):
             return found
-        return self._from_auths(host)
+        return _from_auths(self._config.get("auths") or {}, host)
 
     def _from_helper(self, helper: str, server: str) -> Credential | None:
         try:
@@ -92,12 +88,27 @@ class Credentials:
             raise UsageError(f"docker-credential-{helper} gave no usable answer for {server}") from error
         return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
 
-    def _from_auths(self, host: str) -> Credential:
-        names = ("index.docker.io", "docker.io", "registry-1.docker.io") if host == DOCKER_HUB else (host,)
-        for key, entry in self._auths.items():
-            if isinstance(entry, dict) and _host_of(key) in names and (found := _from_entry(entry)) != ANONYMOUS:
-                return found
-        return ANONYMOUS
+
+def read_docker_config(path: Path) -> Mapping[str, Any]:
+    """The content of Docker's config.json; empty if there is no such file. UsageError if it can not be read."""
+    hint = "DOCKER_CONFIG names its folder"
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"can not read {path}: {error}", hint=hint) from error
+    if not isinstance(config, dict) or not all(isinstance(config.get(key) or {}, dict) for key in _SECTIONS):
+        raise UsageError(f"can not read {path}: not a Docker configuration", hint=hint)
+    return config
+
+
+def _from_auths(auths: Mapping[str, Any], host: str) -> Credential:
+    names = ("index.docker.io", "docker.io", "registry-1.docker.io") if host == DOCKER_HUB else (host,)
+    for key, entry in auths.items():
+        if isinstance(entry, dict) and _host_of(key) in names and (found := _from_entry(entry)) != ANONYMOUS:
+            return found
+    return ANONYMOUS
 
 
 _SECTIONS = ("auths", "credHelpers")

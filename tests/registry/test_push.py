@@ -177,3 +177,17 @@ def test_nothing_of_the_http_library_is_imported_without_a_connection() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path.cwd())
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+async def test_blob_that_is_offered_is_taken_if_it_is_there_or_can_be_mounted(
+    fake: FakeRegistry, anonymous: Registry, store: ContentStore
+) -> None:
+    fake.put_blob("team/has", BLOB)
+
+    async with anonymous as registry:
+        assert await registry.offer_blob(reference(fake, "team/has"), LAYER, store)
+        assert await registry.offer_blob(reference(fake, "team/mounts"), LAYER, store, reference(fake, "team/has"))
+        assert not await registry.offer_blob(reference(fake, "team/not"), LAYER, store)
+
+    assert fake.blobs["team/mounts", LAYER.digest] == BLOB
+    assert ("team/not", LAYER.digest) not in fake.blobs

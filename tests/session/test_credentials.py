@@ -110,7 +110,7 @@ def test_broken_configuration_is_a_usage_error(tmp_path: Path, text: str) -> Non
     (tmp_path / "config.json").write_text(text)
 
     with pytest.raises(UsageError, match=f"can not read {tmp_path}/config.json: "):
-        Credentials.load({"DOCKER_CONFIG": str(tmp_path)})
+        Credentials.load({"DOCKER_CONFIG": str(tmp_path)}).find("a.test")
 
 
 def test_malformed_auth_is_a_usage_error_that_does_not_show_it() -> None:
