@@ -6,7 +6,7 @@ import re
 
 from bakepy.dockerfile.errors import DockerfileError
 
-_CLAUSE = re.compile(r"[ugoa]*(?:[-+=](?:[ugo]|[rwxXst]*))+\Z")
+_CLAUSE = re.compile(r"[ugoa]*(?:[-+=][rwxXstugo]*)+\Z")
 
 
 def check_mode(text: str) -> None:

@@ -45,6 +45,9 @@ from bakepy.model.location import SourceFile
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 
+FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
+"""Of the years 1 and 9999, beyond which no date can be written."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedDockerfile:
@@ -302,6 +305,8 @@ class _Session:
         self.epoch = parse_int(value) if value else None
         if value and self.epoch is None:
             self.epoch = self._source_time(value)
+        if self.epoch is not None and not FIRST_SECOND <= self.epoch <= LAST_SECOND:
+            raise DockerfileError(f"SOURCE_DATE_EPOCH {self.epoch} lies outside of the years 1 to 9999")
         for values in (self.build_args, self.args):
             if EPOCH in values:
                 if self.epoch is None:

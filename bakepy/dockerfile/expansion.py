@@ -143,7 +143,10 @@ class _Scan:
             elif char == "'" and quotes:
                 pieces.append((self.single_quoted(), False))
             elif char == '"' and quotes:
-                pieces.append((self.double_quoted(raw_escapes), False))
+                text, reset = self.double_quoted(raw_escapes)
+                if reset:
+                    pieces.append((None, False))
+                pieces.append((text, False))
             else:  # the escape character; at the very end it means nothing
                 self.pos += 1
                 following = self.next()
@@ -163,19 +166,23 @@ class _Scan:
         self.pos = close + 1
         return inner
 
-    def double_quoted(self, raw_escapes: bool) -> str:
+    def double_quoted(self, raw_escapes: bool) -> tuple[str, bool]:
+        """What is in the quotes, and whether an expansion in it forgets the word begun before."""
         escape = self.lexer.escape
         quote = '"' if self.lexer.raw_quotes else ""
         out = [quote]
+        reset = False
         self.pos += 1
         while self.pos < self.end:
             char = self.text[self.pos]
             if char == '"':
                 self.pos += 1
                 out.append(quote)
-                return "".join(out)
+                return "".join(out), reset
             if char == "$":
-                out.append(self.dollar(raw_escapes)[0])
+                value, forgets = self.dollar(raw_escapes)
+                out.append(value)
+                reset = reset or forgets
                 continue
             self.pos += 1
             if char == escape:

@@ -60,6 +60,8 @@ def read_flags(
 
 def csv_fields(text: str) -> list[str]:
     """The fields of one CSV line; `"` begins and ends a field that holds commas. Raises ValueError."""
+    if not text:
+        raise ValueError("it is empty")
     if '"' not in text:
         return text.split(",")
     fields: list[str] = []

@@ -96,6 +96,13 @@ def _with_prefix(attrs: Mapping[str, str], prefix: str) -> dict[str, str]:
 def context_of(name: str, spec: str, *, session: str = "") -> NamedContext:
     """A named context from its text (`docker-image://alpine`, `https://…`). Directories and inputs need more than
     a text and are made by the caller."""
+    try:
+        return _context_of(name, spec, session)
+    except DockerfileError as error:
+        return InvalidContext(f"the context '{name}': {error.what}")
+
+
+def _context_of(name: str, spec: str, session: str) -> NamedContext:
     kind, colon, rest = spec.partition(":")
     if not colon:
         return InvalidContext(f"the context '{name}' names no kind of source: '{spec}'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import join
@@ -14,6 +14,9 @@ from bakepy.errors import nearest
 _PROTOCOL = re.compile(r"([a-zA-Z0-9]+)://")
 _SCP = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?\Z")
 _URL = re.compile(r"([a-zA-Z0-9]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?\Z", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BAD_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
+_ENCODED_PATH = re.compile(r"[A-Za-z0-9$&+,/:;=@_.~!'()*\[\]%-]*\Z")
 _SWITCHES = ("submodules", "keep-git-dir", "fetch-by-commit")
 _KEYS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "mtime", *_SWITCHES)
 
@@ -43,10 +46,9 @@ def parse_git(text: str, *, bare_github: bool = False) -> GitSource | None:
     if text.startswith(("./", "../")):
         return None
     if text.startswith("github.com/"):
-        found = _from_url(f"https://{text}") if bare_github else None
-        if found is None:
-            return None
-        return _with_query(*found)
+        found = _from_url(f"https://{text}")
+        source = _with_query(*found) if found else None  # a bad query is an error even where this is a path
+        return source if bare_github else None
     protocol = _PROTOCOL.match(text)
     if protocol:
         if protocol[1].lower() not in ("http", "https", "ssh", "git"):
@@ -64,9 +66,16 @@ def parse_git(text: str, *, bare_github: bool = False) -> GitSource | None:
 
 def _from_url(text: str) -> tuple[GitSource, str] | None:
     match = _URL.match(text)
-    if not match or any(char <= " " or char == "\x7f" for char in text):
+    if (
+        not match
+        or _CONTROL.search(text)
+        or " " in match[2]
+        or any(_BAD_PERCENT.search(match[n] or "") for n in (3, 5))
+    ):
         return None
     scheme, authority, path, query, fragment = match.groups()
+    if not _ENCODED_PATH.match(path):
+        path = quote(unquote(path), safe="$&+,/:;=@-_.~")
     scheme = scheme.lower()
     host = authority.rpartition("@")[2]
     source = GitSource(
@@ -128,3 +137,11 @@ def _switch(key: str, text: str) -> bool:
     if value is None:
         raise DockerfileError(f"invalid value '{text}' of the query '{key}'", hint="it is true or false")
     return value
+
+
+def url_path(url: str) -> str | None:
+    """The decoded path of a URL; None if it is malformed."""
+    match = _URL.match(url)
+    if not match or _CONTROL.search(url) or _BAD_PERCENT.search(match[3]):
+        return None
+    return unquote(match[3])

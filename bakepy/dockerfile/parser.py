@@ -114,7 +114,8 @@ class _Reader:
         self.number += 1
         if len(line) * 4 > MAX_LINE and len(line.encode("utf-8", "surrogatepass")) > MAX_LINE:
             raise DockerfileError(
-                f"the line is longer than {MAX_LINE} bytes", where=SourceRange.at(self.file, self.number)
+                f"the line is longer than {MAX_LINE} bytes",
+                location=self.here(),
             )
         return line
 
@@ -127,12 +128,15 @@ class _Reader:
             found = self.directives.read(line)
         except DuplicateDirective as error:
             raise DockerfileError(
-                f"the directive '{error}' is given twice", where=SourceRange.of_line(self.file, self.number)
+                f"the directive '{error}' is given twice",
+                location=self.here(),
+                where=SourceRange.of_line(self.file, self.number),
             ) from error
         if found and found[0] == "escape":
             if found[1] not in ("\\", "`"):
                 raise DockerfileError(
                     f"invalid escape character '{found[1]}'",
+                    location=self.here(),
                     where=SourceRange.of_line(self.file, self.number),
                     hint="it is ` or \\",
                 )

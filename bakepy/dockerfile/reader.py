@@ -11,6 +11,7 @@ from bakepy.dockerfile.duration import parse_duration
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.flags import Flags, csv_fields, read_flags
 from bakepy.dockerfile.heredoc import Heredoc, find_heredoc
+from bakepy.dockerfile.mounts import parse_device
 from bakepy.dockerfile.parser import Statement, split_statement
 from bakepy.dockerfile.text import SPACE, parse_int, split_blanks
 from bakepy.dockerfile.words import NotStrings, assignments, json_or_words, json_words, split_words
@@ -173,8 +174,13 @@ def _run(statement: Statement, dialect: Dialect) -> i.Run:
         _choice(statement, flags, "network", ("default", "none", "host")),
         _choice(statement, flags, "security", ("sandbox", "insecure")),
     )
-    return i.Run(statement, _command(statement, statement.rest), mounts, stages, network, security,
-                 flags.list("device"))  # fmt: skip
+    for device in flags.list("device"):
+        try:
+            parse_device(device)
+        except DockerfileError as error:
+            raise statement.error(error.what, part="--device", hint=error.hint) from error
+    command = _command(statement, statement.rest)
+    return i.Run(statement, command, mounts, stages, network, security, flags.list("device"))
 
 
 def _choice(statement: Statement, flags: Flags, name: str, values: tuple[str, ...]) -> str:
@@ -217,8 +223,7 @@ def _onbuild(statement: Statement, dialect: Dialect) -> i.OnBuild:
         raise statement.error("ONBUILD needs an instruction")
     read_flags(statement)
     keyword, _, rest = split_statement(statement.rest, dialect.escape)
-    if keyword.lower() in ("add", "copy", "run", "cmd", "entrypoint", "shell", "volume"):
-        json_words(rest)  # a list that holds no strings is an error here already
+    _check_trigger(statement, keyword, rest, dialect)
     match keyword.upper():
         case "ONBUILD":
             raise statement.error("ONBUILD can not trigger another ONBUILD", part=keyword)
@@ -228,6 +233,20 @@ def _onbuild(statement: Statement, dialect: Dialect) -> i.OnBuild:
     for doc in statement.heredocs:
         expression += f"\n{doc.content}{doc.name}"
     return i.OnBuild(statement, expression)
+
+
+def _check_trigger(statement: Statement, keyword: str, rest: str, dialect: Dialect) -> None:
+    """What is wrong with the form of a trigger's arguments is wrong here already; all else when it fires."""
+    match keyword.lower():
+        case "add" | "copy" | "run" | "cmd" | "entrypoint" | "shell" | "volume":
+            json_words(rest)
+        case "healthcheck":
+            json_words(split_first(rest)[-1])
+        case "env" | "label":
+            try:
+                assignments(rest, keyword.upper(), dialect.escape)
+            except ValueError as error:
+                raise statement.error(str(error), part=rest) from error
 
 
 def _workdir(statement: Statement, dialect: Dialect) -> i.Workdir:

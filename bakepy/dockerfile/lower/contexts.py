@@ -127,7 +127,9 @@ def _layout(
             f"the OCI layout of the context '{name}' needs a digest: '{context.reference}'",
             hint="as in oci-layout://NAME@sha256:…",
         )
-    store = store.partition(":")[0] if "/" not in store.rpartition(":")[2] else store
+    before, colon, tag = store.rpartition(":")
+    if colon and "/" not in tag:
+        store = before
     own = _reference(name.partition("::")[0])
     reference = f"{own}@{_digest(digest)}"
     image = resolve(ImageRequest(reference, platform, store=store))

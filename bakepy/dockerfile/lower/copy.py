@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.chmod import check_mode
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.giturl import GitSource, parse_git
+from bakepy.dockerfile.giturl import GitSource, parse_git, url_path
 from bakepy.dockerfile.instructions import Add, Copy, Transfer
 from bakepy.dockerfile.lower.names import INTERNAL, shown, step_name
 from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
@@ -243,10 +242,7 @@ def check_digest(text: str) -> None:
 
 def url_filename(url: str) -> str:
     """The last element of the decoded path."""
-    try:
-        path = unquote(urlsplit(url).path)
-    except ValueError:
-        path = ""
+    path = url_path(url)
     name = paths.base(path) if path else "."
     return "__unnamed__" if name in (".", "/") else name
 

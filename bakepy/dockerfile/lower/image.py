@@ -147,7 +147,7 @@ def default_shell(os: str) -> tuple[str, ...]:
 
 
 def rfc3339(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def quoted_list(values: Iterable[str]) -> str:
