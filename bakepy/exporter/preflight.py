@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
+from bakepy.exporter.annotations import check_annotations
 from bakepy.exporter.outputs import ArchiveOutput, ImageOutput, LocalOutput, Output, TarOutput, parse_outputs
+from bakepy.model.platform import Platform
 from bakepy.model.target import Target
 
 
-def check_outputs(targets: Iterable[tuple[Target, bool]], *, stdout_is_terminal: bool = False) -> tuple[str, ...]:
-    """Checks the outputs of targets, each with whether its image is an index; returns warnings.
+def check_outputs(targets: Iterable[Target], *, stdout_is_terminal: bool = False) -> tuple[str, ...]:
+    """Checks the outputs of targets; returns warnings.
 
     Raises DefinitionError (DefinitionErrors if several): attributes that make no sense, a directory where a file is to
     be written or the reverse, standard output used twice or being a terminal. Looks at the file system; writes nothing.
@@ -19,9 +21,9 @@ def check_outputs(targets: Iterable[tuple[Target, bool]], *, stdout_is_terminal:
     errors: list[BakeError] = []
     warnings: list[str] = []
     stdout = ""
-    for target, multi_platform in targets:
+    for target in targets:
         try:
-            parsed = parse_outputs(target, multi_platform=multi_platform)
+            parsed = parse_outputs(target)
         except DefinitionError as error:
             errors.append(error)
             continue
@@ -37,11 +39,41 @@ def check_outputs(targets: Iterable[tuple[Target, bool]], *, stdout_is_terminal:
                 errors.append(
                     DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
                 )
+    _raise(errors)
+    return tuple(warnings)
+
+
+def check_platforms(targets: Iterable[tuple[Target, Sequence[Platform], bool]]) -> None:
+    """Checks the outputs of planned targets against their platforms; the third says whether the image is an index.
+
+    Raises DefinitionError (DefinitionErrors if several): an output that takes no index, annotations that have no place.
+    """
+    errors: list[BakeError] = []
+    for target, platforms, multi_platform in targets:
+        try:
+            outputs = parse_outputs(target, multi_platform=multi_platform).outputs
+        except DefinitionError as error:
+            errors.append(error)
+            continue
+        for number, output in enumerate(outputs):
+            if isinstance(output, ImageOutput | ArchiveOutput):
+                path = f"output[{number}]"
+                options = output.image
+                try:
+                    check_annotations(
+                        options.annotations, platforms, multi_platform=multi_platform, oci_types=options.oci_types
+                    )
+                except DefinitionError as error:
+                    where, path = target.where(path), f"target.{target.name}.{path}"
+                    errors.append(DefinitionError(error.what, where=where, path=path, hint=error.hint))
+    _raise(errors)
+
+
+def _raise(errors: Sequence[BakeError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise DefinitionErrors(errors)
-    return tuple(warnings)
 
 
 def insecure_registries(targets: Iterable[Target]) -> frozenset[str]:

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from bakepy.errors import BakeError
-from bakepy.exporter.preflight import check_outputs, insecure_registries
+from bakepy.exporter.preflight import check_outputs, check_platforms, insecure_registries
 from bakepy.model.target import Target
-from tests.support.results import output
+from tests.support.results import AMD64, ARM64, output
 
 
-def target(name: str, *outputs: str) -> tuple[Target, bool]:
-    return Target(name, outputs=tuple(output(text) for text in outputs)), False
+def target(name: str, *outputs: str, annotations: tuple[str, ...] = ()) -> Target:
+    return Target(name, annotations=annotations, outputs=tuple(output(text) for text in outputs))
 
 
-def refused(*targets: tuple[Target, bool], terminal: bool = False) -> str:
+def refused(*targets: Target, terminal: bool = False) -> str:
     with pytest.raises(BakeError) as caught:
         check_outputs(targets, stdout_is_terminal=terminal)
     return caught.value.render()
@@ -61,10 +61,29 @@ def test_a_terminal_gets_no_archive() -> None:
 
 
 def test_an_index_is_no_docker_archive() -> None:
-    app, _ = target("app", "type=docker,dest=x")
-    assert refused((app, True)) == (
+    with pytest.raises(BakeError) as caught:
+        check_platforms([(target("app", "type=docker,dest=x"), [AMD64, ARM64], True)])
+    assert caught.value.render() == (
         "target.app.output[0]: docker exporter does not currently support exporting manifest lists\nhint: use type=oci"
     )
+
+
+def test_annotations_need_their_platform_and_their_index() -> None:
+    targets = [
+        (target("one", "type=oci", annotations=("index:a=b",)), [AMD64], False),
+        (target("two", "type=tar", "type=oci", annotations=("manifest[linux/arm]:a=b",)), [AMD64, ARM64], True),
+        (target("three", "type=oci,oci-mediatypes=false", annotations=("index:a=b",)), [AMD64, ARM64], True),
+        (target("four", "type=oci", annotations=("index:a=b", "manifest[linux/arm64]:a=b")), [AMD64, ARM64], True),
+    ]
+    with pytest.raises(BakeError) as caught:
+        check_platforms(targets)
+    assert caught.value.render().splitlines() == [
+        "target.one.output[0]: index annotations not supported for single platform export",
+        "hint: build for several platforms, or annotate the manifest",
+        "target.two.output[1]: invalid annotation: no platform linux/arm found in source",
+        "hint: did you mean 'linux/arm64'?",
+        'target.three.output[0]: cannot export annotations with "oci-mediatypes=false"',
+    ]
 
 
 def test_insecure_registries_are_those_of_outputs_that_say_so() -> None:
@@ -72,4 +91,4 @@ def test_insecure_registries_are_those_of_outputs_that_say_so() -> None:
         target("one", "type=registry,name=a.test/x,registry.insecure=true"),
         target("two", "type=image,name=b.test/x", "type=oci"),
     ]
-    assert insecure_registries(item for item, _ in targets) == {"a.test"}
+    assert insecure_registries(targets) == {"a.test"}
