@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import anyio.to_thread
@@ -34,9 +34,10 @@ from bakepy.solver.vertex import Limits
 from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.local import LocalSource
 from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear
-from bakepy.worker.cachemounts import CacheMounts
-from bakepy.worker.context import ExecContext, Secrets, SshAgents, open_exec_context
 from bakepy.worker.ref import Ref
+
+if TYPE_CHECKING:
+    from bakepy.worker.context import ExecContext, Secrets, SshAgents
 
 _STATUS_SECONDS = 0.1
 """How often the progress of a transfer is told."""
@@ -123,6 +124,8 @@ class Embedded:
         for vertex in vertices:
             emit(_added(vertex, users))
         if caches := caches_to_clear(vertices):
+            from bakepy.worker.cachemounts import CacheMounts
+
             await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
         self._pulls = _Pulls(emit)
         async with _ExecContexts(self, options, users) as contexts:
@@ -206,6 +209,8 @@ class _ExecContexts:
         return replace(self._context, secrets=lent, ssh=lent)
 
     async def _open(self) -> ExecContext:
+        from bakepy.worker.context import open_exec_context
+
         opening = open_exec_context(
             self._engine.root,
             self._engine.snapshots,

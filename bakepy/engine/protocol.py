@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -16,7 +16,9 @@ from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform
 from bakepy.planner.plan import Plan
 from bakepy.source.image import ResolvedImage
-from bakepy.worker.context import Secrets, SshAgents
+
+if TYPE_CHECKING:
+    from bakepy.worker.context import Secrets, SshAgents
 
 SUCCEEDED, FAILED, BLOCKED, CANCELLED, NOT_STARTED = "succeeded", "failed", "blocked", "cancelled", "not started"
 

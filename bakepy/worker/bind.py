@@ -2,6 +2,8 @@
 
 Keys leave out what must not count, as BuildKit's do: proxy settings, the addresses of extra hosts, ids of cache mounts,
 selected paths (they count through the dependency). Secrets are not in an op at all.
+
+What runs processes is imported when the first one is to be run: a run that finds everything needs none of it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bakepy.content.database import Database
 from bakepy.errors import BakeError, BuildError, EngineError
@@ -36,11 +39,11 @@ from bakepy.snapshot.store import SnapshotStore
 from bakepy.solver.vertex import CacheMap, Dependency, Log, SolverOp
 from bakepy.source.image import ImageSource, layers_to_snapshot
 from bakepy.source.local import LocalSource, LocalTree
-from bakepy.worker.context import ExecContext
-from bakepy.worker.exec import run_exec
 from bakepy.worker.file import content_digest, file_key, run_file
-from bakepy.worker.merge import run_diff, run_merge
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
+
+if TYPE_CHECKING:
+    from bakepy.worker.context import ExecContext
 
 EXEC, NETWORK, BYTES = "exec", "network", "bytes"
 """The pools: processes, transfers, work on files."""
@@ -196,6 +199,8 @@ class _Exec(_Known):
         super().__init__(CacheMap(_key("exec", str(self._platform), body), dependencies))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.worker.exec import run_exec
+
         context = await self._workshop.exec_context(self._vertex)
         resources = self._vertex.metadata.linux_resources
         return await run_exec(
@@ -233,6 +238,8 @@ class _Merge(_Known):
         super().__init__(CacheMap(_key("merge", wire.op_body(op))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.worker.merge import run_merge
+
         return await run_merge(self._op, inputs, result_id, snapshots=self._snapshots)
 
 
@@ -247,6 +254,8 @@ class _Diff(_Known):
         super().__init__(CacheMap(_key("diff", wire.op_body(op))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.worker.merge import run_diff
+
         return await run_diff(self._op, inputs, result_id, snapshots=self._snapshots)
 
 
