@@ -146,13 +146,10 @@ class Exporter:
                 written.append(f"image {built.top.descriptor.digest}")
         if output.push:
             await self._push(result, output, built, references, progress)
-            digest = built.top.descriptor.digest
-            written = [
-                f"pushed {reference.repository}@{digest}"
-                if output.by_digest
-                else f"pushed {reference.familiar()}@{digest}"
-                for reference in references
-            ]
+            # that a tag was set is for `publish` to say
+            verb = "pushed" if output.by_digest else "uploaded"
+            places = dict.fromkeys(reference.repository for reference in references)
+            written = [f"{verb} {place}@{built.top.descriptor.digest}" for place in places]
         return self._exported(built, built.descriptor, ",".join(output.image.names), written)
 
     async def _push(
