@@ -90,8 +90,8 @@ class Body:
         """The attributes and blocks that the schema knows; others are left alone."""
         raise NotImplementedError
 
-    def all_attributes(self) -> dict[str, Attribute]:
-        """Every attribute; blocks are left out."""
+    def all_attributes(self, besides: frozenset[str] = frozenset()) -> dict[str, Attribute]:
+        """Every attribute but those named `besides`; blocks are left out."""
         raise NotImplementedError
 
     def unknown(self, schema: Schema) -> list[tuple[str, Span]]:
@@ -122,8 +122,8 @@ class NativeBody(Body):
             found.blocks.append(block)
         return found
 
-    def all_attributes(self) -> dict[str, Attribute]:
-        return self.attributes
+    def all_attributes(self, besides: frozenset[str] = frozenset()) -> dict[str, Attribute]:
+        return {name: each for name, each in self.attributes.items() if name not in besides}
 
 
 # -- reading the native syntax
@@ -416,12 +416,12 @@ class DataBody(Body):
                 self._unpack(entry, entry.name, entry.data, schema.blocks[entry.name], (), (), found.blocks)
         return found
 
-    def all_attributes(self) -> dict[str, Attribute]:
+    def all_attributes(self, besides: frozenset[str] = frozenset()) -> dict[str, Attribute]:
         found: dict[str, Attribute] = {}
         if not isinstance(self.data, Table):
             raise self.data.span.error(f"expected an object, found {self.data.kind()}")
         for entry in self.data.value:
-            if entry.name == "//":
+            if entry.name == "//" or entry.name in besides:
                 continue
             if entry.name in found:
                 line = found[entry.name].name_span.where().start.line

@@ -1,14 +1,73 @@
-"""Compose files, through the compose specification, as far as bake looks at them."""
+"""Compose files, through the compose specification, as far as bake looks at them.
+
+All compose files of a run are one project: read, interpolated, with what they include and extend, merged. Its services
+that have a `build` become targets (`compose_service`).
+"""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from bakepy.bakefile.config import Config
+from bakepy.bakefile.compose_env import EnvFileError, SubstitutionError, merged_environment, parse_env_file, substitute
+from bakepy.bakefile.compose_yaml import Document, Path, parse_yaml, scalar_text
+from bakepy.bakefile.config import Config, GroupDraft
 from bakepy.bakefile.reader import Reader
-from bakepy.bakefile.source import Text
-from bakepy.errors import UsageError
+from bakepy.bakefile.source import Span, Text
+from bakepy.errors import DefinitionError
+from bakepy.model.location import SourceFile
+
+_NESTING: Final = 100
+
+
+class Surroundings:
+    """What compose files may look at: variables, and files through the reader."""
+
+    def __init__(self, environment: Mapping[str, str], overrides: Mapping[str, str], reader: Reader | None) -> None:
+        self.reader = reader
+        dotenv = self.read(".env") if reader is not None and reader.kind(".env") == "file" else None
+        try:
+            self.environment = merged_environment(environment, dotenv)
+        except EnvFileError as error:
+            raise DefinitionError(f".env: {error}") from None
+        self.environment.update(overrides)
+
+    def read(self, path: str) -> str:
+        """Raises DefinitionError."""
+        if self.reader is None:
+            raise DefinitionError(f"{path!r} can not be read: there is no access to files")
+        try:
+            return self.reader.read(path).decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise DefinitionError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+@dataclass(slots=True)
+class Project:
+    """A merged project. `places`: where things stand, by path."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    places: dict[Path, Span] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def where(self, path: Path) -> Span | None:
+        """The place of a path, else of the nearest thing that holds it."""
+        while path:
+            if path in self.places:
+                return self.places[path]
+            path = path[:-1]
+        return None
+
+    def error(self, path: Path, what: str, hint: str = "") -> DefinitionError:
+        span = self.where(path)
+        return DefinitionError(what, where=span.where() if span else None, path=dotted(path), hint=hint)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path).replace(".[", "[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +75,420 @@ class ComposeFile:
     """A compose file as it was read."""
 
     text: Text
-
-
-def looks_like_compose(text: Text) -> bool:
-    """Whether a file of no telling name is a compose file."""
-    return False
+    documents: tuple[Document, ...]
 
 
 def read_compose(text: Text) -> ComposeFile:
-    raise UsageError(f"{text.name}: compose files can not be read yet")
+    """Raises DefinitionError for what is no YAML."""
+    return ComposeFile(text, tuple(parse_yaml(text)))
 
 
 def compose_config(
-    files: Sequence[ComposeFile],
-    variables: Mapping[str, str],
-    environment: Mapping[str, str],
-    reader: Reader | None,
-    relative: bool,
+    files: Sequence[ComposeFile], surroundings: Surroundings, *, relative: bool = False, checked: bool = True
 ) -> Config:
-    """The targets and groups of a compose project."""
-    return Config()
+    """The targets and groups of a project. Raises DefinitionError.
+
+    `relative`: paths are meant from the folder of the first file. `checked`: services may not lack what they name.
+    """
+    from bakepy.bakefile.compose_service import ServiceReader
+
+    project = _Loader(surroundings).project(files)
+    config = Config()
+    members: list[str] = []
+    reader = ServiceReader(project, surroundings)
+    services = reader.services(checked)
+    folder = posixpath.dirname(files[0].text.name) if relative and files[0].text.name != "-" else ""
+    for name in sorted(services):
+        draft = reader.target(name, services[name])
+        if draft is None:
+            continue
+        members.append(draft.name)
+        if folder:
+            draft.folders[""] = folder
+            draft.folders["context"] = folder
+            draft.folders.update({f"contexts.{key}": folder for key in draft.values.get("contexts") or ()})
+        config.add_target(draft)
+    if services:
+        config.groups.append(GroupDraft("default", tuple(dict.fromkeys(members))))
+    return config
+
+
+class _Loader:
+    """Merges files, documents, includes and extended services into one model."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.places: dict[Path, Span] = {}
+        self.files: dict[str, ComposeFile] = {}
+
+    def project(self, files: Sequence[ComposeFile]) -> Project:
+        environment = dict(self.surroundings.environment)
+        environment["COMPOSE_PROJECT_NAME"] = self._name(files, environment)
+        model = self._files(files, environment, "", [])
+        if not model:
+            raise DefinitionError(f"{files[0].text.name}: the compose file is empty")
+        return Project(model, self.places, environment)
+
+    @staticmethod
+    def _name(files: Sequence[ComposeFile], environment: Mapping[str, str]) -> str:
+        name = ""
+        for file in files:
+            for document in file.documents:
+                if isinstance(document.value, dict) and isinstance(document.value.get("name"), str):
+                    name = document.value["name"] or name
+        try:
+            name = substitute(name, environment.get)
+        except SubstitutionError as error:
+            raise DefinitionError(f"name: {error}") from None
+        return name or environment.get("COMPOSE_PROJECT_NAME") or "bake"
+
+    def _files(
+        self, files: Sequence[ComposeFile], environment: Mapping[str, str], folder: str, included: list[str]
+    ) -> dict[str, Any]:
+        """The model of several files; relative paths in it are moved to `folder`."""
+        model: dict[str, Any] = {}
+        for file in files:
+            for document in file.documents:
+                self.places.update(document.places)
+                value = deepcopy(document.value)
+                if not isinstance(value, dict):
+                    raise Span(file.text, 0, 1).error("expected a mapping with services")
+                self._check_services(value)
+                value = self._interpolated(value, (), environment)
+                self._include(value, environment, [*included, file.text.name])
+                _reset(model, document.resets)
+                self._extend_all(value, file.text.name, environment)
+                model = merge(model, value)
+                _unify(model)
+        if folder:
+            _move(model, folder)
+        return model
+
+    def _error(self, path: Path, what: str, hint: str = "") -> DefinitionError:
+        return Project(places=self.places).error(path, what, hint)
+
+    def _check_services(self, value: dict[str, Any]) -> None:
+        services = value.get("services")
+        if services is not None and not isinstance(services, dict):
+            raise self._error(("services",), "expected a mapping of services")
+
+    def _interpolated(self, value: Any, path: Path, environment: Mapping[str, str]) -> Any:
+        if isinstance(value, str):
+            try:
+                return substitute(value, environment.get)
+            except SubstitutionError as error:
+                raise self._error(path, str(error)) from None
+        if isinstance(value, dict):
+            return {name: self._interpolated(each, (*path, name), environment) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self._interpolated(each, (*path, f"[{at}]"), environment) for at, each in enumerate(value)]
+        return value
+
+    # -- include
+
+    def _include(self, model: dict[str, Any], environment: Mapping[str, str], included: list[str]) -> None:
+        wanted = model.pop("include", None)
+        if wanted is None:
+            return
+        if not isinstance(wanted, list):
+            raise self._error(("include",), "expected a list of files")
+        for position, each in enumerate(wanted):
+            path = ("include", f"[{position}]")
+            entry = {"path": each} if isinstance(each, str) else each
+            if not isinstance(entry, dict) or "path" not in entry:
+                raise self._error(path, "expected a file name, or a mapping with 'path'")
+            self._include_one(model, entry, path, environment, included)
+
+    def _include_one(
+        self,
+        model: dict[str, Any],
+        entry: dict[str, Any],
+        path: Path,
+        environment: Mapping[str, str],
+        included: list[str],
+    ) -> None:
+        names = _strings(entry["path"])
+        if not names:
+            raise self._error(path, "expected a file name")
+        files = [posixpath.normpath(name) for name in names]
+        if files[0] in included:
+            cycle = " -> ".join([*included[included.index(files[0]) :], files[0]])
+            raise self._error(path, f"files include each other: {cycle}")
+        folder = entry.get("project_directory")
+        folder = posixpath.normpath(folder) if isinstance(folder, str) and folder else posixpath.dirname(files[0])
+        inner = dict(environment)
+        env_files = _strings(entry.get("env_file"))
+        dotenv = posixpath.join(folder, ".env") if folder else ".env"
+        reader = self.surroundings.reader
+        if not env_files and reader is not None and reader.kind(dotenv) == "file":
+            env_files = [dotenv]
+        for name in env_files:
+            if name == "/dev/null":
+                continue
+            for key, value in self._env_file(name, inner, path).items():
+                inner.setdefault(key, value)
+        places = self.places
+        try:
+            loaded = self._files([self._file(name, path) for name in files], inner, folder, included)
+        finally:
+            self.places = {**self.places, **places}
+        for section in ("services", "volumes", "networks", "secrets", "configs", "models"):
+            if isinstance(loaded.get(section), dict):
+                target = model.setdefault(section, {})
+                for name, value in loaded[section].items():
+                    target[name] = merge(value, target[name], (section, name)) if name in target else value
+
+    def _file(self, name: str, path: Path) -> ComposeFile:
+        if name not in self.files:
+            try:
+                text = self.surroundings.read(name)
+            except DefinitionError as error:
+                raise self._error(path, error.what) from None
+            self.files[name] = read_compose(Text(SourceFile(name, text)))
+        return self.files[name]
+
+    def _env_file(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, str]:
+        try:
+            return parse_env_file(self.surroundings.read(name), environment.get)
+        except EnvFileError as error:
+            raise self._error(path, f"{name}: {error}") from None
+        except DefinitionError as error:
+            raise self._error(path, error.what) from None
+
+    # -- extends
+
+    def _extend_all(self, model: dict[str, Any], file: str, environment: Mapping[str, str]) -> None:
+        services = model.get("services")
+        if isinstance(services, dict):
+            for name in list(services):
+                services[name] = self._extended(name, services, file, environment, [])
+
+    def _extended(
+        self, name: str, services: dict[str, Any], file: str, environment: Mapping[str, str], path: list[str]
+    ) -> Any:
+        service = services[name]
+        if service is None:
+            return None
+        where = ("services", name)
+        if not isinstance(service, dict):
+            raise self._error(where, "expected a mapping")
+        extends = service.get("extends")
+        if extends is None:
+            service.pop("extends", None)
+            return service
+        base_name = (
+            extends if isinstance(extends, str) else extends.get("service") if isinstance(extends, dict) else None
+        )
+        if not isinstance(base_name, str):
+            raise self._error((*where, "extends"), "expected the name of a service")
+        source, base_file, folder = services, file, ""
+        if isinstance(extends, dict) and extends.get("file") is not None:
+            base_file = posixpath.normpath(scalar_text(extends["file"]))
+            folder = posixpath.dirname(base_file)
+            source = self._services_of(base_file, environment, (*where, "extends"))
+        elif base_name not in services:
+            raise self._error((*where, "extends"), f"there is no service {base_name!r} to extend")
+        if base_name not in source:
+            raise self._error((*where, "extends"), f"there is no service {base_name!r} in {base_file}")
+        step = f"{file}#{name}" if folder or base_file != file else name
+        if step in path or len(path) > _NESTING:
+            raise self._error((*where, "extends"), f"services extend each other: {' -> '.join([*path, step])}")
+        base = self._extended(base_name, source, base_file, environment, [*path, step])
+        if base is None:
+            service.pop("extends")
+            return service
+        base = deepcopy(base)
+        if folder:
+            moved = {"services": {name: base}}
+            _move(moved, folder)
+            base = moved["services"][name]
+        merged = merge(base, service, where)
+        merged.pop("extends", None)
+        services[name] = merged
+        return merged
+
+    def _services_of(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, Any]:
+        """The services of a file that one of them is extended from, not yet extended themselves."""
+        model: dict[str, Any] = {}
+        for document in self._file(name, path).documents:
+            if isinstance(document.value, dict):
+                value = self._interpolated(deepcopy(document.value), (), environment)
+                model = merge(model, value)
+        services = model.get("services")
+        if not isinstance(services, dict):
+            raise self._error(path, f"there are no services in {name}")
+        return services
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _reset(model: Any, paths: Sequence[Path], path: Path = ()) -> None:
+    """Forgets what stands at these paths."""
+    if not paths or not isinstance(model, dict):
+        return
+    for name in list(model):
+        if (*path, name) in paths:
+            del model[name]
+        else:
+            _reset(model[name], paths, (*path, name))
+
+
+# -- merging
+
+_TO_SEQUENCE: Final = frozenset(
+    {
+        ("build", "args"),
+        ("build", "additional_contexts"),
+        ("build", "labels"),
+        ("annotations",),
+        ("deploy", "labels"),
+        ("dns",),
+        ("dns_opt",),
+        ("dns_search",),
+        ("env_file",),
+        ("label_file",),
+        ("environment",),
+        ("labels",),
+        ("sysctls",),
+        ("tmpfs",),
+    }
+)
+_HOSTS: Final = frozenset({("build", "extra_hosts"), ("extra_hosts",)})
+_REPLACED: Final = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
+
+
+def merge(base: Any, over: Any, path: Path = ()) -> Any:
+    """`over` over `base`: mappings by key, lists one after another, with the exceptions of the specification."""
+    inner = path[2:] if len(path) > 2 and path[0] == "services" else None
+    if inner is not None:
+        if inner in _REPLACED:
+            return over
+        if inner in _TO_SEQUENCE:
+            return [*_sequence(base), *_sequence(over)]
+        if inner in _HOSTS:
+            kept = _sequence(base)
+            return [*kept, *(each for each in _sequence(over) if each not in kept)]
+        if inner == ("build",):
+            return merge(_as_build(base), _as_build(over), ("build",))
+        if inner in (("depends_on",), ("networks",), ("models",)):
+            base, over = _as_mapping(base), _as_mapping(over)
+        if inner == ("logging",) and isinstance(base, dict) and isinstance(over, dict):
+            drivers = base.get("driver"), over.get("driver")
+            if drivers[0] != drivers[1] and None not in drivers:
+                return over
+    if path and path[0] == "build" and ("build", *path[1:]) in _TO_SEQUENCE | _HOSTS:
+        return merge(base, over, ("services", "", *path))
+    if over is None:
+        return base
+    if isinstance(base, dict):
+        if not isinstance(over, dict):
+            raise DefinitionError("a mapping can not be overridden by something else", path=dotted(path))
+        merged = dict(base)
+        for name, value in over.items():
+            merged[name] = merge(merged[name], value, (*path, name)) if name in merged else value
+        return merged
+    if isinstance(base, list):
+        if not isinstance(over, list):
+            raise DefinitionError("a list can not be overridden by something else", path=dotted(path))
+        return [*base, *over]
+    return over
+
+
+def _as_build(value: Any) -> Any:
+    return {"context": value} if isinstance(value, str) else {} if value is None else value
+
+
+def _as_mapping(value: Any) -> Any:
+    return {scalar_text(each): None for each in value} if isinstance(value, list) else value
+
+
+def _sequence(value: Any) -> list[Any]:
+    """A mapping as `key=value` lines."""
+    if isinstance(value, dict):
+        found: list[str] = []
+        for name, each in value.items():
+            if each is None:
+                found.append(name)
+            elif isinstance(each, list):
+                found += [f"{name}={scalar_text(item)}" for item in each]
+            else:
+                found.append(f"{name}={scalar_text(each)}")
+        return sorted(found)
+    if isinstance(value, list):
+        return list(value)
+    return [value] if isinstance(value, str) else []
+
+
+_UNIQUE: Final = (
+    ("build", "args"),
+    ("build", "additional_contexts"),
+    ("build", "tags"),
+    ("build", "labels"),
+    ("environment",),
+)
+
+
+def _unify(model: dict[str, Any]) -> None:
+    """Of entries with one key, the last one's value in the first one's place."""
+    services = model.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        for path in _UNIQUE:
+            holder = service
+            for name in path[:-1]:
+                holder = holder.get(name) if isinstance(holder, dict) else None
+            items = holder.get(path[-1]) if isinstance(holder, dict) else None
+            if isinstance(items, list) and all(isinstance(each, str) for each in items):
+                holder[path[-1]] = list({each.partition("=")[0]: each for each in items}.values())
+
+
+# -- relative paths
+
+
+def _move(model: dict[str, Any], folder: str) -> None:
+    """Paths that are meant from `folder` become paths from the folder of the command."""
+    services = model.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        if not isinstance(service, dict):
+            continue
+        build = service.get("build")
+        if isinstance(build, str):
+            service["build"] = move_path(folder, build)
+        elif isinstance(build, dict):
+            build["context"] = move_path(folder, build.get("context") or ".")
+            contexts = build.get("additional_contexts")
+            if isinstance(contexts, dict):
+                build["additional_contexts"] = {name: move_path(folder, each) for name, each in contexts.items()}
+            elif isinstance(contexts, list):
+                build["additional_contexts"] = [_moved_pair(folder, each) for each in contexts]
+        files = service.get("env_file")
+        if files is not None:
+            service["env_file"] = [
+                _moved_env_file(folder, each) for each in (files if isinstance(files, list) else [files])
+            ]
+    secrets = model.get("secrets")
+    for secret in secrets.values() if isinstance(secrets, dict) else ():
+        if isinstance(secret, dict) and isinstance(secret.get("file"), str):
+            secret["file"] = move_path(folder, secret["file"])
+
+
+def move_path(folder: str, path: Any) -> Any:
+    if not isinstance(path, str) or "://" in path or path.startswith(("service:", "target:", "/", "~")) or not path:
+        return path
+    return posixpath.normpath(posixpath.join(folder, path)) if folder else posixpath.normpath(path)
+
+
+def _moved_pair(folder: str, pair: Any) -> Any:
+    if not isinstance(pair, str):
+        return pair
+    name, equals, path = pair.partition("=")
+    return f"{name}={move_path(folder, path)}" if equals else pair
+
+
+def _moved_env_file(folder: str, entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return {**entry, "path": move_path(folder, entry.get("path"))}
+    return move_path(folder, entry)

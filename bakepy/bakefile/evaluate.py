@@ -136,8 +136,7 @@ class Evaluation(Globals):
                 if block.type == "locals":
                     self.attributes.update(block.body.all_attributes())
         else:
-            known = {*schema.blocks, *self._reserved}
-            self.attributes.update({name: each for name, each in body.all_attributes().items() if name not in known})
+            self.attributes.update(body.all_attributes(frozenset((*schema.blocks, *self._reserved))))
         for block in content.blocks:
             match block.type:
                 case "variable":

@@ -166,9 +166,11 @@ class TextMapKind(Kind):
         return {**old, **added} if old else added or old
 
     def normalize(self, plain: Any) -> Any:
-        if not self.empty_removes:
-            return plain
-        return {name: each for name, each in plain.items() if each} or None
+        if self.empty_removes:
+            return {name: each for name, each in plain.items() if each} or None
+        if None in plain.values():
+            return {name: each for name, each in plain.items() if each is not None} or None
+        return plain
 
     def printed(self, plain: Mapping[str, str | None]) -> dict[str, str | None] | None:
         found = {name: plain[name] for name in sorted(plain)}

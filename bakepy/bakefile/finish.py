@@ -16,7 +16,7 @@ from bakepy.model.target import OutputEntry, SecretEntry, SSHEntry
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpKMGTP]?)i?[bB]?\Z")
 _ANNOTATION: Final = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _ANNOTATED: Final = ("index", "index-descriptor", "manifest", "manifest-descriptor")
-_ULIMITS: Final = [
+ULIMITS: Final = [
     "core",
     "cpu",
     "data",
@@ -184,8 +184,8 @@ class Finisher:
         name, equals, limits = text.partition("=")
         if not equals:
             raise self._error(target, "ulimits", f"expected name=soft:hard, found {text!r}")
-        if name not in _ULIMITS:
-            raise self._error(target, "ulimits", f"there is no limit {name!r}: expected {', '.join(sorted(_ULIMITS))}")
+        if name not in ULIMITS:
+            raise self._error(target, "ulimits", f"there is no limit {name!r}: expected {', '.join(sorted(ULIMITS))}")
         parts = limits.split(":")
         if len(parts) > 2 or not all(re.fullmatch(r"[+-]?\d+", each) for each in parts):
             raise self._error(target, "ulimits", f"expected one number or two, found {limits!r}")

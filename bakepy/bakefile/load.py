@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Body, BodyParser, NativeBody
@@ -23,6 +23,9 @@ from bakepy.errors import BakeError, DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.target import BakeFile, Group, Target
+
+if TYPE_CHECKING:
+    from bakepy.bakefile.compose import ComposeFile, Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +140,11 @@ def _file_relative(options: LoadOptions) -> bool:
 def _read(files: Sequence[SourceFile], options: LoadOptions) -> tuple[list[Body], Config]:
     """The bodies of the files, and what compose files define, which is the lowest layer."""
     bodies: list[Body] = []
-    compose: list[Any] = []
+    compose: list[ComposeFile] = []
     errors: list[BakeError] = []
     for file in files:
         try:
-            body = _read_file(Text(file), errors, compose)
+            body = _read_file(Text(file), errors, compose, options)
             if body is not None:
                 bodies.append(body)
         except DefinitionError as error:
@@ -151,12 +154,20 @@ def _read(files: Sequence[SourceFile], options: LoadOptions) -> tuple[list[Body]
         return bodies, Config()
     from bakepy.bakefile.compose import compose_config
 
-    return bodies, compose_config(
-        compose, options.variables, options.environment, options.reader, _file_relative(options)
-    )
+    surroundings = _surroundings(options)
+    for each in compose:
+        compose_config([each], surroundings, checked=False)
+    return bodies, compose_config(compose, surroundings, relative=_file_relative(options))
 
 
-def _read_file(text: Text, errors: list[BakeError], compose: list[Any]) -> Body | None:
+def _surroundings(options: LoadOptions) -> Surroundings:
+    from bakepy.bakefile.compose import Surroundings
+
+    environment = options.environment if environment_allowed(options.environment) else {}
+    return Surroundings(environment, options.variables, options.reader)
+
+
+def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], options: LoadOptions) -> Body | None:
     """The body of a file; None if it is a compose file, which is added to `compose`."""
     name = text.name.lower()
     check_text(text)
@@ -177,7 +188,7 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[Any]) -> Body 
     if name.endswith((".yaml", ".yml")):
         compose.append(read_compose(text))
         return None
-    return _guess(text, compose)
+    return _guess(text, compose, options)
 
 
 def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
@@ -189,15 +200,19 @@ def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
         return None
 
 
-def _guess(text: Text, compose: list[Any]) -> Body | None:
+def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body | None:
     """A file whose name does not tell: compose, then HCL, then JSON; at last, TOML."""
-    from bakepy.bakefile.compose import looks_like_compose, read_compose
+    from bakepy.bakefile.compose import compose_config, read_compose
     from bakepy.bakefile.json_reader import parse_json
     from bakepy.bakefile.toml_reader import read_toml
 
-    if looks_like_compose(text):
-        compose.append(read_compose(text))
+    try:
+        file = read_compose(text)
+        compose_config([file], _surroundings(options), checked=False)
+        compose.append(file)
         return None
+    except DefinitionError:
+        pass  # then it is something else
     native: DefinitionError
     try:
         return BodyParser(text).file()
@@ -279,7 +294,7 @@ def _draft(instance: Instance, folder: str) -> TargetDraft:
 
 
 def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
-    from bakepy.bakefile.functions.json_values import encode
+    from bakepy.bakefile.functions.json_values import encode, encode_with_type
 
     for name in sorted(evaluation.variables):
         each = evaluation.variables[name]
@@ -287,9 +302,15 @@ def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
         assert value is not None, "every variable has a value when nothing failed"
         shown: str | None = None
         if value.raw is not None:
-            shown = value.raw if value.type is v.STRING else encode(value)
-        declared = each.type if each.type is not None else None
-        yield VariableInfo(name, each.description, str(declared.constraint) if declared else "", shown)
+            shown = encode(value) if each.type is not v.DYNAMIC else encode_with_type(value)
+            if value.type is v.STRING and each.type is not v.DYNAMIC:
+                # As buildx does: all quotes at both ends go, of the text itself too.
+                shown = value.raw if each.type is None else shown.strip('"')
+        yield VariableInfo(name, each.description, "" if each.type is None else _type_name(each.type), shown)
+
+
+def _type_name(type: v.Type) -> str:
+    return "any type" if type is v.DYNAMIC else str(type)
 
 
 # -- the result

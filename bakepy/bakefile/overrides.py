@@ -25,7 +25,7 @@ class Change:
     """All that was said about one key of one target."""
 
     key: str
-    name: str = ""
+    name: str | None = None
     text: str = ""
     texts: list[str] = field(default_factory=list)
     appends: bool = False
@@ -50,7 +50,7 @@ class Overrides:
         appends = left.endswith("+")
         path = left.removesuffix("+")
         pattern, dot, rest = path.partition(".")
-        key, _, name = rest.partition(".")
+        key, named, name = rest.partition(".")
         if not dot:
             raise UsageError(f"--set {text}: expected TARGET.KEY=VALUE, found {path!r}")
         if not equals and key != "args":
@@ -67,7 +67,7 @@ class Overrides:
             value, equals = found, "="
         several = key in _KEYS and _KEYS[key].override.form == "values"
         for target in targets:
-            change = self.changes.setdefault(target, {}).setdefault(rest, Change(key, name))
+            change = self.changes.setdefault(target, {}).setdefault(rest, Change(key, name if named else None))
             if several:
                 change.appends = appends
                 change.texts.append(value)
@@ -110,7 +110,7 @@ def _apply(target: TargetDraft, change: Change) -> None:
         case "load":
             target.values["output"] = with_load(target.values.get("output") or (), e.parse_bool(change.text))
         case "secret":
-            _change_secret(target, change.name, change.text)
+            _change_secret(target, change.name or "", change.text)
         case "network":
             # buildx takes the values of this key for a list and then sets the (empty) single one.
             target.values["network"] = ""
@@ -129,7 +129,7 @@ def _set_field(target: TargetDraft, entry: Field, change: Change) -> None:
             target.values[name] = e.parse_bool(change.text) if name in ("pull", "no-cache") else change.text
             target.folders.pop(name, None)
         case "keyed":
-            if not change.name:
+            if change.name is None:
                 raise UsageError(f"--set {target.name}.{change.key}: it needs a name", hint=f"{change.key}.NAME=VALUE")
             value: Any = e.parse_resource(change.name, change.text) if name == "resources" else change.text
             target.values[name] = {**(target.values.get(name) or {}), change.name: value}

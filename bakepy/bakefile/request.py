@@ -9,7 +9,7 @@ from bakepy.bakefile.config import is_remote
 from bakepy.bakefile.entries import EntryError, csv_fields, parse_bool, parse_policy
 from bakepy.bakefile.load import LoadOptions
 from bakepy.bakefile.reader import Reader
-from bakepy.errors import UsageError
+from bakepy.errors import UsageError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,13 @@ class Request:
     sbom: str = ""
     provenance: str = ""
     policies: Sequence[str] = ()
+    allowed: Sequence[str] = ()
 
     def options(
         self, environment: Mapping[str, str], reader: Reader | None, platform: str = "linux/amd64"
     ) -> LoadOptions:
         """`platform`: the machine's own. Raises UsageError."""
+        check_allowed(self.allowed)
         targets = list(self.targets)
         command_context = "cwd://"
         if targets and is_remote(targets[0]):
@@ -133,3 +135,23 @@ def _policies(texts: Sequence[str]) -> tuple[list[str], bool]:
             return [], True
         overrides.append(f"*.policy+={text}")
     return overrides, False
+
+
+_RIGHTS = ("network.host", "security.insecure", "ssh", "buildx.local.delete")
+_RIGHTS_WITH_VALUES = ("device", "fs.read", "fs.write", "fs", "image.push", "image.load", "image")
+
+
+def check_allowed(texts: Sequence[str]) -> None:
+    """The rights of `--allow`. Raises UsageError."""
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if text in _RIGHTS:
+            continue
+        if name not in _RIGHTS_WITH_VALUES:
+            hint = nearest(name, (*_RIGHTS, *_RIGHTS_WITH_VALUES))
+            raise UsageError(f"--allow {text}: there is no right {name!r}", hint=hint)
+        if name == "device" and equals and value:
+            try:
+                csv_fields(value)
+            except EntryError as error:
+                raise UsageError(f"--allow {text}: {error}") from None

@@ -46,11 +46,6 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def split_flags(arguments: list[str]) -> list[str]:
-    """Flags that may have a value take it with `=` only."""
-    return arguments
-
-
 def boolean(text: str | None, name: str) -> bool | None:
     if text is None:
         return None
@@ -79,6 +74,7 @@ def main(arguments: list[str]) -> int:
         sbom=given.sbom,
         provenance=given.provenance,
         policies=given.policy,
+        allowed=given.allow,
     )
     options = request.options(os.environ, Disk())
     files = read_files(given.file, os.environ, Disk(), sys.stdin.buffer.read() if "-" in given.file else b"")

@@ -52,6 +52,23 @@ def encode(value: Value) -> str:
     return str(raw)
 
 
+def encode_with_type(value: Value) -> str:
+    """The value beside its type, as values of open type are written."""
+    return f'{{"value":{encode(value)},"type":{encode_type(value.type)}}}'
+
+
+def encode_type(type: v.Type) -> str:
+    """`"string"`, `["list","string"]`, `["object",{…}]`."""
+    if isinstance(type, v.CollectionType):
+        return f'["{type.name}",{encode_type(type.element)}]'
+    if isinstance(type, v.TupleType):
+        return f'["tuple",[{",".join(encode_type(each) for each in type.elements)}]]'
+    if isinstance(type, v.ObjectType):
+        inner = ",".join(f"{quote(name)}:{encode_type(type.attributes[name])}" for name in sorted(type.attributes))
+        return f'["object",{{{inner}}}]'
+    return '"dynamic"' if type is v.DYNAMIC else f'"{type.name}"'
+
+
 def _read(text: str) -> Data:
     from bakepy.bakefile.json_reader import read_json
 

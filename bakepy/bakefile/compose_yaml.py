@@ -1,0 +1,257 @@
+"""YAML as compose files use it: values with the scalars that Go's YAML reads, places, `!reset` and `!override`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from bakepy.bakefile.source import Span, Text
+from bakepy.errors import DefinitionError
+
+Path = tuple[str, ...]
+
+_NODES: Final = 200_000
+"""More nodes than this, aliases counted each time, are refused."""
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_INTEGER: Final = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)\Z")
+_DATE: Final = re.compile(
+    r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt]|[ ]+)(\d\d?):(\d\d?):(\d\d?)(?:\.(\d+))?(?: *(Z|[-+]\d\d?(?::?\d\d)?))?)?\Z"
+)
+_STRING: Final = "tag:yaml.org,2002:str"
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(slots=True)
+class Document:
+    """One document: its value, where its parts stand, and the paths that forget what files before it set."""
+
+    value: Any
+    places: dict[Path, Span] = field(default_factory=dict)
+    resets: list[Path] = field(default_factory=list)
+
+
+def parse_yaml(text: Text) -> list[Document]:
+    """Every document of a file. Raises DefinitionError."""
+    source = text.text.removeprefix("\ufeff")
+    loader = _LOADER(source)
+    found: list[Document] = []
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            found.append(_Builder(text, loader).document(node))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        start = _offset(text, mark.line, mark.column) if mark else 0
+        problem = (error.problem or "a mistake").strip()
+        raise Span(text, start, start + 1).error(f"no YAML: {problem}") from None
+    except yaml.YAMLError as error:
+        raise Span(text, 0, 1).error(f"no YAML: {error}") from None
+    finally:
+        loader.dispose()
+    return found
+
+
+def _offset(text: Text, line: int, column: int) -> int:
+    position = 0
+    for _ in range(line):
+        position = text.text.find("\n", position) + 1
+        if position == 0:
+            return len(text.text)
+    return position + column
+
+
+class _Builder:
+    """Makes values of nodes."""
+
+    def __init__(self, text: Text, loader: Any) -> None:
+        self.text = text
+        self.loader = loader
+        self.places: dict[Path, Span] = {}
+        self.resets: list[Path] = []
+        self.count = 0
+        self._starts = [0]
+        position = text.text.find("\n")
+        while position >= 0:
+            self._starts.append(position + 1)
+            position = text.text.find("\n", position + 1)
+
+    def document(self, node: Any) -> Document:
+        value = self._value(node, (), [])
+        return Document(value, self.places, self.resets)
+
+    def span(self, node: Any) -> Span:
+        return Span(self.text, self._at(node.start_mark), self._at(node.end_mark))
+
+    def _at(self, mark: Any) -> int:
+        return int(self._starts[min(mark.line, len(self._starts) - 1)] + mark.column)
+
+    def error(self, node: Any, what: str, hint: str = "") -> DefinitionError:
+        start = self._at(node.start_mark)
+        end = self._at(node.end_mark) if node.end_mark.line == node.start_mark.line else start + 1
+        return Span(self.text, start, end).error(what, hint=hint)
+
+    def _value(self, node: Any, path: Path, inside: list[Any]) -> Any:
+        self.count += 1
+        if self.count > _NODES:
+            raise self.error(node, f"the file has more than {_NODES} nodes")
+        if any(node is each for each in inside):
+            raise self.error(node, "an alias leads back into its own anchor")
+        if node.tag == "!reset":
+            self.resets.append(path)
+            return _Removed
+        if node.tag == "!override":
+            self.resets.append(path)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        inside.append(node)
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return self._sequence(node, path, inside)
+            return self._mapping(node, path, inside)
+        finally:
+            inside.pop()
+
+    def _sequence(self, node: Any, path: Path, inside: list[Any]) -> list[Any]:
+        items: list[Any] = []
+        for position, each in enumerate(node.value):
+            place = (*path, f"[{position}]")
+            self.places[place] = self.span(each)
+            value = self._value(each, place, inside)
+            if value is not _Removed:
+                items.append(value)
+        return items
+
+    def _mapping(self, node: Any, path: Path, inside: list[Any]) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        seen: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.error(key_node, "a key must be text")
+            name = key_node.value
+            if name in seen:
+                line = seen[name].start_mark.line + 1
+                raise self.error(key_node, f"the key {name!r} is already set in line {line}")
+            seen[name] = key_node
+            if name == "<<" and key_node.style in (None, ""):
+                for each in self._merged(value_node):
+                    for inner, value in self._mapping(each, path, inside).items():
+                        merged.setdefault(inner, value)
+                continue
+            key = self._scalar(key_node)
+            if not isinstance(key, str):
+                raise self.error(key_node, f"a key must be text, not {name}", hint=f'put it in quotes: "{name}"')
+            value = self._value(value_node, (*path, key), inside)
+            self.places[(*path, key)] = self.span(key_node)
+            if value is not _Removed:
+                own[key] = value
+        return {**merged, **own} if merged else own
+
+    def _merged(self, node: Any) -> Iterator[Any]:
+        if isinstance(node, yaml.MappingNode):
+            yield node
+        elif isinstance(node, yaml.SequenceNode) and all(isinstance(each, yaml.MappingNode) for each in node.value):
+            yield from node.value
+        else:
+            raise self.error(node, "'<<' takes a mapping, or a list of them")
+
+    def _scalar(self, node: Any) -> Any:
+        if node.style not in (None, ""):
+            return node.value
+        if node.tag == _STRING and self.loader.resolve(yaml.ScalarNode, node.value, (True, False)) != _STRING:
+            return node.value  # `!!str 1`
+        return resolve_scalar(node.value)
+
+
+class _Removed:
+    """Stands for what `!reset` took away."""
+
+
+def resolve_scalar(text: str) -> Any:
+    """What a plain scalar means: null, bool, int, float, text; dates become text as Go writes it."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    first = text[0]
+    if not (first.isdigit() or first in "+-."):
+        return text
+    plain = text.replace("_", "")
+    if found := _INTEGER.match(plain):
+        return _integer(found[1], found[2])
+    if _FLOAT.match(plain):
+        return float(plain)
+    if text in (".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"):
+        return float("inf")
+    if text in ("-.inf", "-.Inf", "-.INF"):
+        return float("-inf")
+    if text in (".nan", ".NaN", ".NAN"):
+        return float("nan")
+    return _date(text)
+
+
+def _integer(sign: str, digits: str) -> int | float:
+    lower = digits.lower()
+    if lower[:2] in ("0x", "0b", "0o"):
+        value = int(lower, 0) if len(lower) > 2 else 0
+    elif len(lower) > 1 and lower[0] == "0":
+        value = int(lower, 8)
+    else:
+        value = int(lower)
+    value = -value if sign == "-" else value
+    return value if -(1 << 63) <= value < 1 << 64 else float(value)
+
+
+def _date(text: str) -> str:
+    found = _DATE.match(text)
+    if not found:
+        return text
+    year, month, day = (int(found[position]) for position in (1, 2, 3))
+    if not 1 <= month <= 12 or not 1 <= day <= 31:
+        return text
+    hour, minute, second = (int(found[position] or 0) for position in (4, 5, 6))
+    fraction = f".{found[7].rstrip('0')}" if found[7] and found[7].strip("0") else ""
+    zone = found[8] or "Z"
+    offset, name = "+0000", "UTC"
+    if zone != "Z":
+        digits = zone[1:].replace(":", "")
+        digits = digits.zfill(2) + "00" if len(digits) <= 2 else digits
+        offset = name = f"{zone[0]}{digits}"
+        if digits == "0000":
+            offset, name = "+0000", "UTC"
+    return f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}{fraction} {offset} {name}"
+
+
+def scalar_text(value: Any) -> str:
+    """A scalar as text, as Go writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "<nil>"
+    if isinstance(value, float):
+        return _float_text(value)
+    return str(value)
+
+
+def _float_text(value: float) -> str:
+    """The shortest text; an exponent below 1e-4 and from 1e21 on."""
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    if value != value:
+        return "NaN"
+    if value == 0 or 1e-4 <= abs(value) < 1e21:
+        text = repr(value)
+        if "e" in text:
+            from decimal import Decimal
+
+            text = format(Decimal(text), "f")
+        return text.removesuffix(".0")
+    mantissa, _, power = repr(value).partition("e")
+    number = int(power or 0)
+    return f"{mantissa.removesuffix('.0')}e{'-' if number < 0 else '+'}{abs(number):02d}"
