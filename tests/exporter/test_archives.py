@@ -11,9 +11,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 
 from bakepy.errors import DefinitionError, RegistryError
+from bakepy.events import VertexFailed
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import HistoryEntry
 from tests.support.results import (
@@ -315,3 +318,23 @@ async def test_no_output_says_where_the_result_is(house: House) -> None:
 async def test_cacheonly_writes_nothing(house: House) -> None:
     exported = await house.exporter().export(result(None, "type=cacheonly"))
     assert (exported.written, exported.descriptor, house.events) == ((), None, [])
+
+
+async def test_a_cancelled_export_leaves_nothing_half_done(house: House, tmp_path: Path) -> None:
+    top = None
+    for number in range(8):
+        top = await house.snapshot(f"s{number}", {f"f{number}": "x" * 100_000}, parent=top)
+    image = config(*["COPY . / # buildkit"] * 8)
+    with anyio.CancelScope() as scope:
+        run = house.exporter(wrote=lambda layer: anyio.from_thread.run_sync(scope.cancel))
+        await run.export(result(top, f"type=oci,dest={tmp_path / 'a.tar'}", image=image))
+    assert scope.cancelled_caught
+    assert os.listdir(tmp_path) == ["state"]  # noqa: PTH208
+    assert list((house.root / "ingest").iterdir()) == []
+    failed = house.events[-1]
+    assert isinstance(failed, VertexFailed)
+    assert failed.cancelled
+    await house.exporter().export(result(top, f"type=oci,dest={tmp_path / 'a.tar'}", image=image))
+    index, files = archive(tmp_path / "a.tar")
+    assert len(json.loads(blob(files, index["manifests"][0]))["layers"]) == 8
+    assert len(house.compressed) < 8

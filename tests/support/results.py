@@ -100,6 +100,7 @@ class House:
     def exporter(self, **options: Any) -> Exporter:
         """For one run."""
         options.setdefault("now_ns", lambda: NOON)
+        options.setdefault("wrote", self.compressed.append)
         return Exporter(
             content=self.content,
             snapshots=self.snapshots,
@@ -107,7 +108,6 @@ class House:
             registry=self.registry,
             emit=self.events.append,
             environ=options.pop("environ", {}),
-            wrote=self.compressed.append,
             **options,
         )
 
