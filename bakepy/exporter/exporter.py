@@ -22,7 +22,6 @@ from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError
 from bakepy.events import Emit
 from bakepy.exporter.built import BuiltImage, ImageBuilder
-from bakepy.exporter.daemon import DockerEngine
 from bakepy.exporter.files import replacing
 from bakepy.exporter.groups import first_error
 from bakepy.exporter.image import ExportLayer
@@ -198,6 +197,8 @@ class Exporter:
             if not output.tar:
                 line = await anyio.to_thread.run_sync(self._write_layout, output, built, references)
             elif not output.dest:
+                from bakepy.exporter.daemon import DockerEngine  # late: http.client is slow to import
+
                 engine = DockerEngine.from_environment(self._environ)
                 write = partial(self._write_archive, output, built, references)
                 messages = await anyio.to_thread.run_sync(engine.load, write)
