@@ -71,9 +71,9 @@ class Node(Generic[R]):
     """A vertex in this run. Others read it; only `State` writes to it."""
 
     __slots__ = (
-        "asked", "by", "definition_key", "failure", "followers", "fresh", "holds", "inputs", "key", "leader", "map",
-        "mapping", "needs", "op", "parents", "parts", "place", "position", "queued", "ran", "rank", "record", "results",
-        "status", "users", "vertex", "wanted",
+        "asked", "by", "definition_key", "eager", "failure", "followers", "fresh", "holds", "inputs", "judged", "key",
+        "leader", "map", "mapping", "needs", "op", "parents", "parts", "place", "position", "queued", "ran", "rank",
+        "record", "results", "status", "users", "vertex", "wanted",
     )  # fmt: skip
 
     def __init__(self, vertex: SolverVertex, op: SolverOp[R], position: int) -> None:
@@ -114,6 +114,9 @@ class Node(Generic[R]):
         """Who waits for it or may come to do so: callers, and vertices above that are under way."""
         self.wanted = False
         """Its result is asked for, not just its definition key."""
+        self.eager = False
+        """The result of something above is asked for, so its own may come to be."""
+        self.judged = False
         self.holds = False
         """It counts among the users of its inputs."""
         self.queued = False
@@ -192,6 +195,7 @@ class State(Generic[R]):
         """One more caller needs `node`: its result, or only its definition key."""
         node.users += 1
         node.wanted = node.wanted or result
+        node.eager = node.eager or result
         self._wake(node)
 
     def leave(self, node: Node[R]) -> None:
@@ -340,13 +344,14 @@ class State(Generic[R]):
         elif node.status in _WORKING or node.status in (Status.DEFINING, Status.DEFINED):
             self._set(node, Status.IDLE)
         self._release(node)
-        node.wanted = False
+        node.wanted = node.eager = node.judged = False
 
     def _define_inputs(self, node: Node[R]) -> None:
         self._set(node, Status.DEFINING)
         node.holds = True
         for below in node.needs:
             below.users += 1
+            below.eager = below.eager or node.eager
             self._wake(below)
         if node.map is None:
             node.mapping = True
@@ -371,6 +376,9 @@ class State(Generic[R]):
             ((below.definition_key or "", index, depends(i).selector) for i, (below, index) in enumerate(node.inputs)),
         )
         node.fresh = node.vertex.ignore_cache or any(below.fresh for below in node.needs)
+        for parent in node.parents:
+            if parent.status is Status.DEFINING:
+                self._wake(parent)
         if node.fresh:
             self._set_defined(node)
         else:
@@ -378,14 +386,13 @@ class State(Generic[R]):
 
     def _set_defined(self, node: Node[R]) -> None:
         self._set(node, Status.DEFINED)
-        for parent in node.parents:
-            if parent.status is Status.DEFINING:
-                self._wake(parent)
         self._wake(node)
 
     def _use_record(self, node: Node[R]) -> None:
         if not node.wanted:
-            return
+            node.wanted = self._is_surely_needed(node)
+            if not node.wanted:
+                return
         if node.record is not None:
             self._ask(Ask.LOAD, node)
             return
@@ -395,6 +402,14 @@ class State(Generic[R]):
                 below.wanted = True
                 self._wake(below)
         self._wake(node)
+
+    def _is_surely_needed(self, node: Node[R]) -> bool:
+        """Whether it can begin before all that waits for it is defined: nothing is known of it, so nothing will be
+        known of a vertex above that still waits for a source to be looked at. Asked once."""
+        if node.judged or not node.eager or node.record is not None or node.op.known_map is None:
+            return False
+        node.judged = True
+        return any(parent.eager and parent.definition_key is None and not parent.failure for parent in node.parents)
 
     def _resolve(self, node: Node[R]) -> None:
         for below in node.needs:
