@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import dataclass
@@ -80,6 +81,21 @@ class Platform:
     def is_known(self) -> bool:
         """Whether both parts are names that Go's toolchain knows."""
         return self.os in _OSES and self.architecture in _ARCHITECTURES
+
+    def require_known(self) -> Platform:
+        """Itself; raises DefinitionError with the nearest platform if one of its names is unknown."""
+        for word, name, known in (
+            ("operating system", self.os, _OSES),
+            ("architecture", self.architecture, _ARCHITECTURES),
+        ):
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=4)
+                near.sort(key=lambda other: sorted(other) != sorted(name))  # letters that changed places
+                parts = (near[0] if near and name == self.os else self.os,
+                         near[0] if near and name == self.architecture else self.architecture)  # fmt: skip
+                hint = f"did you mean '{'/'.join(parts)}'?" if near else ""
+                raise DefinitionError(f"unknown {word} '{name}'", hint=hint)
+        return self
 
 
 def _decoded(text: str) -> str:

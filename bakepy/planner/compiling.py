@@ -7,6 +7,7 @@ are resolved together, each distinct one once, until none is missing; then lower
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from bakepy.model.target import BakeFile, Target
 from bakepy.planner.entitlements import check_entitlements
 from bakepy.planner.files import FileReader
 from bakepy.planner.plan import Plan, PlannedPlatform, PlannedTarget, PlanWarning
-from bakepy.planner.settings import TargetSettings, read_target
+from bakepy.planner.settings import TargetSettings, located, read_target
 from bakepy.planner.sources import Sources
 
 
@@ -196,7 +197,8 @@ class _Compiler:
             except BakeError as error:
                 first = unit.targets[0]
                 if error.where is None and f"stage '{first.target}'" in error.what:
-                    error.where, error.path = first.where("target"), f"target.{first.name}.target"
+                    with suppress(BakeError), located(first, "target", first.target or ""):
+                        raise error
                 for target in unit.targets:
                     self.failures.add(target.name, _as_caused(error))
         for name in [name for name, units in self._of.items() if any(unit.lowered is None for unit in units)]:

@@ -16,6 +16,7 @@ from bakepy.dockerfile.compile import ParsedDockerfile
 from bakepy.errors import BakeError, DefinitionError
 from bakepy.llb.op import HostIP, Ulimit
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
 from bakepy.planner import contexts as c
@@ -24,6 +25,7 @@ from bakepy.planner.sources import Sources
 
 V = TypeVar("V")
 
+_LINES_OF_A_LIST = 50
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
@@ -48,7 +50,7 @@ def read_target(
     target: Target, sources: Sources, *, build_platform: Platform, cgroup_parent: str = ""
 ) -> TargetSettings:
     """Checks all that a target says and reads what it names. Raises DefinitionError with the place in the bake file."""
-    with located(target, "context"):
+    with located(target, "context", target.context):
         context = c.parse_context(target.context)
         if not isinstance(context, c.FolderContext):
             raise DefinitionError(_not_as_context(target.context, context))
@@ -62,7 +64,7 @@ def read_target(
         multi_platform = _boolean(target, "BUILDKIT_MULTI_PLATFORM", str(wish))
         if len(platforms) > 1 and not multi_platform:
             raise _error(target, "args.BUILDKIT_MULTI_PLATFORM", "several platforms were asked for, and no index")
-    with located(target, "context"):
+    with located(target, "context", target.context):
         main = sources.folder(context.path, "context", sources.ignore(path, context.path))
     named, links = _contexts(target, sources)
     options = d.LowerOptions(
@@ -75,10 +77,10 @@ def read_target(
         no_cache=bool(target.no_cache),
         no_cache_filter=target.no_cache_filter,
         resolve_mode="pull" if target.pull else "default",
-        network=_at(target, "network", lambda: limits.parse_network(target.network)),
+        network=_at(target, "network", lambda: limits.parse_network(target.network), target.network),
         extra_hosts=_hosts(target),
         ulimits=_ulimits(target),
-        shm_size=_at(target, "shm-size", lambda: limits.parse_size(target.shm_size or "0")),
+        shm_size=_at(target, "shm-size", lambda: limits.parse_size(target.shm_size or "0"), target.shm_size),
         hostname=arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
         cgroup_parent=cgroup_parent,
         resources=_at(target, "resources", lambda: limits.parse_resources(target.resources)),
@@ -90,19 +92,35 @@ def read_target(
 
 
 @contextmanager
-def located(target: Target, path: str) -> Iterator[None]:
-    """Adds the place in the bake file to an error that has none."""
+def located(target: Target, path: str, value: str = "") -> Iterator[None]:
+    """Adds the place in the bake file to an error that has none: that of `value`, if it stands there literally."""
     try:
         yield
     except BakeError as error:
         if error.where is None:
-            error.where = target.where(path)
+            error.where = _place(target.where(path), value)
             error.path = f"target.{target.name}.{path}"
         raise
 
 
-def _at(target: Target, path: str, read: Callable[[], V]) -> V:
-    with located(target, path):
+def _place(attribute: SourceRange | None, value: str) -> SourceRange | None:
+    """Where `value` stands in quotes, on the attribute's line or one of the next before another table begins."""
+    if attribute is None or not value:
+        return attribute
+    file, first = attribute.file, attribute.start
+    for line in range(first.line, first.line + _LINES_OF_A_LIST):
+        text = file.line(line)
+        if line > first.line and text.startswith("["):
+            break
+        begin = first.column - 1 if line == first.line else 0
+        for quote in "\"'":
+            if (found := text.find(f"{quote}{value}{quote}", begin)) >= 0:
+                return SourceRange.at(file, line, found + 2, len(value))
+    return attribute
+
+
+def _at(target: Target, path: str, read: Callable[[], V], value: str | None = "") -> V:
+    with located(target, path, value or ""):
         return read()
 
 
@@ -126,7 +144,7 @@ def _dockerfile(target: Target, context: str, sources: Sources) -> tuple[str | N
     if target.dockerfile_inline:
         with located(target, "dockerfile-inline"):
             return None, sources.inline_dockerfile(target.dockerfile_inline, f"target.{target.name}.dockerfile-inline")
-    with located(target, "dockerfile"):
+    with located(target, "dockerfile", target.dockerfile):
         written = target.dockerfile
         if written == "-":
             raise DefinitionError("a Dockerfile from standard input is not possible in a bake file")
@@ -144,8 +162,9 @@ def _platforms(target: Target, build_platform: Platform) -> tuple[Platform | Non
     found: dict[Platform | None, None] = {}
     for number, text in enumerate(target.platforms):
         for part in text.split(","):
-            with located(target, f"platforms[{number}]"):
-                found[build_platform if part.strip() == "local" else Platform.parse(part.strip(), build_platform)] = (
+            with located(target, f"platforms[{number}]", text):
+                name = part.strip()
+                found[build_platform if name == "local" else Platform.parse(name, build_platform).require_known()] = (
                     None
                 )
     return tuple(found) or (None,)
@@ -155,7 +174,7 @@ def _contexts(target: Target, sources: Sources) -> tuple[dict[str, d.NamedContex
     named: dict[str, d.NamedContext] = {}
     links: dict[str, str] = {}
     for name, text in target.contexts.items():
-        with located(target, f"contexts.{name}"):
+        with located(target, f"contexts.{name}", text):
             match c.parse_context(text):
                 case c.TargetContext(target=other):
                     links[name] = other
@@ -175,7 +194,7 @@ def _hosts(target: Target) -> tuple[HostIP, ...]:
     hosts: list[HostIP] = []
     for name, addresses in sorted(target.extra_hosts.items()):
         if addresses is not None:
-            with located(target, f"extra-hosts.{name}"):
+            with located(target, f"extra-hosts.{name}", addresses):
                 hosts += limits.parse_host(name, addresses)
     return tuple(hosts)
 
@@ -183,7 +202,7 @@ def _hosts(target: Target) -> tuple[HostIP, ...]:
 def _ulimits(target: Target) -> tuple[Ulimit, ...]:
     found = []
     for number, text in enumerate(target.ulimits):
-        with located(target, f"ulimits[{number}]"):
+        with located(target, f"ulimits[{number}]", text):
             found.append(limits.parse_ulimit(text))
     return tuple(found)
 

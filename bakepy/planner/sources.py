@@ -98,7 +98,8 @@ class Sources:
         if name is None:
             if not self.files.is_directory(path):
                 raise DefinitionError(
-                    f"the folder '{path}' does not exist", hint=self._near(*posixpath.split(path.rstrip("/")))
+                    f"the folder '{path}' can not be used: no such file or directory",
+                    hint=self._near(*posixpath.split(path.rstrip("/"))),
                 )
             name = preferred if preferred not in self.locals else f"{preferred}:{path}"
             self._names[absolute] = name
@@ -122,11 +123,11 @@ class Sources:
             index = ImageIndex.from_bytes(self.files.read(posixpath.join(context.path, "index.json")))
         except OSError as error:
             raise DefinitionError(
-                f"'{context.path}' is not an OCI layout: its index.json can not be read",
+                f"the OCI layout '{context.path}' could not be resolved: its index.json can not be read",
                 hint="" if self.files.is_directory(context.path) else f"there is no folder '{context.path}'",
             ) from error
         except BakeError as error:
-            raise DefinitionError(f"'{context.path}' is not an OCI layout: {error.what}") from error
+            raise DefinitionError(f"the OCI layout '{context.path}' could not be resolved: {error.what}") from error
         found = [
             entry
             for annotation in (_IMAGE_NAME, _REF_NAME)
@@ -138,7 +139,7 @@ class Sources:
         if not found:
             tags = [entry.annotations.get(_REF_NAME, "") for entry in index.manifests]
             raise DefinitionError(
-                f"the OCI layout '{context.path}' has no image tagged '{context.tag}'",
+                f"the OCI layout '{context.path}' could not be resolved: it has no image tagged '{context.tag}'",
                 hint=nearest(context.tag, filter(None, tags)),
             )
         self._digests[key] = found[0].digest

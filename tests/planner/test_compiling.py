@@ -285,23 +285,26 @@ def test_scratch_is_an_empty_tree() -> None:
 
 
 def test_a_missing_dockerfile_is_told_at_its_place_with_the_nearest_name() -> None:
-    where = located("[target.t]", 'dockerfile = "Dockerfil"', dockerfile=(2, 14, 11))
+    where = located("[target.t]", 'dockerfile = "Dockerfil"', dockerfile=(2, 1, 10))
     text = message(bake(Target("t", dockerfile="Dockerfil", locations=where)), {"Dockerfile": "FROM scratch\n"})
     assert text == (
-        "bake.toml:2:14: target.t.dockerfile: the Dockerfile 'Dockerfil' does not exist\n"
+        "bake.toml:2:15: target.t.dockerfile: the Dockerfile 'Dockerfil' does not exist\n"
         '    dockerfile = "Dockerfil"\n'
-        "                 ^^^^^^^^^^^\n"
+        "                  ^^^^^^^^^\n"
         "hint: did you mean 'Dockerfile'?"
     )
 
 
 def test_a_missing_context_is_told_at_its_place() -> None:
-    where = located("[target.t]", 'context = "servces"', context=(2, 11, 9))
+    where = located("[target.t]", 'context = "servces"', context=(2, 1, 7))
     text = message(
         bake(Target("t", context="servces", dockerfile="/work/Dockerfile", locations=where)),
         {"Dockerfile": "FROM scratch\n", "services/x": ""},
     )
-    assert text.splitlines()[0] == "bake.toml:2:11: target.t.context: the folder 'servces' does not exist"
+    assert (
+        text.splitlines()[0]
+        == "bake.toml:2:12: target.t.context: the folder 'servces' can not be used: no such file or directory"
+    )
     assert text.splitlines()[-1] == "hint: did you mean 'services'?"
 
 
@@ -313,10 +316,16 @@ def test_the_folder_of_a_missing_dockerfile_may_be_what_is_wrong() -> None:
 
 
 def test_an_unknown_stage_is_told_in_the_bake_file() -> None:
-    where = located("[target.t]", 'target = "biuld"', target=(2, 10, 7))
+    where = located("[target.t]", 'target = "biuld"', target=(2, 1, 6))
     text = message(bake(Target("t", target="biuld", locations=where)), {"Dockerfile": "FROM scratch AS build\n"})
-    assert text.startswith("bake.toml:2:10: target.t.target: ")
+    assert text.startswith("bake.toml:2:11: target.t.target: ")
     assert text.endswith("hint: did you mean 'build'?")
+
+
+def test_an_unknown_architecture_is_told_with_the_nearest() -> None:
+    assert message(bake(Target("t", platforms=("linux/amd64", "linux/adm64"))), {"Dockerfile": "FROM scratch\n"}) == (
+        "target.t.platforms[1]: unknown architecture 'adm64'\nhint: did you mean 'linux/amd64'?"
+    )
 
 
 def test_errors_of_several_targets_are_told_together_and_each_once() -> None:
@@ -326,7 +335,7 @@ def test_errors_of_several_targets_are_told_together_and_each_once() -> None:
                 Target("a", dockerfile="bad"),
                 Target("b", dockerfile="bad", args=FrozenMap(X="1")),
                 Target("c", context="nowhere"),
-                Target("d", platforms=("linux/adm64x",), network="hst"),
+                Target("d", network="hst"),
                 Target("e"),
             ),
             {"bad": "FROM scratch\nCPOY a b\n", "Dockerfile": "FROM scratch\n"},
