@@ -16,7 +16,6 @@ Users never see a traceback for any of these; everything else is a bug of bakepy
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
@@ -140,5 +139,7 @@ class DriftError(BakeError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint `did you mean 'x'?` from the names valid at that place; empty when nothing is near."""
+    import difflib  # only where an error is made: start-up time
+
     close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from bakepy.bakefile import expression as tree
@@ -54,29 +53,41 @@ class NativeAttribute(Attribute):
         return self._node
 
 
-@dataclass(slots=True)
 class Block:
     """`type "label" { body }`. `span` is its header."""
 
-    type: str
-    labels: tuple[str, ...]
-    label_spans: tuple[Span, ...]
-    body: Body
-    span: Span
+    __slots__ = ("body", "label_spans", "labels", "span", "type")
+
+    def __init__(
+        self, type: str, labels: tuple[str, ...], label_spans: tuple[Span, ...], body: Body, span: Span
+    ) -> None:
+        self.type = type
+        self.labels = labels
+        self.label_spans = label_spans
+        self.body = body
+        self.span = span
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
     """What to look for in a body: attributes by name, blocks by type with the names of their labels."""
 
-    attributes: frozenset[str] = frozenset()
-    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    __slots__ = ("attributes", "blocks")
+
+    def __init__(
+        self, attributes: frozenset[str] = frozenset(), blocks: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self.attributes = attributes
+        self.blocks: Mapping[str, tuple[str, ...]] = blocks or {}
 
 
-@dataclass(slots=True)
 class Content:
-    attributes: dict[str, Attribute] = field(default_factory=dict)
-    blocks: list[Block] = field(default_factory=list)
+    """What a schema found in a body."""
+
+    __slots__ = ("attributes", "blocks")
+
+    def __init__(self, attributes: dict[str, Attribute] | None = None) -> None:
+        self.attributes: dict[str, Attribute] = {} if attributes is None else attributes
+        self.blocks: list[Block] = []
 
 
 class Body:
@@ -297,14 +308,16 @@ class Data:
         raise NotImplementedError
 
 
-@dataclass(slots=True)
 class Entry:
-    """A key and its value. `sections`: TOML's `[a.b]` may come in several places; they are one."""
+    """A key and its value. `offsets`: where the characters of the key stand, if it was written with escapes."""
 
-    name: str
-    span: Span
-    data: Data
-    offsets: Offsets | None = None
+    __slots__ = ("data", "name", "offsets", "span")
+
+    def __init__(self, name: str, span: Span, data: Data, offsets: Offsets | None = None) -> None:
+        self.name = name
+        self.span = span
+        self.data = data
+        self.offsets = offsets
 
 
 class Scalar(Data):

@@ -123,8 +123,11 @@ class ServiceReader:
     def _short_forms(self, value: dict[str, Any], path: Path) -> None:
         """Some other parts are parsed, though bake does not use them; an error there is an error."""
         for position, each in enumerate(value.get("volumes") or ()):
-            if isinstance(each, str) and (each == "" or (each.endswith(":") and each.count(":") == 1)):
-                raise self.error((*path, "volumes", f"[{position}]"), f"{each!r} has no folder to mount it at")
+            place = (*path, "volumes", f"[{position}]")
+            if isinstance(each, dict) and not isinstance(each.get("target"), str):
+                raise self.error(place, "a volume needs a 'target', the folder to mount it at")
+            if isinstance(each, str) and (problem := _volume_problem(each)):
+                raise self.error(place, f"{each!r} is no volume: {problem}")
         for position, each in enumerate(value.get("ports") or ()):
             if isinstance(each, str) and not _port_fits(each):
                 raise self.error((*path, "ports", f"[{position}]"), f"{each!r} is no port")
@@ -523,6 +526,19 @@ def _linked(value: str) -> str:
 
 def _unbracketed(address: str) -> str:
     return address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
+
+
+def _volume_problem(text: str) -> str:
+    """What is wrong with a short form of a volume: `[SOURCE:]TARGET[:OPTIONS]`."""
+    if not text:
+        return "it is empty"
+    if len(text) <= 2:
+        return ""
+    drive = re.compile(r"(?:^|(?<=:))[a-zA-Z]:(?=[\\\\/])")
+    parts = drive.sub("", re.sub(r"\$\{[^}]*\}", "x", text)).split(":")
+    if "" in parts:
+        return "there is nothing between colons"
+    return "there are too many colons" if len(parts) > 3 else ""
 
 
 def _port_fits(text: str) -> bool:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from bakepy.bakefile.fields import BY_NAME
 from bakepy.model.location import SourceRange
 
 
-@dataclass(slots=True)
 class GroupDraft:
-    """A group as written. `generated`: a matrix made it."""
+    """A group as written. `unlisted`: nothing lists its targets, not even an empty list."""
 
-    name: str
-    targets: tuple[str, ...]
-    description: str = ""
-    where: SourceRange | None = None
+    __slots__ = ("description", "name", "targets", "unlisted", "where")
+
+    def __init__(
+        self,
+        name: str,
+        targets: tuple[str, ...],
+        description: str = "",
+        where: SourceRange | None = None,
+        unlisted: bool = False,
+    ) -> None:
+        self.name = name
+        self.targets = targets
+        self.description = description
+        self.where = where
+        self.unlisted = unlisted
 
 
-@dataclass(slots=True)
 class TargetDraft:
     """A target as written, or as merged so far. A field that is absent, or None, is not given.
 
@@ -29,10 +37,19 @@ class TargetDraft:
     and for a target without a context (`""`). `places` says where values were written.
     """
 
-    name: str
-    values: dict[str, Any] = field(default_factory=dict)
-    folders: dict[str, str] = field(default_factory=dict)
-    places: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("folders", "name", "places", "values")
+
+    def __init__(
+        self,
+        name: str,
+        values: dict[str, Any] | None = None,
+        folders: dict[str, str] | None = None,
+        places: dict[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.values: dict[str, Any] = values or {}
+        self.folders: dict[str, str] = folders or {}
+        self.places: dict[str, Any] = places or {}
 
     def merge(self, other: TargetDraft) -> None:
         """What `other` gives, over what is here."""
@@ -62,12 +79,14 @@ class TargetDraft:
             values["entitlements"] = BY_NAME["entitlements"].kind.normalize(entitlements)
 
 
-@dataclass(slots=True)
 class Config:
     """Groups in the order of their definition (the first of a name counts), targets by name."""
 
-    groups: list[GroupDraft] = field(default_factory=list)
-    targets: dict[str, TargetDraft] = field(default_factory=dict)
+    __slots__ = ("groups", "targets")
+
+    def __init__(self) -> None:
+        self.groups: list[GroupDraft] = []
+        self.targets: dict[str, TargetDraft] = {}
 
     def find_group(self, name: str) -> GroupDraft | None:
         return next((each for each in self.groups if each.name == name), None)

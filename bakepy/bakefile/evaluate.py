@@ -7,7 +7,6 @@ Mistakes that have nothing to do with each other are all reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from bakepy.bakefile import expression as tree
@@ -38,49 +37,61 @@ _TOML_GROUP: Final = Schema(frozenset(GROUP_FIELDS))
 Lookup = Callable[[str], str | None]
 
 
-@dataclass(slots=True)
 class Variable:
-    """A variable as it is declared, and what it came to."""
+    """A variable as it is declared (`type` is the declared type), and what it came to."""
 
-    name: str
-    block: Block
-    content: Content
-    description: str = ""
-    type: v.Type | None = None
-    """The declared type."""
-    value: Value | None = None
+    __slots__ = ("block", "content", "description", "name", "type", "value")
+
+    def __init__(self, name: str, block: Block, content: Content) -> None:
+        self.name = name
+        self.block = block
+        self.content = content
+        self.description = ""
+        self.type: v.Type | None = None
+        self.value: Value | None = None
 
     @property
     def default(self) -> Attribute | None:
         return self.content.attributes.get("default")
 
 
-@dataclass(slots=True)
 class Instance:
     """One target or group that a block makes; `label` is what the block is called, which a matrix does not keep."""
 
-    kind: str
-    name: str
-    label: str
-    block: Block
-    content: Content
-    scope: Scope
-    values: dict[str, object] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
+    __slots__ = ("block", "content", "kind", "label", "name", "running", "scope", "values")
+
+    def __init__(self, kind: str, name: str, label: str, block: Block, content: Content, scope: Scope) -> None:
+        self.kind = kind
+        self.name = name
+        self.label = label
+        self.block = block
+        self.content = content
+        self.scope = scope
+        self.values: dict[str, object] = {}
+        self.running: list[str] = []
 
 
-@dataclass(frozen=True, slots=True)
 class Options:
     """`builtins`: names with fixed values (`BAKE_CMD_CONTEXT`). `lookup`: values of variables from outside.
 
     `now`, `random` and `home` are what the functions of that kind give.
     """
 
-    lookup: Lookup
-    builtins: Mapping[str, str] = field(default_factory=dict)
-    now: Callable[[], float] = lambda: 0.0
-    random: Callable[[int], bytes] = bytes
-    home: str = "/"
+    __slots__ = ("builtins", "home", "lookup", "now", "random")
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        builtins: Mapping[str, str],
+        now: Callable[[], float] = lambda: 0.0,
+        random: Callable[[int], bytes] = bytes,
+        home: str = "/",
+    ) -> None:
+        self.lookup = lookup
+        self.builtins = builtins
+        self.now = now
+        self.random = random
+        self.home = home
 
 
 class Evaluation(Globals):

@@ -7,7 +7,6 @@ evaluator can see to these first. Errors are `DefinitionError`s that point at th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bakepy.bakefile import values as v
@@ -80,12 +79,14 @@ class Scope:
         return found
 
 
-@dataclass(slots=True)
 class References:
     """What an expression refers to: variables with the steps that follow them, and functions."""
 
-    variables: list[Reference] = field(default_factory=list)
-    functions: list[str] = field(default_factory=list)
+    __slots__ = ("functions", "variables")
+
+    def __init__(self) -> None:
+        self.variables: list[Reference] = []
+        self.functions: list[str] = []
 
 
 _NO_NAMES: frozenset[str] = frozenset()
@@ -205,14 +206,16 @@ class Joined(Node):
         self.rounds.collect(found, bound)
 
 
-@dataclass(frozen=True, slots=True)
 class Step:
     """`.name`, or `[key]` with a key that is known when the file is read."""
 
-    key: Value
-    attribute: bool
-    start: int
-    end: int
+    __slots__ = ("attribute", "end", "key", "start")
+
+    def __init__(self, key: Value, attribute: bool, start: int, end: int) -> None:
+        self.key = key
+        self.attribute = attribute
+        self.start = start
+        self.end = end
 
 
 class Reference(Node):

@@ -7,7 +7,6 @@ given”. The order of the table is the order in which `--print` writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bakepy.bakefile import entries as e
@@ -328,7 +327,6 @@ def _policy_element(policy: Any) -> dict[str, Any]:
 _STRINGS: Final = v.MapType(v.STRING)
 
 
-@dataclass(frozen=True, slots=True)
 class Override:
     """How `--set TARGET.KEY=VALUE` changes a field.
 
@@ -336,26 +334,35 @@ class Override:
     set). `key`: the word on the command line, if it is not the field's name.
     """
 
-    form: str = ""
-    key: str = ""
-    always_appends: bool = False
+    __slots__ = ("always_appends", "form", "key")
+
+    def __init__(self, form: str = "", key: str = "", *, always_appends: bool = False) -> None:
+        self.form = form
+        self.key = key
+        self.always_appends = always_appends
 
 
-@dataclass(frozen=True, slots=True)
 class Field:
-    """One attribute of a target."""
+    """One attribute of a target; `field` is its name in `model.target.Target`."""
 
-    name: str
-    kind: Kind
-    description: str
-    override: Override = Override()
-    attribute: str = ""
-    toml_only: bool = False
+    __slots__ = ("description", "field", "kind", "name", "override", "toml_only")
 
-    @property
-    def field(self) -> str:
-        """The name in `model.target.Target`."""
-        return self.attribute or self.name.replace("-", "_")
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        description: str,
+        override: Override | None = None,
+        *,
+        attribute: str = "",
+        toml_only: bool = False,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.description = description
+        self.override = override or Override()
+        self.field = attribute or name.replace("-", "_")
+        self.toml_only = toml_only
 
 
 FIELDS: Final[tuple[Field, ...]] = (

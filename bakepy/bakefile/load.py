@@ -331,7 +331,10 @@ def _resolve(config: Config, options: LoadOptions) -> BakeFile:
 
 def _freeze(selection: Selection) -> BakeFile:
     targets = {name: _target(draft, name in selection.linked) for name, draft in sorted(selection.targets.items())}
-    groups = {name: Group(name, each.targets, each.description) for name, each in sorted(selection.groups.items())}
+    groups = {
+        name: Group(name, each.targets, each.description, each.unlisted)
+        for name, each in sorted(selection.groups.items())
+    }
     return BakeFile(FrozenMap(targets), FrozenMap(groups))
 
 

@@ -11,7 +11,6 @@ from bakepy.bakefile import expression as tree
 from bakepy.bakefile.body import DataAttribute, Schema
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Span, Text
-from bakepy.bakefile.toml_reader import read_toml
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.location import SourceFile
 
@@ -91,6 +90,8 @@ def _add(name: str, reader: Reader, found: list[SourceFile], path: list[str], by
 
 def _includes(text: Text) -> list[tuple[str, Span]]:
     """The files that a TOML file includes, from the folder of the command. A broken file is reported later."""
+    from bakepy.bakefile.toml_reader import read_toml
+
     body, errors = read_toml(text)
     if errors:
         return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bakepy.bakefile import entries as e
@@ -20,15 +19,17 @@ KEYS: Final = (*_KEYS, "secret", "push", "load")
 """Every key that `--set` takes."""
 
 
-@dataclass(slots=True)
 class Change:
     """All that was said about one key of one target."""
 
-    key: str
-    name: str | None = None
-    text: str = ""
-    texts: list[str] = field(default_factory=list)
-    appends: bool = False
+    __slots__ = ("appends", "key", "name", "text", "texts")
+
+    def __init__(self, key: str, name: str | None = None) -> None:
+        self.key = key
+        self.name = name
+        self.text = ""
+        self.texts: list[str] = []
+        self.appends = False
 
 
 class Overrides:

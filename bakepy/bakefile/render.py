@@ -28,7 +28,7 @@ def to_json(value: Any) -> str:
 
 def _group(group: Group) -> dict[str, Any]:
     printed: dict[str, Any] = {"description": group.description} if group.description else {}
-    printed["targets"] = list(group.targets)
+    printed["targets"] = None if group.unlisted else list(group.targets)
     return printed
 
 

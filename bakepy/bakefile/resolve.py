@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, is_remote, rebase, unique
@@ -14,13 +13,15 @@ from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageErr
 from bakepy.model.target import OutputEntry
 
 
-@dataclass(slots=True)
 class Selection:
     """What a run was asked for: drafts that are complete, and the groups that led to them."""
 
-    targets: dict[str, TargetDraft] = field(default_factory=dict)
-    groups: dict[str, GroupDraft] = field(default_factory=dict)
-    linked: set[str] = field(default_factory=set)
+    __slots__ = ("groups", "linked", "targets")
+
+    def __init__(self) -> None:
+        self.targets: dict[str, TargetDraft] = {}
+        self.groups: dict[str, GroupDraft] = {}
+        self.linked: set[str] = set()
 
 
 def select(
@@ -64,12 +65,23 @@ def _matching(config: Config, pattern: str) -> list[str]:
 
 
 def _default_group(selection: Selection, asked: Sequence[str]) -> None:
-    """The group `default` always stands for what was asked for, in the order of the names."""
+    """The group `default` always stands for what was asked for, in the order of the names.
+
+    A target named `default` that comes after others is left out, as buildx does it.
+    """
     given = selection.groups.get("default")
     members = list(given.targets) if given is not None else []
-    members += [name for name in asked if given is None or name != "default"]
+    known = given is not None
+    for name in asked:
+        if name != "default" or not known:
+            members.append(name)
+            known = True
     selection.groups["default"] = GroupDraft(
-        "default", tuple(sorted(unique(members))), given.description if given else "", given.where if given else None
+        "default",
+        tuple(sorted(unique(members))),
+        given.description if given else "",
+        given.where if given else None,
+        unlisted=given is not None and given.unlisted and not members,
     )
 
 

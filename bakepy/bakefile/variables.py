@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bakepy.bakefile import expression as tree
@@ -99,13 +98,15 @@ def _attribute_name(key: tree.Node) -> str:
 # -- values from outside
 
 
-@dataclass(frozen=True, slots=True)
 class Override:
     """A text for a variable, under the name it was found."""
 
-    name: str
-    text: str
-    json: bool = False
+    __slots__ = ("json", "name", "text")
+
+    def __init__(self, name: str, text: str, json: bool = False) -> None:
+        self.name = name
+        self.text = text
+        self.json = json
 
     @classmethod
     def find(

@@ -116,6 +116,8 @@ class Group:
     name: str
     targets: tuple[str, ...]
     description: str = ""
+    unlisted: bool = False
+    """Nothing ever listed its targets: the default group of a compose project in which nothing is built."""
 
 
 @dataclass(frozen=True, slots=True)

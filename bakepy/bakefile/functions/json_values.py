@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from json.encoder import encode_basestring
+import re
 from typing import Final
 
 from bakepy.bakefile import values as v
@@ -12,13 +12,8 @@ from bakepy.bakefile.values import ConvertError, Value
 from bakepy.errors import DefinitionError
 from bakepy.model.location import SourceFile
 
-_ESCAPED: Final = (
-    ("&", "\\u0026"),
-    ("<", "\\u003c"),
-    (">", "\\u003e"),
-    ("\u2028", "\\u2028"),
-    ("\u2029", "\\u2029"),
-)
+_SPECIAL: Final = re.compile('["\\\\<>&\x00-\x1f\u2028\u2029]')
+_SHORT: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class JSONError(Exception):
@@ -27,11 +22,14 @@ class JSONError(Exception):
 
 def quote(text: str) -> str:
     """A JSON string, with the characters escaped that mean something in HTML, as Go does."""
-    quoted: str = encode_basestring(text)
-    for character, escaped in _ESCAPED:
-        if character in quoted:
-            quoted = quoted.replace(character, escaped)
-    return quoted
+    if _SPECIAL.search(text) is None:
+        return f'"{text}"'
+    return f'"{_SPECIAL.sub(_escaped, text)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
 
 def encode(value: Value) -> str:
