@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 import anyio
@@ -224,30 +223,38 @@ class Upload:
 
     async def _put(self, location: str) -> None:
         separator = "&" if "?" in location else "?"
-        try:
-            async with self._transport.request(
-                "PUT",
-                self._ref.domain,
-                f"{location}{separator}digest={quote(self._descriptor.digest, safe='')}",
-                scopes=(scope(self._ref.path, push=True),),
-                what=self._what,
-                expect=(201, 204),
-                headers={"Content-Length": str(self._descriptor.size), "Content-Type": "application/octet-stream"},
-                body=lambda: self._pieces(self._path),
-            ):
-                pass
-        except Refused as error:
-            if error.status == 404:
-                raise Temporary("the registry lost the upload") from error
-            raise
+        # opened here, because a request that ends early drops the generator of its body without closing it
+        with await anyio.to_thread.run_sync(self._open) as file:
+            try:
+                async with self._transport.request(
+                    "PUT",
+                    self._ref.domain,
+                    f"{location}{separator}digest={quote(self._descriptor.digest, safe='')}",
+                    scopes=(scope(self._ref.path, push=True),),
+                    what=self._what,
+                    expect=(201, 204),
+                    headers={
+                        "Content-Length": str(self._descriptor.size),
+                        "Content-Type": "application/octet-stream",
+                    },
+                    body=lambda: self._pieces(file),
+                ):
+                    pass
+            except Refused as error:
+                if error.status == 404:
+                    raise Temporary("the registry lost the upload") from error
+                raise
 
-    async def _pieces(self, path: Path) -> AsyncIterator[bytes]:
+    def _open(self) -> BinaryIO:
+        return self._path.open("rb")
+
+    async def _pieces(self, file: BinaryIO) -> AsyncIterator[bytes]:
+        file.seek(0)
         done = 0
-        async with await anyio.open_file(path, "rb") as file:
-            while piece := await file.read(_PIECE):
-                yield piece
-                done += len(piece)
-                self._tell(done)
+        while piece := await anyio.to_thread.run_sync(file.read, _PIECE):
+            yield piece
+            done += len(piece)
+            self._tell(done)
 
     def _tell(self, done: int) -> None:
         if self._progress:

@@ -184,3 +184,27 @@ async def test_a_real_registry_gives_back_what_was_pushed(house: House, registry
     assert found.digest == exported.descriptor.digest  # type: ignore[union-attr]
     shown = inspected(name, "arm64")
     assert (shown["Architecture"], len(shown["Layers"])) == ("arm64", 1)
+
+
+@pytest.mark.registry
+async def test_a_real_registry_mounts_the_base(house: House, registry_server: RegistryServer) -> None:
+    base = await house.snapshot("base-made", {"bin": "x" * 1000})
+    async with Registry(Credentials({})) as registry:
+        house.registry = registry  # type: ignore[assignment]
+        run = house.exporter()
+        await run.export(result(base, f"type=registry,name={registry_server.host}/team/base:1"))
+        await run.publish()
+    layer = house.compressed[0]
+    house.content.delete(layer.descriptor.digest)
+    house.snapshots.add_lazy(
+        "base", None, layer, f"docker-image://{registry_server.host}/team/base@{'sha256:' + '0' * 64}"
+    )
+    name = f"{registry_server.host}/other/app:1"
+    async with Registry(Credentials({})) as registry:
+        house.registry = registry  # type: ignore[assignment]
+        run = house.exporter()
+        await run.export(result("base", f"type=registry,name={name}"))
+        await run.publish()
+    assert house.fetched == []
+    assert inspected(name, "amd64")["Layers"] == [layer.descriptor.digest]
+    assert not house.content.has(layer.descriptor.digest)
