@@ -70,10 +70,16 @@ def check(bake_file: BakeFile, options: BakeOptions) -> int:
 
 
 def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
-    """Prints a view of the plan: `text`, `json` or `dot`."""
-    plan = anyio.run(_plan, bake_file, options)
-    print({"text": views.as_text, "json": views.as_json, "dot": views.as_dot}[form](plan))
+    """Prints a view of the plan, `text`, `json` or `dot`, with what the engine knows already."""
+    plan, cached = anyio.run(_plan_and_look, bake_file, options)
+    print({"text": views.as_text, "json": views.as_json, "dot": views.as_dot}[form](plan, cached))
     return 0
+
+
+async def _plan_and_look(bake_file: BakeFile, options: BakeOptions) -> tuple[Plan, Mapping[Digest, bool]]:
+    async with Embedded.open(options.root, environment=options.environment) as engine:
+        plan = await plan_with(engine, bake_file, options)
+        return plan, await engine.cached(plan)
 
 
 async def _plan(bake_file: BakeFile, options: BakeOptions) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +17,12 @@ from bakepy.cache.locks import KeyLocks
 from bakepy.cache.records import CacheRecords
 from bakepy.content.database import Database
 from bakepy.content.store import ContentStore
+from bakepy.engine.lookup import WouldRun, look_only
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
 from bakepy.engine.root import open_root
 from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError
-from bakepy.events import Emit, VertexAdded, VertexStatus
+from bakepy.events import Emit, Event, VertexAdded, VertexCached, VertexStatus
 from bakepy.llb.graph import Edge, Vertex
 from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform, host_platform
@@ -30,10 +31,10 @@ from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.solver.scheduler import Solver
-from bakepy.solver.vertex import Limits
+from bakepy.solver.vertex import Failure, Limits
 from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.local import LocalSource
-from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear
+from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear, located
 from bakepy.worker.ref import Ref
 
 if TYPE_CHECKING:
@@ -129,17 +130,7 @@ class Embedded:
             await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
         self._pulls = _Pulls(emit)
         async with _ExecContexts(self, options, users) as contexts:
-            workshop = Workshop(
-                snapshots=self.snapshots,
-                database=self.database,
-                images=self._images,
-                local=self._local,
-                locals={name: Path(path) for name, path in plan.locals.items()},
-                host=self.host,
-                exec_context=contexts.of,
-                pulled_for=self._pulls.vertices,
-            )
-            binder = Binder(workshop)
+            binder = Binder(self._workshop(plan, contexts.of, self._pulls.vertices))
             with KeyLocks(self.root / "keys.lock") as locks:
                 async with Solver[Ref].open(
                     vertices,
@@ -155,6 +146,52 @@ class Embedded:
                         return await binder.snapshot_of(await solver.get(edge))
 
                     return await TargetRun(plan, get, export, events, keep_going=options.keep_going).run(stop)
+
+    async def cached(self, plan: Plan) -> Mapping[Digest, bool]:
+        """Tells of every step of `plan` whether its result is known. Runs no step and downloads no layer; folders are
+        scanned and image names resolved, as their keys need it."""
+        self._layouts.update((name, Path(path)) for name, path in plan.layouts.items())
+        vertices = plan.graph.reachable(head for target in plan.targets for head in target.heads)
+        found = {vertex.digest: False for vertex in vertices}
+
+        def note(event: Event) -> None:
+            if isinstance(event, VertexCached):
+                found[event.digest] = True
+
+        binder = Binder(self._workshop(plan, _nothing_runs, {}))
+        with KeyLocks(self.root / "keys.lock") as locks:
+            async with Solver[Ref].open(
+                vertices,
+                lambda vertex: look_only(cast(Vertex, vertex), binder.op_of(cast(Vertex, vertex))),
+                cache=CacheRecords(self.database, locks),
+                results=RefStore(self.snapshots),
+                limits=_limits(None),
+                emit=note,
+            ) as solver:
+                for vertex in vertices:
+                    try:
+                        await solver.get(Edge(vertex.digest))
+                    except Failure as failure:
+                        if not isinstance(failure.cause, WouldRun):
+                            raise located(failure.cause, plan.graph[failure.vertex]) from failure
+        return found
+
+    def _workshop(
+        self,
+        plan: Plan,
+        exec_context: Callable[[Vertex], Awaitable[ExecContext]],
+        pulled_for: MutableMapping[Digest, Digest],
+    ) -> Workshop:
+        return Workshop(
+            snapshots=self.snapshots,
+            database=self.database,
+            images=self._images,
+            local=self._local,
+            locals={name: Path(path) for name, path in plan.locals.items()},
+            host=self.host,
+            exec_context=exec_context,
+            pulled_for=pulled_for,
+        )
 
     async def _fetch(self, snapshot: Snapshot, origin: str) -> None:
         """Gets the blob of a lazy layer into the content store."""
@@ -246,6 +283,10 @@ class _Pulls:
                 self._emit(VertexStatus(vertex, str(layer), "downloading", current, total, now, done))
 
         return tell
+
+
+async def _nothing_runs(vertex: Vertex) -> ExecContext:
+    raise AssertionError(f"{vertex.name} was not to be run")
 
 
 def _added(vertex: Vertex, users: Mapping[Digest, tuple[str, ...]]) -> VertexAdded:

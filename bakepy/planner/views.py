@@ -55,7 +55,7 @@ def as_text(plan: Plan, cached: Mapping[Digest, bool] | None = None) -> str:
     everyone = tuple(target.name for target in plan.targets)
     cells = [("", "targets", "step")]
     for row in table:
-        state = "" if row.cached is None else "cached" if row.cached else "run"
+        state = "" if row.cached is None else "cached" if row.cached else "read" if row.kind == "source" else "run"
         cells.append((state, _who(row.targets, everyone), row.name.replace("\n", "⏎ ")))
     widths = [max(len(line[column]) for line in cells) for column in (0, 1)]
     lines = [
