@@ -242,7 +242,7 @@ class ServiceReader:
             draft.values["tags"] = (service["image"],)
         place = self.project.where(path)
         if place is not None:
-            draft.places = dict.fromkeys((*draft.values, ""), place)
+            draft.places = dict.fromkeys((*draft.values, ""), (place,))
         return draft
 
     def _values(

@@ -7,26 +7,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from bakepy.bakefile.fields import BY_NAME
-from bakepy.model.location import SourceRange
+from bakepy.bakefile.places import Written
 
 
 class GroupDraft:
     """A group as written. `unlisted`: nothing lists its targets, not even an empty list."""
 
-    __slots__ = ("description", "name", "targets", "unlisted", "where")
+    __slots__ = ("description", "name", "places", "targets", "unlisted")
 
     def __init__(
         self,
         name: str,
         targets: tuple[str, ...],
         description: str = "",
-        where: SourceRange | None = None,
+        places: dict[str, Written] | None = None,
         unlisted: bool = False,
     ) -> None:
         self.name = name
         self.targets = targets
         self.description = description
-        self.where = where
+        self.places: dict[str, Written] = places or {}
         self.unlisted = unlisted
 
 
@@ -44,12 +44,12 @@ class TargetDraft:
         name: str,
         values: dict[str, Any] | None = None,
         folders: dict[str, str] | None = None,
-        places: dict[str, Any] | None = None,
+        places: dict[str, Written] | None = None,
     ) -> None:
         self.name = name
         self.values: dict[str, Any] = values or {}
         self.folders: dict[str, str] = folders or {}
-        self.places: dict[str, Any] = places or {}
+        self.places: dict[str, Written] = places or {}
 
     def merge(self, other: TargetDraft) -> None:
         """What `other` gives, over what is here."""
@@ -63,7 +63,9 @@ class TargetDraft:
         for name in theirs.get("contexts") or ():
             self.folders.pop(f"contexts.{name}", None)
         self.folders.update(other.folders)
-        self.places.update(other.places)
+        for name, written in other.places.items():
+            added = name in self.places and name in BY_NAME and BY_NAME[name].kind.adds
+            self.places[name] = (*self.places[name], *written) if added else written
 
     def copy(self) -> TargetDraft:
         return TargetDraft(self.name, dict(self.values), dict(self.folders), dict(self.places))

@@ -30,6 +30,8 @@ class Kind:
     """What values a field takes and how they behave. This one replaces: what is given last counts."""
 
     name = ""
+    adds = False
+    """Whether what is given later is added to what was there."""
 
     def decode(self, value: Value) -> Any:
         """The plain form; None for null. Raises FieldError."""
@@ -108,7 +110,7 @@ class TextsKind(Kind):
     name = "list of strings"
 
     def __init__(self, *, appends: bool = False, escaped: bool = False, unique: bool = True) -> None:
-        self.appends = appends
+        self.adds = appends
         self.escaped = escaped
         self.unique = unique
 
@@ -125,7 +127,7 @@ class TextsKind(Kind):
         return Value(v.ListType(v.STRING), None if plain is None else tuple(Value(v.STRING, each) for each in plain))
 
     def merge(self, old: Any, new: Any) -> Any:
-        return (*(old or ()), *new) if self.appends else new
+        return (*(old or ()), *new) if self.adds else new
 
     def normalize(self, plain: Any) -> Any:
         return e.unique_texts(plain) if self.unique else plain
@@ -141,6 +143,7 @@ class TextMapKind(Kind):
     """Strings by name; merged by name. `nullable`: null is taken, and neither sets nor removes."""
 
     name = "map of strings"
+    adds = True
 
     def __init__(self, *, nullable: bool = True, escaped: bool = False, empty_removes: bool = False) -> None:
         self.nullable = nullable
@@ -201,7 +204,7 @@ class EntriesKind(Kind):
         self.parse = parse
         self.element = element
         self.to_element = to_element
-        self.appends = appends
+        self.adds = appends
         self.unique = unique
         self.print_entry = print_entry
         self.properties = properties
@@ -220,7 +223,7 @@ class EntriesKind(Kind):
         )
 
     def merge(self, old: Any, new: Any) -> Any:
-        return self.normalize((*(old or ()), *new)) if self.appends else new
+        return self.normalize((*(old or ()), *new)) if self.adds else new
 
     def normalize(self, plain: Any) -> Any:
         return self.unique(plain) or None
@@ -251,6 +254,7 @@ class PolicyKind(EntriesKind):
 
 class ResourcesKind(Kind):
     name = "resource limits"
+    adds = True
 
     def decode(self, value: Value) -> dict[str, str | int] | None:
         if value.raw is None:

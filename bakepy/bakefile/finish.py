@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bakepy.bakefile.config import TargetDraft
+from bakepy.bakefile.places import nearest_place
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import Selection, clean_context, raise_all
 from bakepy.errors import BakeError, DefinitionError
@@ -54,10 +55,9 @@ class Finisher:
         raise_all(errors)
 
     def _error(self, target: TargetDraft, field: str, what: str, hint: str = "") -> DefinitionError:
-        place = target.places.get(field) or target.places.get("")
-        return DefinitionError(
-            what, where=place.where() if place is not None else None, path=f"target.{target.name}.{field}", hint=hint
-        )
+        """`field` may lead to an element: `platforms[1]`."""
+        place = nearest_place(target.places, field)
+        return DefinitionError(what, where=place, path=f"target.{target.name}.{field}", hint=hint)
 
     def _target(self, target: TargetDraft) -> None:
         values = target.values
@@ -69,8 +69,8 @@ class Finisher:
         values["context"] = clean_context(values["context"])
         if (size := values.get("shm-size")) is not None and not _SIZE.match(size):
             raise self._error(target, "shm-size", f"{size!r} is no size", "such as 64m or 1g")
-        for each in values.get("platforms") or ():
-            self._platform(target, each)
+        for position, each in enumerate(values.get("platforms") or ()):
+            self._platform(target, each, f"platforms[{position}]")
         for secret in values.get("secret") or ():
             self._secret(target, secret)
         agents = values.get("ssh") or ()
@@ -84,10 +84,10 @@ class Finisher:
             self._ulimit(target, each)
         self._resources(target, values.get("resources") or {})
 
-    def _platform(self, target: TargetDraft, text: str) -> None:
+    def _platform(self, target: TargetDraft, text: str, path: str) -> None:
         for each in text.split(","):
             if each.strip() != "local" and (problem := _platform_problem(each.strip())):
-                raise self._error(target, "platforms", problem)
+                raise self._error(target, path, problem)
 
     # -- secrets and keys
 

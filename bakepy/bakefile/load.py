@@ -16,6 +16,7 @@ from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, unique
 from bakepy.bakefile.evaluate import Evaluation, Instance, Options
 from bakepy.bakefile.fields import BY_NAME
 from bakepy.bakefile.finish import Finisher
+from bakepy.bakefile.places import Places, Written
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import Selection, add_epoch, raise_all, select
 from bakepy.bakefile.source import Span, Text
@@ -265,7 +266,7 @@ def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
                     instance.name,
                     unique(instance.values.get("targets") or ()),  # type: ignore[arg-type]
                     str(instance.values.get("description") or ""),
-                    instance.block.span.where(),
+                    _group_places(instance),
                 )
             )
             continue
@@ -279,11 +280,18 @@ def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
             config.groups.append(GroupDraft(label, distinct))
 
 
+def _group_places(instance: Instance) -> dict[str, Written]:
+    places: dict[str, Written] = {"": (instance.block.label_spans[0],)}
+    if attribute := instance.content.attributes.get("targets"):
+        places["targets"] = (attribute,)
+    return places
+
+
 def _draft(instance: Instance, folder: str) -> TargetDraft:
     draft = TargetDraft(instance.name, dict(instance.values))
     attributes = instance.content.attributes
-    draft.places = {name: attributes[name].name_span for name in instance.values}
-    draft.places[""] = instance.block.label_spans[0]
+    draft.places = {name: (attributes[name],) for name in instance.values}
+    draft.places[""] = (instance.block.label_spans[0],)
     if folder and folder != ".":
         draft.folders[""] = folder
         if instance.values.get("context") is not None:
@@ -344,16 +352,3 @@ def _target(draft: TargetDraft, linked: bool) -> Target:
         if plain is not None:
             values[BY_NAME[name].field] = FrozenMap(plain) if isinstance(plain, dict) else plain
     return Target(name=draft.name, linked=linked, locations=Places(draft.places), **values)
-
-
-class Places(FrozenMap[str, SourceRange]):
-    """Where values were written; lines and columns are counted when somebody asks."""
-
-    __slots__ = ()
-
-    def __init__(self, spans: Mapping[str, Any]) -> None:
-        super().__init__(spans)
-
-    def __getitem__(self, key: str) -> SourceRange:
-        found: Any = super().__getitem__(key)
-        return found.where() if isinstance(found, Span) else found

@@ -9,6 +9,7 @@ from typing import Any
 from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, is_remote, rebase, unique
 from bakepy.bakefile.matching import PatternError, is_pattern, match_path
 from bakepy.bakefile.overrides import Overrides
+from bakepy.bakefile.places import nearest_place
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageError, nearest
 from bakepy.model.target import OutputEntry
 
@@ -80,7 +81,7 @@ def _default_group(selection: Selection, asked: Sequence[str]) -> None:
         "default",
         tuple(sorted(unique(members))),
         given.description if given else "",
-        given.where if given else None,
+        given.places if given else None,
         unlisted=given is not None and given.unlisted and not members,
     )
 
@@ -144,14 +145,15 @@ class _Resolver:
     def _missing(self, name: str, by: str) -> BakeError:
         hint = nearest(name, self.config.names())
         group = self._groups.get(by)
-        if by and group is not None:
+        if group is not None:
+            holder = next((each for each in self._reachable(group) if name in each.targets), group)
+            path = f"targets[{holder.targets.index(name)}]" if name in holder.targets else "targets"
+            place = nearest_place(holder.places, path)
+            at = f"group.{holder.name}.{path}"
             if name in self._groups:
-                return DefinitionError(
-                    f"the group {name!r} leads to no target: {self._group_cycle(name)}", where=group.where
-                )
-            return DefinitionError(
-                f"the group {by!r} leads to {name!r}, which is no target", where=group.where, hint=hint
-            )
+                cycle = self._group_cycle(name)
+                return DefinitionError(f"the group {name!r} leads to no target: {cycle}", where=place, path=at)
+            return DefinitionError(f"there is no target {name!r}", where=place, path=at, hint=hint)
         if name in self._groups:
             return UsageError(f"the group {name!r} leads to no target: {self._group_cycle(name)}")
         known = ", ".join(sorted(each for each in self.config.names() if not each.startswith("_"))[:20])
@@ -160,6 +162,16 @@ class _Resolver:
                 "there is no target or group 'default', and none was asked for", hint=f"known: {known}" if known else ""
             )
         return UsageError(f"there is no target {name!r}", hint=hint or (f"known: {known}" if known else ""))
+
+    def _reachable(self, group: GroupDraft) -> list[GroupDraft]:
+        """The group and all groups it leads to."""
+        found = [group]
+        for each in found:
+            for member in each.targets:
+                inner = self._groups.get(member)
+                if inner is not None and all(inner is not other for other in found):
+                    found.append(inner)
+        return found
 
     def _group_cycle(self, name: str) -> str:
         """The way from a group back to itself, or that it is empty."""
@@ -192,11 +204,11 @@ class _Resolver:
                 complete = False
                 continue
             if parent not in self.config.targets:
-                where = own.places.get("inherits")
+                position = parents.index(parent)
                 raise DefinitionError(
                     f"there is no target {parent!r} to inherit from",
-                    where=where.where() if where is not None else None,
-                    path=f"target.{name}.inherits",
+                    where=nearest_place(own.places, f"inherits[{position}]"),
+                    path=f"target.{name}.inherits[{position}]",
                     hint=nearest(parent, self.config.targets),
                 )
             base.merge(self._inherited(parent, stack))
@@ -222,8 +234,7 @@ class _Resolver:
             other = value.removeprefix("target:")
             if other == value:
                 continue
-            where = target.places.get("contexts")
-            place = where.where() if where is not None else None
+            place = nearest_place(target.places, f"contexts.{key}")
             at = f"target.{name}.contexts.{key}"
             if other == name:
                 raise DefinitionError(f"the target {name!r} uses itself: {name} -> {name}", where=place, path=at)
