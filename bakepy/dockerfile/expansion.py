@@ -17,6 +17,8 @@ from bakepy.dockerfile.text import SPACE
 _T = TypeVar("_T")
 _DEPTH = 150
 """Nested `${…}` beyond this are refused; nobody writes them by hand."""
+MAX_EXPANSION = 1 << 22
+"""Characters that the variables of one word may come to. Files that double a value line by line end here."""
 
 
 class ExpansionError(Exception):
@@ -93,7 +95,7 @@ def _split(pieces: list[_Piece]) -> list[str]:
 class _Scan:
     """One pass over one text."""
 
-    __slots__ = ("depth", "end", "env", "lexer", "matched", "pos", "text", "unmatched")
+    __slots__ = ("depth", "end", "env", "lexer", "matched", "pos", "room", "text", "unmatched")
 
     def __init__(self, lexer: Lexer, text: str, env: Mapping[str, str]) -> None:
         self.lexer = lexer
@@ -102,6 +104,7 @@ class _Scan:
         self.pos = 0
         self.end = len(text)
         self.depth = 0
+        self.room = MAX_EXPANSION
         self.matched: dict[str, None] = {}
         self.unmatched: dict[str, None] = {}
 
@@ -115,7 +118,13 @@ class _Scan:
 
     def lookup(self, name: str) -> str | None:
         value = self.env.get(name)
-        (self.unmatched if value is None else self.matched)[name] = None
+        if value is None:
+            self.unmatched[name] = None
+            return None
+        self.matched[name] = None
+        self.room -= len(value)
+        if self.room < 0:
+            raise ExpansionError(f"the expansion is longer than {MAX_EXPANSION} characters")
         return value
 
     def until(self, stop: str, raw_escapes: bool) -> list[_Piece]:

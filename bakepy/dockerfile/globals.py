@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.dockerfile.expansion import MAX_EXPANSION, ExpansionError, Lexer
 from bakepy.dockerfile.instructions import Arg, ArgItem
 from bakepy.dockerfile.outline import ArgNote
 from bakepy.llb.op import ProxyEnv
 from bakepy.model.platform import Platform
+
+MAX_TEXT = 16 * MAX_EXPANSION
+"""Characters that all expansions of one build may come to together."""
 
 
 def predefined(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
@@ -36,6 +39,7 @@ def global_args(
 ) -> tuple[dict[str, str], dict[str, ArgNote]]:
     """The values that FROM sees, and what is known about each argument. Raises DockerfileError."""
     values, notes = dict(start), dict[str, ArgNote]()
+    room = MAX_TEXT
     for arg in args:
         for item in arg.items:
             value, deps = item.value, frozenset[str]()
@@ -51,6 +55,11 @@ def global_args(
                         where=arg.statement.find(item.name),
                     ) from error
                 value, deps = result.text, frozenset(result.matched)
+                room -= len(value)
+                if room < 0:
+                    raise DockerfileError(
+                        f"the arguments come to more than {MAX_TEXT} characters", location=arg.location
+                    )
                 if item.name in deps and item.name in notes:
                     deps |= notes[item.name].deps
                 deps -= {item.name}

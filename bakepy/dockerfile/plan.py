@@ -79,6 +79,7 @@ class Planner:
         self.lexer = Lexer(dockerfile.escape)
         self.table = StageTable(self.lexer)
         self.missing: list[ImageRequest] = []
+        self.references: dict[str, ImageReference] = {}
         self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
 
     def make(self) -> StagePlan:
@@ -215,38 +216,50 @@ class Planner:
     def _resolve_base(self, state: StageState, wanted: bool) -> None:
         written = state.base_name
         try:
-            reference = ImageReference.parse(written).with_default_tag()
+            reference = self._reference(written)
         except BakeError as error:
             names = [stage.label for stage in self.table.states if stage.label]
             raise DockerfileError(error.what, hint=error.hint or nearest(written, names)) from error
         platform = state.platform or self.target_platform
         state.base_name = str(reference)
-        if wanted and state.context is not None:
+        if not wanted:  # perhaps a trigger needs it later; its step has a number already then
+            state.step += state.steps > 0
+            state.platform = platform
+        elif state.context is not None:
             self._replace_stage(state)
+        else:
+            self._enter_base(state, reference, platform, written)
+
+    def _reference(self, written: str) -> ImageReference:
+        known = self.references.get(written)
+        if known is None:
+            known = self.references[written] = ImageReference.parse(written).with_default_tag()
+        return known
+
+    def _enter_base(self, state: StageState, reference: ImageReference, platform: Platform, written: str) -> None:
+        """Begins the stage with its base image, or with the context that replaces the image."""
+        found = find_context(self.options, state.base_name, platform)
+        if found is not None:
+            loaded = load_context(
+                *found,
+                options=self.options,
+                platform=platform,
+                target_platform=self.target_platform,
+                owner=state,
+                resolve=self._image,
+            )
+            image = loaded.image or empty_image(platform)
+            state.base_image = image
+            state.image = ImageDraft.of(image)
+            state.node = loaded.node
+            state.platform, state.state_platform = platform, platform.normalized()
             return
-        if wanted:
-            found = find_context(self.options, state.base_name, platform)
-            if found is not None:
-                loaded = load_context(
-                    *found,
-                    options=self.options,
-                    platform=platform,
-                    target_platform=self.target_platform,
-                    owner=state,
-                    resolve=self._image,
-                )
-                image = loaded.image or empty_image(platform)
-                state.base_image = image
-                state.image = ImageDraft.of(image)
-                state.node = loaded.node
-                state.platform, state.state_platform = platform, platform.normalized()
-                return
-            if not self._resolve_image(state, reference, platform):
-                state.platform = platform  # as FROM scratch, with the image's config
-                return
+        if not self._resolve_image(state, reference, platform):
+            state.platform = platform  # as FROM scratch, with the image's config
+            return
         state.node = self._image_node(state, platform)
         state.state_platform = platform.normalized()
-        if wanted and state.base_image is not None:
+        if state.base_image is not None:
             self._check_platform(written, platform, state.base_image.platform, state)
         state.platform = platform
 

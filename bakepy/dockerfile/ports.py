@@ -10,6 +10,7 @@ from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.text import parse_int
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_MOST = 65536 * len(_PROTOCOLS)
 
 
 def parse_ports(words: Iterable[str], location: Location, checker: Checker) -> list[str]:
@@ -17,6 +18,8 @@ def parse_ports(words: Iterable[str], location: Location, checker: Checker) -> l
     out: list[str] = []
     for word in words:
         out += _port(word, location, checker)
+        if len(out) > _MOST:
+            raise DockerfileError(f"EXPOSE names more than {_MOST} ports")
     return out
 
 

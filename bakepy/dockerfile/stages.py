@@ -11,6 +11,8 @@ from bakepy.dockerfile.instructions import Copy, Instruction, Run
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.errors import nearest
 
+_SHOWN = 12
+"""Stages of a cycle that are named."""
 _NUMBER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 
 
@@ -117,6 +119,8 @@ def check_cycles(states: Iterable[StageState]) -> None:
 
 def _cycle(start: StageState, path: list[StageState], commands: list[Command], again: StageState) -> DockerfileError:
     ring = [stage.label or stage.base_name for stage in path[path.index(again) :]]
+    if len(ring) > _SHOWN:
+        ring[_SHOWN - 1 : -1] = [f"({len(ring) - _SHOWN} more)"]
     ring.append(ring[0])
     error = DockerfileError(f"stages need each other: {' -> '.join(ring)}", location=commands[0].location)
     for command in commands[1:]:

@@ -115,6 +115,7 @@ def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, che
                 raise DockerfileError(f"{error} (in the default of '{item.name}')") from error
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
             value = result.text
+            scope.spend(len(value))
         if value is not None and item.name not in NO_ENV:
             stage.set_env(item.name, value)
         given = ArgItem(item.name, value, item.description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ from bakepy.model.patterns import PatternMatcher
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 
+_PLAIN_NAME = re.compile(r"[a-z]{1,16}[0-9]{0,16}\Z")
 Resolve = Callable[[ImageRequest], ResolvedImageConfig]
 """Gives the config of an image."""
 
@@ -48,7 +50,7 @@ def find_context(options: LowerOptions, name: str, platform: Platform | None) ->
     Names are compared in their familiar form without `:latest`; one for a platform (`NAME::PLATFORM`) wins.
     Raises DockerfileError if there are contexts and `name` can not be a context's.
     """
-    if name.lower() in ("scratch", "context"):
+    if name.lower() in ("scratch", "context") or (not options.contexts and _PLAIN_NAME.match(name)):
         return None
     try:
         familiar = ImageReference.parse(name).familiar().removesuffix(":latest")

@@ -13,6 +13,7 @@ from bakepy.errors import DefinitionError
 from bakepy.model.platform import Platform
 
 INTERNAL = "[internal] "
+_MAX_NAME = 1 << 16
 
 
 def step_name(
@@ -36,7 +37,8 @@ def step_name(
 def shown(lexer: Lexer, code: str, env: Mapping[str, str]) -> str:
     """The instruction with its variables replaced, the keyword in upper case."""
     with suppress(ExpansionError):  # a name that can not be expanded is shown as it is
-        code = lexer.word(code, env)
+        expanded = lexer.word(code, env)
+        code = expanded if len(expanded) < max(_MAX_NAME, 2 * len(code)) else code
     keyword, blank, rest = code.partition(" ")
     return keyword.upper() + blank + rest
 

@@ -217,6 +217,10 @@ class MergeNode(Node):
         )
 
 
+MAX_DEFINITION = 256 << 20
+"""Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""
+
+
 @dataclass(slots=True)
 class VertexMemo:
     """Vertices made before, as long as somebody holds their nodes: a node with equal inputs gives an equal vertex."""
@@ -248,6 +252,7 @@ class Assembler:
     memo: VertexMemo
     followed: Callable[[object], tuple[str, ...]]
     edges: dict[Node, Edge] = field(default_factory=dict)
+    room: int = MAX_DEFINITION
     vertices: list[Vertex] = field(default_factory=list)
 
     def add(self, head: Node) -> Edge:
@@ -282,6 +287,9 @@ class Assembler:
             self.edges[node] = node.edge
         else:
             vertex = self.memo.vertex(node, needs, self.edges)
+            self.room -= len(vertex.data)
+            if self.room < 0:
+                raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
             self.vertices.append(vertex)
             self.edges[node] = Edge(vertex.digest)
 

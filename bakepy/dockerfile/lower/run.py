@@ -52,7 +52,7 @@ class _Mounts:
         self.secrets: list[Mount] = []
         self.sockets: list[Mount] = []
         self.secret_env: list[SecretEnv] = []
-        self.env = stage.env
+        self.socket_env: tuple[str, ...] = ()
         self.caps: set[str] = set()
 
     def add(self, mount: MountOptions, source: StageState, written: Run) -> None:
@@ -131,8 +131,8 @@ class _Mounts:
         self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
         option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)
-        if not self.sockets and "SSH_AUTH_SOCK" not in self.env:
-            self.env = {**self.env, "SSH_AUTH_SOCK": dest}
+        if not self.sockets and "SSH_AUTH_SOCK" not in self.stage.env:
+            self.socket_env = (f"SSH_AUTH_SOCK={dest}",)
         self.sockets.append(Mount(dest, NONE, type=MountType.SSH, ssh=option))
         self.caps.add("exec.mount.ssh")
 
@@ -203,7 +203,6 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         mounts.plans.append(MountPlan("/dev/shm", None, tmpfs_size=options.shm_size))
     plans = mounts.sorted()
     caps = mounts.caps | {"exec.meta.base"}
-    env = dict(mounts.env)
     if scope.supports("exec.meta.setsdefaultpath"):
         caps.add("exec.meta.setsdefaultpath")
     ulimits = options.ulimits if scope.supports("exec.meta.ulimit") else ()
@@ -229,7 +228,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         platform,
         Meta(
             args,
-            tuple(f"{key}={value}" for key, value in env.items()),
+            (*stage.env_texts.values(), *mounts.socket_env),
             stage.dir,
             stage.user,
             scope.proxy,
@@ -246,7 +245,10 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         tuple(mounts.secret_env),
         devices,
     )
-    stage.image.commit("RUN " + _history_text(args, stage), layer=True, step=True, epoch=scope.epoch)
+    line = _history_text(args, stage)
+    if stage.build_args:
+        scope.spend(len(line))
+    stage.image.commit("RUN " + line, layer=True, step=True, epoch=scope.epoch)
 
 
 def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:

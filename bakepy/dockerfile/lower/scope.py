@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.dockerfile.globals import MAX_TEXT
 from bakepy.dockerfile.instructions import ArgItem
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.state import StageState
@@ -36,6 +37,7 @@ class Scope:
     epoch: int | None
     ignored: PatternMatcher | None
     proxy: ProxyEnv | None
+    room: int = MAX_TEXT
     compiled: dict[StageState, StageState] = field(default_factory=dict)
     """Planned stages and what became of them."""
 
@@ -58,7 +60,15 @@ class Scope:
             raise DockerfileError(f"{error} (in '{_cut(text)}')") from error
         if result.unmatched:
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
+        if result.matched:
+            self.spend(len(result.text))
         return result.text
+
+    def spend(self, characters: int) -> None:
+        """Raises DockerfileError when variables make more text than any build needs."""
+        self.room -= characters
+        if self.room < 0:
+            raise DockerfileError(f"the values of variables come to more than {MAX_TEXT} characters")
 
     def supports(self, capability: str) -> bool:
         return capability not in self.options.unsupported

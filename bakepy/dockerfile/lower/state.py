@@ -64,6 +64,8 @@ class StageState:
     """The platform that RUN gets; None: that of the target."""
     node: Node | None = None
     env: dict[str, str] = field(default_factory=dict)
+    env_texts: dict[str, str] = field(default_factory=dict)
+    """The same as `NAME=VALUE`, so that no step needs to write them again."""
     dir: str = "/"
     user: str = ""
     hostname: str = ""
@@ -107,6 +109,7 @@ class StageState:
             state_platform=source.state_platform,
             node=source.node,
             env=dict(source.env),
+            env_texts=dict(source.env_texts),
             dir=source.dir,
             user=source.user,
             hostname=source.hostname,
@@ -128,7 +131,9 @@ class StageState:
     def set_env(self, name: str, value: str) -> None:
         """A variable that is set again moves to the end."""
         self.env.pop(name, None)
+        self.env_texts.pop(name, None)
         self.env[name] = value
+        self.env_texts[name] = f"{name}={value}"
 
     @property
     def os(self) -> str:
