@@ -18,7 +18,7 @@ from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError
 from bakepy.events import Emit, Event
 from bakepy.exporter.exporter import Exporter
-from bakepy.exporter.preflight import check_outputs, check_platforms, insecure_registries
+from bakepy.exporter.preflight import DELETE, check_outputs, check_platforms, insecure_registries
 from bakepy.model.digest import Digest
 from bakepy.model.target import BakeFile
 from bakepy.planner import views
@@ -90,7 +90,7 @@ async def _plan(bake_file: BakeFile, options: BakeOptions) -> Plan:
 async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
     status = 0
     targets = [target for target in bake_file.targets.values() if not target.linked]
-    check_outputs(targets, stdout_is_terminal=sys.stdout.isatty())
+    check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
     engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
     async with interruptible() as interruption, engine_open as engine:
         plan = await plan_with(engine, bake_file, options)

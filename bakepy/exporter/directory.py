@@ -181,6 +181,41 @@ class DirectoryWriter:
             raise BuildError(f"can not write {place}: {error.strerror or error}") from error
 
 
+def prune(dest: Path, keep: Mapping[bytes, str]) -> None:
+    """Removes what is in the directory `dest` but not in `keep` (paths to kinds of entries). Follows no symlink.
+
+    Nothing to do if there is no such directory. Raises BuildError if something can not be removed.
+    """
+    try:
+        try:
+            fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            _prune(fd, b"", keep)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise BuildError(f"can not empty {dest}: {error.strerror or error}") from error
+
+
+def _prune(folder: int, prefix: bytes, keep: Mapping[bytes, str]) -> None:
+    for name in os.listdir(folder):
+        path = prefix + os.fsencode(name)
+        is_folder = stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+        if path not in keep:
+            if is_folder:
+                shutil.rmtree(name, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
+        elif is_folder and keep[path] == "dir":
+            below = os.open(name, _FOLDER, dir_fd=folder)
+            try:
+                _prune(below, path + b"/", keep)
+            finally:
+                os.close(below)
+
+
 def _exists(name: bytes, folder: int) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)

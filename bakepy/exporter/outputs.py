@@ -90,11 +90,13 @@ class ArchiveOutput:
 
 @dataclass(frozen=True, slots=True)
 class LocalOutput:
-    """A directory. `split`: a folder for each platform; None: if there is an image index."""
+    """A directory. `split`: a folder for each platform; None: if there is an image index. `delete`: what is there and
+    not in the result goes."""
 
     dest: str
     split: bool | None = None
     epoch: Epoch | None = None
+    delete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +190,12 @@ def _output(entry: OutputEntry, tags: tuple[str, ...], annotations: tuple[Annota
             if entry.dest in ("", "-"):
                 reason = "dest cannot be stdout" if entry.dest else "dest is required"
                 raise DefinitionError(f"{reason} for local exporter", hint="add dest=DIRECTORY")
-            if attrs.get("mode", "") not in ("", "copy"):
-                raise DefinitionError(f"local output mode '{attrs['mode']}' is not supported", hint="use mode=copy")
+            mode = attrs.get("mode", "")
+            if mode not in ("", "copy", "delete"):
+                raise DefinitionError(f"invalid local exporter mode '{mode}'", hint="use copy or delete")
             split = _flag(attrs, "platform-split", form="non-bool value for {name}: {value}") if (
                 "platform-split" in attrs) else None  # fmt: skip
-            return LocalOutput(entry.dest, split, _epoch(attrs))
+            return LocalOutput(entry.dest, split, _epoch(attrs), delete=mode == "delete")
         case "tar":
             return TarOutput(entry.dest or "-", _epoch(attrs))
         case "cacheonly":

@@ -11,12 +11,18 @@ from bakepy.exporter.outputs import ArchiveOutput, ImageOutput, LocalOutput, Out
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
 
+DELETE = "buildx.local.delete"
+"""The entitlement to empty any directory (buildx)."""
 
-def check_outputs(targets: Iterable[Target], *, stdout_is_terminal: bool = False) -> tuple[str, ...]:
+
+def check_outputs(
+    targets: Iterable[Target], *, stdout_is_terminal: bool = False, delete_allowed: bool = False
+) -> tuple[str, ...]:
     """Checks the outputs of targets; returns warnings.
 
     Raises DefinitionError (DefinitionErrors if several): attributes that make no sense, a directory where a file is to
-    be written or the reverse, standard output used twice or being a terminal. Looks at the file system; writes nothing.
+    be written or the reverse, standard output used twice or being a terminal, `mode=delete` of a directory that is not
+    below the current one (unless `delete_allowed`). Looks at the file system; writes nothing.
     """
     errors: list[BakeError] = []
     warnings: list[str] = []
@@ -31,6 +37,13 @@ def check_outputs(targets: Iterable[Target], *, stdout_is_terminal: bool = False
         for number, output in enumerate(parsed.outputs):
             path = f"output[{number}]"
             problems = list(_problems(output, stdout_is_terminal))
+            if isinstance(output, LocalOutput) and output.delete and not delete_allowed and not _is_below(output.dest):
+                problems.append(
+                    (
+                        f"local output mode=delete for destination '{output.dest}' is not allowed",
+                        f"--allow {DELETE} grants it, for a directory that is not below the current one",
+                    )
+                )
             if _is_stdout(output):
                 if stdout:
                     problems.append(("multiple outputs configured to write to stdout", f"the other is {stdout}"))
@@ -102,6 +115,12 @@ def _problems(output: Output, stdout_is_terminal: bool) -> Iterator[tuple[str, s
             yield f"destination file {dest} is a directory", "give the name of a file"
         case LocalOutput(dest=dest) | ArchiveOutput(dest=dest, tar=False) if _is_no_directory(Path(dest)):
             yield f"destination directory {dest} is a file", "give the name of a directory"
+
+
+def _is_below(dest: str) -> bool:
+    """Whether `dest` is inside the current directory, and not that itself, after following symlinks."""
+    here = Path.cwd().resolve()
+    return here in Path(dest).resolve().parents
 
 
 def _is_no_directory(path: Path) -> bool:

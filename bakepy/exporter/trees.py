@@ -15,7 +15,7 @@ import anyio.to_thread
 from bakepy.content.entry import LayerEntry
 from bakepy.errors import BuildError
 from bakepy.exporter import treetar
-from bakepy.exporter.directory import DirectoryWriter
+from bakepy.exporter.directory import DirectoryWriter, prune
 from bakepy.exporter.outputs import LocalOutput, TarOutput
 from bakepy.exporter.progress import ExportProgress
 from bakepy.exporter.result import Exported, TargetResult
@@ -50,7 +50,7 @@ class TreeExporter:
         async with AsyncExitStack() as mounts:
             trees = await self._mount(result, split, mounts)
             with progress.step("copying files"):
-                files, size = await anyio.to_thread.run_sync(self._write_folder, Path(output.dest), trees, epoch)
+                files, size = await anyio.to_thread.run_sync(self._write_folder, output, trees, epoch)
         return Exported(written=(f"directory {output.dest} ({_count(files, 'file')}, {size_text(size)})",), size=size)
 
     async def tar(
@@ -72,9 +72,12 @@ class TreeExporter:
             trees.append(_Tree(entry.platform, root, folder))
         return trees
 
-    def _write_folder(self, dest: Path, trees: list[_Tree], epoch: int | None) -> tuple[int, int]:
+    def _write_folder(self, output: LocalOutput, trees: list[_Tree], epoch: int | None) -> tuple[int, int]:
+        dest = Path(output.dest)
         if len(trees) > 1 and not trees[0].folder:
             _refuse_collisions(trees)
+        if output.delete:
+            prune(dest, {entry.path: entry.kind for tree in trees for entry in _entries(tree, epoch)})
         files = size = 0
         for tree in trees:
             with DirectoryWriter(dest) as writer:

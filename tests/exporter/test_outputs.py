@@ -58,6 +58,7 @@ TRUE_OR_FALSE = "hint: write true or false"
         ("type=oci,source-date-epoch=", stdout(epoch=Epoch(None))),
         ("type=local,dest=x", LocalOutput("x")),
         ("type=local,dest=x,platform-split=false,source-date-epoch=0", LocalOutput("x", False, Epoch(0))),
+        ("type=local,dest=x,mode=delete", LocalOutput("x", delete=True)),
         ("type=tar", TarOutput("-")),
         ("type=cacheonly", CacheOnly()),
     ],
@@ -81,7 +82,7 @@ def test_outputs_are_read(text: str, expected: Output) -> None:
         ("type=oci,source-date-epoch=soon", "invalid source-date-epoch: 'soon' is not a number of seconds"),
         ("type=oci,tar=false", "dest is required for oci exporter\nhint: add dest=DIRECTORY"),
         ("type=local", "dest is required for local exporter\nhint: add dest=DIRECTORY"),
-        ("type=local,dest=x,mode=delete", "local output mode 'delete' is not supported\nhint: use mode=copy"),
+        ("type=local,dest=x,mode=move", "invalid local exporter mode 'move'\nhint: use copy or delete"),
         (
             "type=image,name=A/B",
             'invalid image name "A/B": invalid reference format: repository name must be lowercase\n'

@@ -92,3 +92,18 @@ def test_insecure_registries_are_those_of_outputs_that_say_so() -> None:
         target("two", "type=image,name=b.test/x", "type=oci"),
     ]
     assert insecure_registries(targets) == {"a.test"}
+
+
+def test_a_directory_elsewhere_is_not_emptied_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(here)
+    for dest in (".", "..", "../other", "link", "link/x", "/"):
+        app = target("app", f"type=local,mode=delete,dest={dest}")
+        assert refused(app) == (
+            f"target.app.output[0]: local output mode=delete for destination '{dest}' is not allowed\n"
+            "hint: --allow buildx.local.delete grants it, for a directory that is not below the current one"
+        )
+        assert check_outputs([app], delete_allowed=True) == ()
+    assert check_outputs([target("app", "type=local,mode=delete,dest=out/new")]) == ()

@@ -72,6 +72,33 @@ async def test_other_files_stay_and_old_ones_are_replaced(house: House, tmp_path
     assert sorted(path.name for path in dest.iterdir()) == ["a", "b", "d", "kept", "p"]
 
 
+async def test_mode_delete_leaves_nothing_else(house: House, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    dest = tmp_path / "out"
+    for name in ("d/old", "old/deep/er", "a/was-a-folder"):
+        (dest / name).parent.mkdir(parents=True, exist_ok=True)
+        (dest / name).write_text("old")
+    (dest / "link").symlink_to(outside)
+    (dest / "d" / "link").symlink_to(outside)
+    top = await house.snapshot("s1", odd)
+    await house.exporter().export(result(top, f"type=local,mode=delete,dest={dest}"))
+    assert sorted(str(path.relative_to(dest)) for path in dest.rglob("*")) == ["a", "b", "d", "d/link", "d/suid", "p"]
+    assert (dest / "a").read_text() == "alpha\n"
+    assert facts(dest / "d") == ("drwxr-s---", 0, TIME)
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+
+
+async def test_mode_delete_keeps_the_folders_of_all_platforms(house: House, tmp_path: Path) -> None:
+    tops = {AMD64: await house.snapshot("s1", {"a": "1"}), ARM64: await house.snapshot("s2", {"b": "2"})}
+    (tmp_path / "out" / "linux_arm").mkdir(parents=True)
+    await house.exporter().export(multi_result(tops, f"type=local,mode=delete,dest={tmp_path / 'out'}"))
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")) == [
+        "linux_amd64", "linux_amd64/a", "linux_arm64", "linux_arm64/b",
+    ]  # fmt: skip
+
+
 async def test_symlinks_in_the_directory_are_never_followed(house: House, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
