@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import zstandard
 
 from tests.e2e.conftest import REPOSITORY, Bakepy, executed
 
@@ -52,7 +54,10 @@ def files(archive: Path) -> dict[str, bytes]:
         index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
         manifest = json.load(blob(index["manifests"][0]))
         for layer in manifest["layers"]:
-            with tarfile.open(fileobj=blob(layer)) as entries:
+            data = blob(layer)
+            if layer["mediaType"].endswith("+zstd"):
+                data = io.BytesIO(zstandard.ZstdDecompressor().stream_reader(data).read())
+            with tarfile.open(fileobj=data) as entries:
                 for entry in entries:
                     if entry.isfile():
                         found[entry.name] = entries.extractfile(entry).read()  # type: ignore[union-attr]
@@ -114,7 +119,7 @@ def test_a_second_run_runs_nothing_and_rewrites_no_blob(
 
     before, first = blobs(), (folder / "out/api.json").read_text()
     vertexes = rebake(baked, busybox)
-    assert executed(vertexes, " ") == []
+    assert [name for name in executed(vertexes, " ") if "] exporting to " not in name] == []
     assert blobs() == before
     assert (
         json.loads(first)["containerimage.digest"]

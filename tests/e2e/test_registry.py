@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Bakepy, write
+from tests.support.registry import RegistryServer, registry_server
+
+__all__ = ["registry_server"]
 
 pytestmark = [pytest.mark.runtime, pytest.mark.registry]
 
@@ -22,7 +25,10 @@ def inspect(reference: str) -> dict[str, object]:
     return value
 
 
-def test_push_then_build_on_what_was_pushed(bakepy: Bakepy, tmp_path: Path, busybox: Path, registry: str) -> None:
+def test_push_then_build_on_what_was_pushed(
+    bakepy: Bakepy, tmp_path: Path, busybox: Path, registry_server: RegistryServer
+) -> None:
+    registry = registry_server.host
     files = {
         "bake.toml": f"""
 [target.base]
@@ -50,7 +56,10 @@ def test_a_registry_that_is_away_is_exit_code_4(bakepy: Bakepy, tmp_path: Path) 
     assert "127.0.0.1:9" in done.stderr
 
 
-def test_nothing_is_tagged_when_a_target_fails(bakepy: Bakepy, tmp_path: Path, busybox: Path, registry: str) -> None:
+def test_nothing_is_tagged_when_a_target_fails(
+    bakepy: Bakepy, tmp_path: Path, busybox: Path, registry_server: RegistryServer
+) -> None:
+    registry = registry_server.host
     files = {
         "bake.toml": f"""
 [group.default]
