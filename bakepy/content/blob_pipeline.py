@@ -65,13 +65,6 @@ class BlobPipeline:
             self.filled(count)
             view = view[count:]
 
-    def zeros(self, count: int) -> None:
-        """Writes `count` zero bytes."""
-        while count:
-            step = min(count, BLOCK_SIZE)
-            self.write(bytes(step))
-            count -= step
-
     def finish(self) -> Digest:
         """Compresses the rest. Afterwards the blob is complete but not committed."""
         if self._workers is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from bakepy.content.blob_pipeline import BlobPipeline
 from bakepy.content.compression import Compression
@@ -22,7 +24,8 @@ def write_layer(
 ) -> Layer:
     """Writes `entries`, in the order given, as one layer blob. Equal entries and settings give equal bytes.
 
-    Blocks; file content is read once. BuildError if a file shrinks or grows while it is read.
+    Blocks; file content is read once. BuildError if a file can not be read, or changes its size while it is;
+    EngineError if the store can not be written.
     """
     with store.writer() as blob, BlobPipeline(compression, blob) as pipeline:
         for entry in entries:
@@ -45,7 +48,7 @@ def _write_content(entry: LayerEntry, pipeline: BlobPipeline) -> None:
         pipeline.write(entry.data)
     elif entry.source is not None:
         left = entry.size
-        fd = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = _open(entry, entry.source)
         try:
             while left:
                 count = os.readv(fd, [pipeline.room()[:left]])
@@ -60,6 +63,15 @@ def _write_content(entry: LayerEntry, pipeline: BlobPipeline) -> None:
     else:
         raise BuildError(f"no content for {entry.path.decode(errors='replace')}")
     pipeline.write(bytes(padding(entry.size)))
+
+
+def _open(entry: LayerEntry, source: Path) -> int:
+    try:
+        return os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            raise _changed(entry) from error
+        raise BuildError(f"can not read {entry.path.decode(errors='replace')}: {error.strerror}") from error
 
 
 def _changed(entry: LayerEntry) -> BuildError:

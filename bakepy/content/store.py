@@ -13,10 +13,11 @@ import fcntl
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from bakepy.errors import BakeError
+from bakepy.errors import BakeError, EngineError
 from bakepy.model.digest import Digest
 
 Bytes = bytes | bytearray | memoryview
@@ -96,7 +97,8 @@ class BlobWriter:
         """Bytes written so far."""
 
     def __enter__(self) -> BlobWriter:
-        self._path, self._fd = _create_locked(self._store.root / "ingest")
+        with _disk_errors(self._store.root):
+            self._path, self._fd = _create_locked(self._store.root / "ingest")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -111,10 +113,11 @@ class BlobWriter:
         self.write_unhashed(data)
 
     def write_unhashed(self, data: Bytes) -> None:
-        """Appends bytes whose hash the caller keeps (see `commit_as`)."""
+        """Appends bytes whose hash the caller keeps (see `commit_as`). EngineError if the disk is full or broken."""
         view = memoryview(data)
         while view.nbytes:
-            written = os.write(self._fd, view)
+            with _disk_errors(self._store.root):
+                written = os.write(self._fd, view)
             self.size += written
             view = view[written:]
 
@@ -136,12 +139,22 @@ class BlobWriter:
         if digest is not None and digest != actual:
             raise BakeError(f"blob has digest {actual}, {digest} was expected")
         goal = self._store.path(actual)
-        if not goal.exists():
-            os.fchmod(self._fd, 0o644)
-            os.fdatasync(self._fd)
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            self._path.rename(goal)
+        with _disk_errors(self._store.root):
+            # one of another size is what a broken disk or another program made of it
+            if not goal.exists() or goal.stat().st_size != self.size:
+                os.fchmod(self._fd, 0o644)
+                os.fdatasync(self._fd)
+                goal.parent.mkdir(parents=True, exist_ok=True)
+                self._path.rename(goal)
         return actual, self.size
+
+
+@contextlib.contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(f"can not write to the content store {root}: {error.strerror}") from error
 
 
 def _create_locked(folder: Path) -> tuple[Path, int]:

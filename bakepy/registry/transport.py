@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 20.0
 _SILENCE_TIMEOUT = 60.0
+# a registry may copy and hash a whole blob before it answers
+_UPLOAD_SILENCE_TIMEOUT = 600.0
 _READ_BUFFER = 1 << 20
 _MAX_ANSWER = 1 << 20
 _MAX_COMPLAINT = 1 << 16
@@ -73,6 +75,7 @@ class Transport:
         self._sleep = sleep
         self._chance = chance
         self._hosts: dict[str, _Host] = {}
+        self._finding = anyio.Lock()
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Transport:
@@ -135,8 +138,12 @@ class Transport:
         from yarl import URL  # late, as the library that it comes with
 
         host = await self._host(domain)
-        # as the registry wrote it: upload locations hold state that must not be quoted anew
-        url = URL(self.url(domain, path), encoded=True)
+        try:
+            # as the registry wrote it: upload locations hold state that must not be quoted anew
+            url = URL(self.url(domain, path), encoded=True)
+            url.origin()
+        except ValueError as error:
+            raise RegistryError(f"{_at(domain, what)}: the registry leads to a malformed address") from error
         # a place on another host has its permission in its address; ours is not for it
         ours = url.origin() == URL(self.url(domain, "/")).origin()
         with _connection_errors(domain):
@@ -144,7 +151,12 @@ class Transport:
                 authorization = await self._authorization(domain, host, scopes) if ours else ""
                 sent = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
                 async with self._session().request(
-                    method, url, headers=sent, data=body() if body else None, proxy=proxy_for(str(url))
+                    method,
+                    url,
+                    headers=sent,
+                    data=body() if body else None,
+                    proxy=proxy_for(str(url)),
+                    timeout=_timeout(_UPLOAD_SILENCE_TIMEOUT if method == "PUT" else _SILENCE_TIMEOUT),
                 ) as response:
                     if response.status in expect:
                         yield response
@@ -155,8 +167,9 @@ class Transport:
 
     async def _host(self, domain: str) -> _Host:
         if domain not in self._hosts:
-            credential = await anyio.to_thread.run_sync(self._credentials.find, domain)
-            self._hosts.setdefault(domain, _Host(credential))
+            async with self._finding:  # one helper program at a time, and once for each registry
+                if domain not in self._hosts:
+                    self._hosts[domain] = _Host(await anyio.to_thread.run_sync(self._credentials.find, domain))
         return self._hosts[domain]
 
     def _learn(self, domain: str, host: _Host, response: aiohttp.ClientResponse, sent: str) -> bool:
@@ -211,7 +224,7 @@ class Transport:
 
             self._client = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, limit_per_host=_CONNECTIONS_PER_HOST),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_SILENCE_TIMEOUT),
+                timeout=_timeout(_SILENCE_TIMEOUT),
                 # blobs are stored as they are named: never decoded on the way
                 auto_decompress=False,
                 headers={"User-Agent": f"bakepy/{__version__}", "Accept-Encoding": "identity"},
@@ -219,6 +232,13 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._client
+
+
+def _timeout(silence: float) -> aiohttp.ClientTimeout:
+    """No limit to a whole transfer, but to connecting and to waiting for the next byte (seconds)."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=silence)
 
 
 async def read_bounded(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWER) -> bytes:
@@ -279,7 +299,7 @@ def _connection_errors(domain: str) -> Iterator[None]:
             f"{domain}: no secure connection: {error}", hint="is its certificate known here?"
         ) from error
     except aiohttp.InvalidURL as error:
-        raise RegistryError(f"{domain}: leads to a malformed address: {error}") from error
+        raise RegistryError(f"{domain}: the registry leads to a malformed address") from error
     except TimeoutError as error:
         raise Temporary("no answer in time") from error
     except (aiohttp.ClientError, ConnectionError) as error:

@@ -18,7 +18,7 @@ from bakepy.content import blob_pipeline
 from bakepy.content.compression import BLOCK_SIZE, Compression
 from bakepy.content.layer import Layer, LayerEntry, read_layer, write_layer
 from bakepy.content.store import ContentStore
-from bakepy.errors import BuildError, DefinitionError
+from bakepy.errors import BuildError, DefinitionError, EngineError
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 
@@ -158,6 +158,13 @@ def test_file_that_changes_while_it_is_read_is_an_error(store: ContentStore, tmp
     assert list((store.root / "ingest").iterdir()) == []
 
 
+def test_file_that_vanishes_is_an_error(store: ContentStore, tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        write_layer([LayerEntry(b"dir/file", "file", size=10, source=tmp_path / "gone")], store, compression=GZIP)
+
+    assert caught.value.what == "dir/file changed while it was read"
+
+
 def test_failure_in_a_thread_reaches_the_caller(
     store: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,8 +176,9 @@ def test_failure_in_a_thread_reaches_the_caller(
 
     monkeypatch.setattr("bakepy.content.store.os.write", full)
     entry = LayerEntry(b"f", "file", size=40 * BLOCK_SIZE, source=source)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(EngineError) as caught:
         write_layer([entry], store, compression=PLAIN)
+    assert caught.value.what == f"can not write to the content store {store.root}: No space left on device"
 
 
 def test_socket_is_refused(store: ContentStore) -> None:

@@ -92,6 +92,17 @@ def test_damaged_blob_is_an_error_and_is_removed(store: ContentStore) -> None:
     assert not store.has(digest)
 
 
+def test_blob_of_the_wrong_size_is_replaced(store: ContentStore) -> None:
+    digest = store.put(b"hello")
+    store.path(digest).write_bytes(b"")
+
+    with store.writer() as writer:
+        writer.write(b"hello")
+        writer.commit(digest)
+
+    assert store.read(digest) == b"hello"
+
+
 def test_missing_blob_is_an_error(store: ContentStore) -> None:
     absent = Digest.of(b"absent")
 

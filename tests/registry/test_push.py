@@ -13,6 +13,7 @@ from bakepy.model.digest import Digest
 from bakepy.model.oci import OCI_MANIFEST
 from bakepy.registry.registry import Registry
 from bakepy.registry.transport import Refused
+from bakepy.session.credentials import Credentials
 from tests.registry.conftest import Pauses
 from tests.registry.test_pull import BLOB, MANIFEST, layer, reference
 from tests.support.fake_registry import Answer, FakeRegistry, Reset
@@ -112,6 +113,35 @@ async def test_upload_whose_answer_was_lost_is_not_repeated(
 
     assert fake.blobs["team/app", LAYER.digest] == BLOB
     assert len(fake.asked("PUT")) == 1
+
+
+async def test_upload_to_a_malformed_place_is_an_error(
+    fake: FakeRegistry, anonymous: Registry, full: ContentStore
+) -> None:
+    fake.fail("POST", Answer(202, {"Location": "http://[::bad/?token=s3cret"}))
+
+    async with anonymous as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.push_blob(reference(fake), LAYER, full)
+
+    assert caught.value.what == (
+        f"{fake.host}: push blob {LAYER.digest} to team/app: the registry leads to a malformed address"
+    )
+
+
+async def test_upload_to_another_host_gets_no_credentials(full: ContentStore) -> None:
+    with FakeRegistry() as fake, FakeRegistry() as storage:
+        fake.basic = ("ann", "s3cret")
+        there = f"http://{storage.host}/v2/else/blobs/uploads/1?_state=a%2Bb%3D"
+        fake.fail("POST", Answer(202, {"Location": there}))
+        credentials = Credentials({"auths": {fake.host: {"username": "ann", "password": "s3cret"}}})
+
+        async with Registry(credentials) as registry:
+            await registry.push_blob(reference(fake), LAYER, full)
+
+        assert storage.blobs["else", LAYER.digest] == BLOB
+        assert "Authorization" not in storage.requests[0].headers
+        assert "Authorization" in fake.requests[-1].headers
 
 
 async def test_twenty_targets_push_a_shared_layer_once(
