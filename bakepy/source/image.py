@@ -140,13 +140,13 @@ class ImageSource:
             return RegistryOrigin(ref, self._registry, self._store)
         if identifier.startswith(LAYOUT_SCHEME):
             name, _, digest = identifier.removeprefix(LAYOUT_SCHEME).partition("@")
-            for known in (attrs.get("oci.store", ""), name, name.rpartition(":")[0]):
-                if known and known in self._layouts:
-                    tag = name.rpartition(":")[2] if name.rpartition(":")[0] and not digest else ""
-                    return LayoutOrigin(
-                        self._layouts[known], tag, Digest.parse(digest) if digest else None, self._store
-                    )
-            raise BuildError(f"{identifier}: unknown OCI layout")
+            before, _, after = name.rpartition(":")
+            tag = after if before and "/" not in after and name not in self._layouts else ""
+            layout = attrs.get("oci.store") or (before if tag else name)
+            if layout not in self._layouts:
+                raise BuildError(f"{identifier}: unknown OCI layout")
+            pin = Digest.parse(digest) if digest else None
+            return LayoutOrigin(self._layouts[layout], "" if pin else tag, pin, self._store)
         raise BuildError(f"{identifier}: not an image")
 
     async def _image_for(self, place: ImageOrigin, root: Descriptor, platform: Platform) -> tuple[Digest, bytes]:

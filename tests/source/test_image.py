@@ -227,7 +227,8 @@ async def test_layout_gives_the_same_image_by_tag_by_digest_and_alone(
             ("a", {}),
             ("a:latest", {}),
             (f"a@{root.digest}", {}),
-            (f"host.test/any@{root.digest}", {"oci.store": "a"}),
+            (f"host.test:80/any@{root.digest}", {"oci.store": "a"}),
+            ("host.test:80/any:latest", {"oci.store": "a"}),
             ("b:latest", {}),
         )
     ]
@@ -244,6 +245,22 @@ async def test_layout_without_the_tag_is_an_error(store: ContentStore, registry:
         await ImageSource(registry, store, {"a": tmp_path / "layout"}).resolve("oci-layout://a:nope", AMD64)
 
     assert str(caught.value) == f"oci-layout://{tmp_path}/layout:nope: not found\nhint: it has latest"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "message"),
+    [
+        ("oci-layout://b:latest", "oci-layout://b:latest: unknown OCI layout"),
+        ("git://x", "git://x: not an image"),
+    ],
+)
+async def test_identifier_that_leads_nowhere_is_an_error(
+    store: ContentStore, registry: Registry, identifier: str, message: str
+) -> None:
+    with pytest.raises(BuildError) as caught:
+        await ImageSource(registry, store, {"a": Path("/nonexistent")}).resolve(identifier, AMD64)
+
+    assert caught.value.what == message
 
 
 async def test_layers_become_lazy_snapshots_that_are_fetched_when_needed(
