@@ -10,7 +10,17 @@ import pytest
 
 from bakepy.engine.protocol import Outcome, SolveOptions
 from bakepy.errors import BuildError, EngineError, ProcessError
-from bakepy.events import Event, TargetDone, TargetStarted, VertexCached, VertexFailed, VertexLog, VertexStarted
+from bakepy.events import (
+    Event,
+    TargetDone,
+    TargetStarted,
+    VertexAdded,
+    VertexCached,
+    VertexFailed,
+    VertexLog,
+    VertexStarted,
+    VertexStatus,
+)
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.model.target import Target
 from tests.support.baking import Kitchen, kitchen, target
@@ -238,6 +248,40 @@ class TestEndings:
 def _containers(bench: Kitchen) -> list[str]:
     found = subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True, text=True, check=False)
     return found.stdout.split()
+
+
+class TestSources:
+    async def test_a_pull_is_told_at_the_step_of_the_image(self, bench: Kitchen) -> None:
+        await bench.bake(target("t", "FROM busybox\nRUN true\n", contexts=BUSYBOX))
+        names = {event.digest: event.name for event in bench.events if isinstance(event, VertexAdded)}
+        told = [event for event in bench.events if isinstance(event, VertexStatus)]
+        assert {names[event.digest] for event in told} == {"[context busybox] OCI load from client"}
+        assert [(event.action, event.done, event.current == event.total) for event in told] == [
+            ("downloading", True, True)
+        ]
+
+    async def test_nothing_is_unpacked_for_steps_that_only_add(self, bench: Kitchen) -> None:
+        """A scratch image next to an unused base."""
+        (bench.folder / "a").write_text("a")
+        await bench.bake(target("t", "FROM busybox AS unused\nFROM scratch\nCOPY a /a\n", contexts=BUSYBOX))
+        assert await _read(bench, "t", "a") == "a"
+        assert bench.engine.database.query("SELECT count(*) FROM snapshot WHERE layer IS NOT NULL") == [(0,)]
+
+    async def test_a_folder_as_the_whole_image(self, bench: Kitchen) -> None:
+        (bench.folder / "tree").mkdir()
+        (bench.folder / "tree/file").write_text("here")
+        await bench.bake(target("t", "FROM tree\n", contexts={"tree": "./tree"}))
+        assert await _read(bench, "t", "file") == "here"
+        await bench.bake(target("t", "FROM tree\n", contexts={"tree": "./tree"}))
+        assert await _read(bench, "t", "file") == "here"
+
+    async def test_link_layers_are_shared_between_bases(self, bench: Kitchen) -> None:
+        (bench.folder / "a").write_text("a")
+        one = target("one", "FROM busybox\nCOPY --link a /a\n", contexts=BUSYBOX)
+        two = target("two", "FROM busybox\nRUN echo two > /two\nCOPY --link a /a\n", contexts=BUSYBOX)
+        await bench.bake(one, two)
+        assert len([name for name in bench.ran if "COPY --link" in name and "LINK" not in name]) == 1
+        assert await _read(bench, "two", "two") + await _read(bench, "two", "a") == "two\na"
 
 
 class TestState:
