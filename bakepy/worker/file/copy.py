@@ -1,18 +1,19 @@
 """Copies what a source names onto a place of the target tree, as BuildKit's fsutil does.
 
-Folders are held open while their contents are copied, files are made by name inside them: 50,000 small files are
-a matter of system calls per file, and no path is walked twice.
+First all folders are made, then what is in them, in threads and by name inside open folders (50,000 small files are a
+matter of system calls per file), then folders get their own facts.
 """
 
 # bytes names relative to open folders, which pathlib does not know
-# ruff: noqa: PTH102, PTH108
+# ruff: noqa: PTH101, PTH102, PTH108
 
 from __future__ import annotations
 
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,10 @@ from bakepy.worker.file.target import Owner, Target
 from bakepy.worker.file.xattrs import read_xattrs, write_xattrs
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_BATCH = 128
+"""Files that a thread copies between two looks at what else there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +55,46 @@ class CopyOptions:
 
 
 class _Folder:
-    """A folder of the source on its way: both ends open, its own facts written when it is left."""
+    """A folder of the source on its way, with what is to be made in it."""
 
-    __slots__ = ("depth", "fd", "fresh", "inherits", "node", "path", "settle", "source_fd", "source_path")
+    __slots__ = ("entries", "fresh", "inherits", "linked", "node", "path", "settle", "source")
 
-    def __init__(self, path: bytes, source_path: bytes, node: Node, depth: int) -> None:
+    def __init__(self, path: bytes, source: bytes, node: Node, *, fresh: bool, inherits: bool) -> None:
         self.path = path
-        self.source_path = source_path
+        self.source = source
         self.node = node
-        self.depth = depth
-        self.fd = self.source_fd = -1
-        self.fresh = False
+        self.fresh = fresh
         """Made by this copy: nothing can be in the way inside."""
-        self.inherits = False
-        """Set-gid: what is made inside does not get the process's group."""
+        self.inherits = inherits
+        """Perhaps set-gid: what is made inside may not get the process's group."""
+        self.entries: list[tuple[bytes, Node]] = []
+        self.linked: list[tuple[bytes, Node]] = []
+        """Files that have other names as well; these may be among what is copied."""
         self.settle: Callable[[], None] | None = None
+
+
+class _Ends:
+    """A folder open at both ends. A context manager."""
+
+    __slots__ = ("fd", "folder", "source_fd")
+
+    def __init__(self, folder: _Folder) -> None:
+        self.folder = folder
+        self.fd = self.source_fd = -1
+
+    def open(self, target: Target, tree: FileTree) -> _Ends:
+        self.fd = os.open(target.path(self.folder.path), _FOLDER)
+        try:
+            self.source_fd = os.open(tree.path(self.folder.source), _FOLDER)
+        except OSError as error:
+            self.close()
+            raise unreadable(self.folder.source, error) from error
+        return self
 
     def close(self) -> None:
         for fd in (self.fd, self.source_fd):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self.source_fd = -1
 
 
 class Copier:
@@ -115,104 +139,108 @@ class Copier:
     # one source
 
     def _copy_tree(self, match: Match, place: bytes) -> None:
-        picked = pick(self._tree, match, self._filter)
-        top = match.path
         if not match.node.is_dir:
             self._copy_single(match, place)
             return
+        folders = self._make_folders(match, place)
+        jobs = [
+            (folder, folder.entries[start : start + _BATCH])
+            for folder in folders
+            for start in range(0, len(folder.entries), _BATCH)
+        ]
+        threads = min(4, len(os.sched_getaffinity(0)))
+        if len(jobs) < 2 or threads < 2:
+            for job in jobs:
+                self._copy_entries(*job)
+        else:
+            pool = ThreadPoolExecutor(threads, "copy")
+            try:
+                for done in [pool.submit(self._copy_entries, *job) for job in jobs]:
+                    done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        # one after the other, so that the first name in order is the file
+        for folder in folders:
+            self._copy_entries(folder, folder.linked)
+        for folder in reversed(folders):
+            if folder.settle is not None:
+                folder.settle()
+
+    def _make_folders(self, match: Match, place: bytes) -> list[_Folder]:
+        """Makes all folders of the source, outermost first, and notes what is to be made in each."""
+        folders: list[_Folder] = []
         stack: list[_Folder] = []
-        try:
-            for path, node, direct in picked:
+        for path, node, direct in pick(self._tree, match, self._filter):
+            depth = path.count(b"/") + 1 if path else 0
+            del stack[depth:]
+            if node.is_dir:
                 if self._stop.is_set():
                     raise Stopped
-                depth = path.count(b"/") + 1 if path else 0
-                while len(stack) > depth:
-                    self._leave(stack.pop())
-                name = path.rpartition(b"/")[2]
-                source = top + b"/" + path if top and path else top or path
-                if node.is_dir:
-                    goal = place + b"/" + path if place and path else place or path
-                    folder = _Folder(goal, source, node, depth)
-                    stack.append(folder)
-                    self._enter(folder, stack[-2] if depth else None, name, direct)
-                else:
-                    self._copy_entry(stack[-1], name, source, node)
-            while stack:
-                self._leave(stack.pop())
-        finally:
-            for folder in stack:
-                folder.close()
+                source = match.path + b"/" + path if match.path and path else match.path or path
+                goal = place + b"/" + path if place and path else place or path
+                stack.append(self._enter(goal, source, node, stack[-1] if depth else None, direct))
+                folders.append(stack[-1])
+            elif node.nlink > 1 and node.is_file:
+                stack[-1].linked.append((node.name, node))
+            else:
+                stack[-1].entries.append((node.name, node))
+        return folders
 
     def _copy_single(self, match: Match, place: bytes) -> None:
         """A source that is no folder: made inside the folder of `place`, which exists."""
         parent, _, name = place.rpartition(b"/")
-        source_parent = match.path.rpartition(b"/")[0]
-        folder = _Folder(parent, source_parent, match.node, 0)
+        if not name:
+            raise BuildError("cannot replace to directory / with file")
+        source, _, source_name = match.path.rpartition(b"/")
+        folder = _Folder(parent, source, match.node, fresh=False, inherits=True)
+        ends = _Ends(folder).open(self._target, self._tree)
         try:
-            folder.fd = os.open(self._target.path(parent), _FOLDER)
-            folder.inherits = bool(os.fstat(folder.fd).st_mode & stat.S_ISGID)
-            folder.source_fd = self._open_source(source_parent)
-            if not name:
-                raise BuildError("cannot replace to directory / with file")
-            self._copy_entry(folder, name, match.path, match.node, match.path.rpartition(b"/")[2])
+            self._copy_entry(ends, name, source_name, match.node)
         finally:
-            folder.close()
+            ends.close()
 
     # folders
 
-    def _enter(self, folder: _Folder, parent: _Folder | None, name: bytes, direct: bool) -> None:
+    def _enter(self, path: bytes, source: bytes, node: Node, parent: _Folder | None, direct: bool) -> _Folder:
         """Makes sure that the folder is there. The topmost one keeps its mode and owner if it was there before; those
         below take mode, owner and time of the source, or only the mode if they just lead to something taken."""
-        real = self._target.path(folder.path)
-        there = None if parent is not None and parent.fresh else self._target.facts(folder.path)
+        real = self._target.path(path)
+        there = None if parent is not None and parent.fresh else self._target.facts(path)
         if there is not None and not stat.S_ISDIR(there.st_mode):
             if not self._options.replace:
                 raise BuildError(
-                    f"cannot copy to non-directory: /{show(folder.path)}",
+                    f"cannot copy to non-directory: /{show(path)}",
                     hint="a folder of the source meets a file or a symlink; copy to another place or remove it first",
                 )
             os.unlink(real)
             there = None
         if there is None:
             os.mkdir(real, 0o700)
-            folder.fresh = True
-        folder.fd = os.open(real, _FOLDER)
-        folder.source_fd = self._open_source(folder.source_path)
-        folder.inherits = bool(os.fstat(folder.fd).st_mode & stat.S_ISGID)
+        mode = node.mode if there is None else node.mode | there.st_mode
+        inherits = bool(mode & stat.S_ISGID) or parent is None or parent.inherits
+        folder = _Folder(path, source, node, fresh=there is None, inherits=inherits)
         if parent is None and there is not None:
-            time_ns = folder.node.mtime_ns if self._options.time_ns is None else self._options.time_ns
+            time_ns = node.mtime_ns if self._options.time_ns is None else self._options.time_ns
             # a context as a whole has no time: it is made anew for each build
-            if folder.source_path or not self._tree.foreign or self._options.time_ns is not None:
-                folder.settle = lambda: os.utime(folder.fd, ns=(time_ns, time_ns))
+            if source or not self._tree.foreign or self._options.time_ns is not None:
+                folder.settle = lambda: os.utime(real, ns=(time_ns, time_ns))
         elif direct:
             folder.settle = lambda: self._dress_folder(folder)
         elif folder.fresh:
             self._dress_folder(folder)
         else:
-            os.fchmod(folder.fd, folder.node.mode & 0o7777)
+            os.chmod(real, node.mode & 0o7777)
+        return folder
 
     def _dress_folder(self, folder: _Folder) -> None:
-        node = folder.node
+        node, real = folder.node, self._target.path(folder.path)
         uid, gid = self._owner_of(node)
-        os.fchown(folder.fd, uid, gid)
-        os.fchmod(folder.fd, self._options.mode_of(node))
+        os.chown(real, uid, gid)
+        os.chmod(real, self._options.mode_of(node))
         if not self._tree.foreign:
-            write_xattrs(folder.fd, read_xattrs(folder.source_fd))
+            write_xattrs(real, read_xattrs(self._tree.path(folder.source)))
         time_ns = node.mtime_ns if self._options.time_ns is None else self._options.time_ns
-        os.utime(folder.fd, ns=(time_ns, time_ns))
-
-    def _leave(self, folder: _Folder) -> None:
-        try:
-            if folder.settle is not None:
-                folder.settle()
-        finally:
-            folder.close()
-
-    def _open_source(self, path: bytes) -> int:
-        try:
-            return os.open(self._tree.path(path), _FOLDER)
-        except OSError as error:
-            raise unreadable(path, error) from error
+        os.utime(real, ns=(time_ns, time_ns))
 
     def _owner_of(self, node: Node) -> tuple[int, int]:
         owner = self._options.owner
@@ -222,68 +250,81 @@ class Copier:
 
     # everything else
 
-    def _copy_entry(
-        self, folder: _Folder, name: bytes, source: bytes, node: Node, source_name: bytes | None = None
-    ) -> None:
+    def _copy_entries(self, folder: _Folder, entries: Sequence[tuple[bytes, Node]]) -> None:
+        if not entries:
+            return
+        ends = _Ends(folder).open(self._target, self._tree)
+        try:
+            for name, node in entries:
+                if self._stop.is_set():
+                    raise Stopped
+                self._copy_entry(ends, name, name, node)
+        finally:
+            ends.close()
+
+    def _copy_entry(self, ends: _Ends, name: bytes, source_name: bytes, node: Node) -> None:
+        folder = ends.folder
         if not folder.fresh:
-            self._clear(folder, name)
+            self._clear(ends, name)
         kind = stat.S_IFMT(node.mode)
         if kind == stat.S_IFREG:
-            self._copy_file(folder, name, source, node, name if source_name is None else source_name)
+            self._copy_file(ends, name, source_name, node)
             return
+        source = folder.source + b"/" + source_name if folder.source else source_name
         if kind == stat.S_IFLNK:
-            os.symlink(self._tree.link(source, node), name, dir_fd=folder.fd)
+            os.symlink(self._tree.link(source, node), name, dir_fd=ends.fd)
         else:
             # as BuildKit does: a block device becomes a character device, a socket an empty file
-            os.mknod(name, node.mode & ~stat.S_IFSOCK, node.rdev, dir_fd=folder.fd)
+            os.mknod(name, node.mode & ~stat.S_IFSOCK, node.rdev, dir_fd=ends.fd)
         uid, gid = self._owner_of(node)
-        os.chown(name, uid, gid, dir_fd=folder.fd, follow_symlinks=False)
+        os.chown(name, uid, gid, dir_fd=ends.fd, follow_symlinks=False)
         if kind != stat.S_IFLNK:
-            os.chmod(name, self._options.mode_of(node), dir_fd=folder.fd)
+            os.chmod(name, self._options.mode_of(node), dir_fd=ends.fd)
         if not self._tree.foreign:
             write_xattrs(self._inside(folder, name), read_xattrs(self._tree.path(source)))
         time_ns = node.mtime_ns if self._options.time_ns is None else self._options.time_ns
-        os.utime(name, ns=(time_ns, time_ns), dir_fd=folder.fd, follow_symlinks=False)
+        os.utime(name, ns=(time_ns, time_ns), dir_fd=ends.fd, follow_symlinks=False)
 
     def _inside(self, folder: _Folder, name: bytes) -> bytes:
         return self._target.path(folder.path + b"/" + name if folder.path else name)
 
-    def _clear(self, folder: _Folder, name: bytes) -> None:
+    def _clear(self, ends: _Ends, name: bytes) -> None:
         """Removes what a file is about to replace: never written through, never merged."""
         try:
-            mode = os.lstat(name, dir_fd=folder.fd).st_mode
+            mode = os.lstat(name, dir_fd=ends.fd).st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISDIR(mode):
-            os.unlink(name, dir_fd=folder.fd)
+            os.unlink(name, dir_fd=ends.fd)
         elif self._options.replace:
-            remove_tree(Path(os.fsdecode(self._inside(folder, name))))
+            remove_tree(Path(os.fsdecode(self._inside(ends.folder, name))))
         else:
+            path = ends.folder.path + b"/" + name if ends.folder.path else name
             raise BuildError(
-                f"cannot replace to directory /{show(folder.path + b'/' + name if folder.path else name)} with file",
+                f"cannot replace to directory /{show(path)} with file",
                 hint="a file or symlink of the source meets a folder; copy to another place or remove it first",
             )
 
-    def _copy_file(self, folder: _Folder, name: bytes, source: bytes, node: Node, source_name: bytes) -> None:
+    def _copy_file(self, ends: _Ends, name: bytes, source_name: bytes, node: Node) -> None:
+        folder = ends.folder
         if node.nlink > 1:
             first = self._links.setdefault((node.device, node.inode), self._inside(folder, name))
             if first != self._inside(folder, name):
-                os.link(first, name, dst_dir_fd=folder.fd, follow_symlinks=False)
+                os.link(first, name, dst_dir_fd=ends.fd, follow_symlinks=False)
                 return
         try:
             # non-blocking, in case that it is a fifo by now
-            reader = os.open(
-                source_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder.source_fd
-            )
+            reader = os.open(source_name, _READ, dir_fd=ends.source_fd)
         except OSError as error:
+            source = folder.source + b"/" + source_name if folder.source else source_name
             raise (changed(source) if self._tree.foreign else unreadable(source, error)) from error
         try:
             mode = self._options.mode_of(node)
-            writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o777, dir_fd=folder.fd)
+            writer = os.open(name, _CREATE, mode & 0o777, dir_fd=ends.fd)
             try:
                 complete = self._data.copy(reader, writer, node.size, self._stop)
                 if self._tree.foreign and not (complete and node.same_content(os.fstat(reader))):
-                    raise changed(source)
+                    raise changed(folder.source + b"/" + source_name if folder.source else source_name)
                 owner = self._owner_of(node)
                 if owner != self._me or folder.inherits:
                     os.fchown(writer, *owner)
