@@ -40,7 +40,7 @@ _HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns the exit status. Never raises a BakeError."""
     try:
-        _app(arguments)(args=list(arguments), prog_name="bakepy")
+        _app(arguments)(args=[_plain_switch(argument) for argument in arguments], prog_name="bakepy")
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except BakeError as error:
@@ -51,6 +51,29 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_SWITCHES = {
+    "--no-cache": "--with-cache",
+    "--pull": "--no-pull",
+    "--push": "--no-push",
+    "--load": "--no-load",
+    "--print": "--no-print",
+    "--quiet": "--no-quiet",
+    "--check": "--no-check",
+    "--keep-going": "--no-keep-going",
+}
+"""Switches, and what says the opposite."""
+
+
+def _plain_switch(argument: str) -> str:
+    """`--pull=false` as `--no-pull`: buildx takes a value after a switch, typer does not."""
+    name, equals, value = argument.partition("=")
+    if not equals or name not in _SWITCHES:
+        return argument
+    return name if value in _TRUE else _SWITCHES[name] if value in _FALSE else argument
 
 
 def _app(arguments: Sequence[str]) -> Callable[..., object]:

@@ -19,7 +19,9 @@ from bakepy.model.location import SourceFile
 from bakepy.model.platform import host_platform
 from bakepy.model.target import BakeFile
 
-Targets = Annotated[list[str] | None, typer.Argument(help="Targets and groups; default if none is named.")]
+Targets = Annotated[
+    list[str] | None, typer.Argument(help="Targets and groups; default if none is named.", metavar="[TARGET]...")
+]
 Files = Annotated[
     list[str] | None,
     typer.Option("--file", "-f", help="A bake file; may be given again. [BUILDX_BAKE_FILE]", metavar="FILE"),

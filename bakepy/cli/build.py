@@ -37,7 +37,7 @@ def _several(*names: str, help: str, metavar: str) -> typer.models.OptionInfo:
 
 
 def build(
-    context: Annotated[str, typer.Argument(help="The folder of the build context.")],
+    context: Annotated[str, typer.Argument(help="The folder of the build context.", metavar="CONTEXT")],
     file: Annotated[str, typer.Option("--file", "-f", help="The Dockerfile.", metavar="FILE")] = "",
     tag: Annotated[Several, _several("--tag", "-t", help="Name of the image.", metavar="NAME[:TAG]")] = None,
     build_arg: Annotated[Several, _several("--build-arg", help="Set an ARG.", metavar="NAME=VALUE")] = None,
@@ -71,7 +71,7 @@ def build(
     load: Load = False,
     progress: Progress = "auto",
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Only print the image's digest when it is done.")
+        bool, typer.Option("--quiet/--no-quiet", "-q", help="Only print the image's digest when it is done.")
     ] = False,
     metadata_file: MetadataFile = None,
     iidfile: Annotated[

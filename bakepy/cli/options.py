@@ -23,20 +23,23 @@ NoCache = Annotated[
     bool | None, typer.Option("--no-cache/--with-cache", help="Run every step, whatever is known of it.")
 ]
 Pull = Annotated[bool | None, typer.Option("--pull/--no-pull", help="Ask the registries about every base image again.")]
-Push = Annotated[bool, typer.Option("--push", help="Push images to their registries.")]
-Load = Annotated[bool, typer.Option("--load", help="Give images to the local Docker daemon.")]
+Push = Annotated[bool, typer.Option("--push/--no-push", help="Push images to their registries.")]
+Load = Annotated[bool, typer.Option("--load/--no-load", help="Give images to the local Docker daemon.")]
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", help="How many steps run at the same time.", metavar="N", min=1)
 ]
 KeepGoing = Annotated[
-    bool, typer.Option("--keep-going", "-k", help="Finish what does not need a target that failed; status 3.")
+    bool,
+    typer.Option(
+        "--keep-going/--no-keep-going", "-k", help="Finish what does not need a target that failed; status 3."
+    ),
 ]
 Allow = Annotated[list[str] | None, typer.Option("--allow", help="Grant an entitlement.", metavar="WHAT")]
 Provenance = Annotated[str, typer.Option("--provenance", help="Not supported yet but for false.", metavar="SPEC")]
 Sbom = Annotated[str, typer.Option("--sbom", help="Not supported yet but for false.", metavar="SPEC")]
 Builder = Annotated[str, typer.Option("--builder", help="Not supported by the embedded engine.", metavar="NAME")]
 Call = Annotated[str, typer.Option("--call", help="build or check.", metavar="METHOD")]
-CheckOnly = Annotated[bool, typer.Option("--check", help="The same as --call=check.")]
+CheckOnly = Annotated[bool, typer.Option("--check/--no-check", help="The same as --call=check.")]
 
 
 def state_root(given: Path | None, environment: Mapping[str, str]) -> Path:

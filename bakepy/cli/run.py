@@ -35,7 +35,9 @@ def run(
     file: Files = None,
     set_: Set = None,
     var: Var = None,
-    print_: Annotated[bool, typer.Option("--print", help="Print the resolved targets as JSON; build nothing.")] = False,
+    print_: Annotated[
+        bool, typer.Option("--print/--no-print", help="Print the resolved targets as JSON; build nothing.")
+    ] = False,
     list_: Annotated[
         str, typer.Option("--list", help="List targets or variables; build nothing.", metavar="WHAT")
     ] = "",

@@ -62,8 +62,8 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepCounts:
-    """The steps of one target: `run` by this run for this target alone, `shared` run once for it and others,
-    `cached` not run at all."""
+    """The steps of one target: `run` by this run for this target alone, `shared` run once for it and others (as one
+    step of the plan, or as steps that turned out to be equal), `cached` not run at all."""
 
     run: int = 0
     shared: int = 0
@@ -140,7 +140,10 @@ class RunRecord:
             if step is None:
                 continue
             if step.state is StepState.CACHED:
-                cached += 1
+                if step.cached_by == "run":
+                    shared += 1
+                else:
+                    cached += 1
             elif step.state is StepState.DONE:
                 if any(other != target for other in step.targets):
                     shared += 1

@@ -36,6 +36,13 @@ def test_steps_of_a_target_are_told_apart_as_run_shared_and_cached() -> None:
     assert record.step(DEPS).targets == ("web", "api")
 
 
+def test_a_step_that_another_one_did_in_this_run_is_shared() -> None:
+    record = RunRecord()
+    record(VertexAdded(MAKE, "RUN make", targets=("web",)))
+    record(VertexCached(MAKE, 1.0, "run"))
+    assert record.counts("web", (MAKE,)) == StepCounts(shared=1)
+
+
 def test_a_failed_step_keeps_its_last_lines_as_a_terminal_would_show_them() -> None:
     record = RunRecord()
     record(VertexStarted(MAKE, 1.0))
