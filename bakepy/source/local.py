@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from bakepy.content.database import Database
 from bakepy.errors import BuildError, DefinitionError
@@ -71,6 +72,17 @@ class LocalSource:
         return LocalTree(real, Filter(patterns, exclude), self._index, stop)
 
 
+class _Found(NamedTuple):
+    """A folder that a scan has to read; `included` and `excluded` are what its patterns know about it."""
+
+    path: bytes
+    text: str
+    node: Node
+    wanted: bool
+    included: MatchState
+    excluded: MatchState
+
+
 class LocalTree(FileTree):
     """A folder as it was when it was scanned. Owners, and all extended attributes, count for nothing."""
 
@@ -80,74 +92,82 @@ class LocalTree(FileTree):
         super().__init__(root)
         self._index = index
         self._lock = threading.Lock()
+        self._digests: dict[tuple[Selection, ...], str] = {}
         self.count = 0
         """Entries in this tree, the root not counted."""
-        self._scan_folder(b"", "", self.top, filter, None, None, stop)
+        self._scan(filter, stop)
 
-    def _scan_folder(
-        self,
-        path: bytes,
-        text: str,
-        folder: Node,
-        filter: Filter,
-        included: MatchState,
-        excluded: MatchState,
-        stop: threading.Event,
-    ) -> None:
-        """Reads `folder`, of which is known what its patterns' states are, and all that has to be kept below it."""
-        if stop.is_set():
-            raise Stopped
+    def _scan(self, filter: Filter, stop: threading.Event) -> None:
+        """Reads all folders that the filter may leave something in. A folder that it does not want stays if
+        something below does."""
+        read: list[tuple[_Found, Node | None]] = []
+        todo: list[tuple[_Found, Node | None]] = [(_Found(b"", "", self.top, True, None, None), None)]
+        while todo:
+            if stop.is_set():
+                raise Stopped
+            found, parent = todo.pop()
+            read.append((found, parent))
+            todo += [(below, found.node) for below in self._scan_folder(found, filter)]
+        for found, parent in reversed(read):
+            children = found.node.children
+            if not found.wanted and not children and parent is not None and parent.children is not None:
+                del parent.children[found.node.name]
+            else:
+                self.count += len(children or ())
+
+    def _scan_folder(self, folder: _Found, filter: Filter) -> list[_Found]:
+        """Reads one folder; returns those in it that are to be read."""
         include, exclude = filter.include, filter.exclude
-        kept: list[Node] = []
-        folders: list[tuple[Node, bool, str, MatchState, MatchState]] = []
+        nodes: list[Node] = []
+        folders: list[_Found] = []
+        wanted = enter = True
+        text, included, excluded = "", folder.included, folder.excluded
         try:
-            with os.scandir(self.path(path)) as entries:
+            with os.scandir(self.path(folder.path)) as entries:
                 for entry in entries:
-                    wanted = enter = True
-                    child_text, child_included, child_excluded = "", included, excluded
                     if filter:
                         name = entry.name.decode("utf-8", "surrogateescape")
-                        child_text = f"{text}/{name}" if text else name
+                        text = f"{folder.text}/{name}" if folder.text else name
+                        wanted = enter = True
                         if include is not None:
-                            wanted, child_included = include.match(child_text, included)
-                            enter = wanted or include.may_match_below(child_text)
+                            wanted, included = include.match(text, folder.included)
+                            enter = wanted or include.may_match_below(text)
                         if exclude is not None:
-                            dropped, child_excluded = exclude.match(child_text, excluded)
+                            dropped, excluded = exclude.match(text, folder.excluded)
                             wanted = wanted and not dropped
-                            enter = enter and (not dropped or exclude.may_except_below(child_text))
+                            enter = enter and (not dropped or exclude.may_except_below(text))
                         if not wanted and not enter:
                             continue
+                    is_dir = entry.is_dir(follow_symlinks=False)
+                    if not wanted and not is_dir:
+                        continue
                     try:
-                        is_dir = entry.is_dir(follow_symlinks=False)
-                        if not wanted and not is_dir:
-                            continue
                         node = Node(entry.name, entry.stat(follow_symlinks=False))
                     except FileNotFoundError:
                         # gone since the folder was listed: as if it had never been there
                         continue
+                    nodes.append(node)
                     if is_dir and enter:
-                        folders.append((node, wanted, child_text, child_included, child_excluded))
+                        path = folder.path + b"/" + entry.name if folder.path else entry.name
+                        folders.append(_Found(path, text, node, wanted, included, excluded))
                     else:
                         node.children = {}
-                        kept.append(node)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise unreadable(path, error) from error
-        for node, wanted, child_text, child_included, child_excluded in folders:
-            below = path + b"/" + node.name if path else node.name
-            self._scan_folder(below, child_text, node, filter, child_included, child_excluded, stop)
-            if wanted or node.children:
-                kept.append(node)
-        kept.sort(key=by_name)
-        folder.children = {node.name: node for node in kept}
-        self.count += len(kept)
+            raise unreadable(folder.path, error) from error
+        nodes.sort(key=by_name)
+        folder.node.children = {node.name: node for node in nodes}
+        return folders
 
     async def digest(self, selections: Sequence[Selection] = _WHOLE) -> str:
         """The content digest of what `selections` take: path, kind, mode and content, no times and no owners."""
-        return await in_thread(
-            lambda stop: digest(self, selections, lambda files: self.file_digests(files, stop), None)
-        )
+        asked = tuple(selections)
+        if (known := self._digests.get(asked)) is None:
+            known = self._digests[asked] = await in_thread(
+                lambda stop: digest(self, asked, lambda files: self.file_digests(files, stop), None)
+            )
+        return known
 
     def file_digests(self, files: Sequence[tuple[bytes, Node]], stop: threading.Event) -> list[bytes]:
         """The sha256 of each file; reads only what the index does not know. BuildError for a file that changed."""

@@ -36,18 +36,16 @@ class StatIndex:
         by_device: dict[int, list[int]] = defaultdict(list)
         for node in nodes:
             by_device[node.device].append(node.inode)
-        known: dict[tuple[int, int, int, int, int], bytes] = {}
+        known: dict[int, dict[int, tuple[int, int, int, int, bytes]]] = {}
         for device, inodes in by_device.items():
-            for inode, size, mtime_ns, ctime_ns, sha256 in self._database.query(
+            rows = self._database.query(
                 "SELECT inode, size, mtime_ns, ctime_ns, sha256 FROM local_files"
                 " WHERE device = ? AND inode IN (SELECT value FROM json_each(?))",
                 _signed(device),
                 json.dumps([_signed(inode) for inode in inodes]),
-            ):
-                known[device, inode, size, mtime_ns, ctime_ns] = sha256
-        return [
-            known.get((node.device, _signed(node.inode), node.size, node.mtime_ns, node.ctime_ns)) for node in nodes
-        ]
+            )
+            known[device] = {row[0]: row for row in rows}
+        return [_unchanged(node, known[node.device].get(_signed(node.inode))) for node in nodes]
 
     def remember(self, found: Sequence[tuple[Node, bytes]]) -> None:
         """Keeps the digests of nodes that are old enough to trust their times."""
@@ -59,6 +57,12 @@ class StatIndex:
         ]
         if rows:
             self._database.execute_many("INSERT OR REPLACE INTO local_files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _unchanged(node: Node, row: tuple[int, int, int, int, bytes] | None) -> bytes | None:
+    if row is None or row[1] != node.size or row[2] != node.mtime_ns or row[3] != node.ctime_ns:
+        return None
+    return row[4]
 
 
 def _settled(node: Node, now: int) -> bool:
