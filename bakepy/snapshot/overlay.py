@@ -22,9 +22,9 @@ _PAGE = 4000
 """Bytes of options that mount(2) takes, less the page's slack."""
 
 
-def mount_writable(lowers: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
+def mount_writable(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, devices: bool = True) -> None:
     """Mounts `upper` over `lowers` (topmost first) at `target`. Raises OSError, or BuildError above the limit."""
-    _mount(lowers, target, upper, work)
+    _mount(lowers, target, upper, work, devices)
 
 
 def mount_readonly(lowers: Sequence[Path], target: Path) -> None:
@@ -76,7 +76,9 @@ def _unescape(text: bytes) -> bytes:
     return text
 
 
-def _mount(lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:
+def _mount(
+    lowers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None, devices: bool = True
+) -> None:
     if len(lowers) > MAX_LOWERS:
         raise BuildError(
             f"image has {len(lowers)} layers, overlayfs takes {MAX_LOWERS}",
@@ -87,10 +89,11 @@ def _mount(lowers: Sequence[Path], target: Path, upper: Path | None = None, work
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             raise
-        _mount_classic(lowers, target, upper, work)
+        _mount_classic(lowers, target, upper, work, devices)
         return
     try:
-        tree = syscalls.fsmount(context, 0 if upper else syscalls.MOUNT_ATTR_RDONLY)
+        attributes = (0 if upper else syscalls.MOUNT_ATTR_RDONLY) | (0 if devices else syscalls.MOUNT_ATTR_NODEV)
+        tree = syscalls.fsmount(context, attributes)
     finally:
         os.close(context)
     try:
@@ -118,7 +121,7 @@ def _configure(lowers: Sequence[Path], upper: Path | None, work: Path | None) ->
     return context
 
 
-def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, work: Path | None) -> None:
+def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, work: Path | None, devices: bool) -> None:
     """mount(2) for kernels before 6.7. Its options must fit a page, so directories go by descriptor."""
     descriptors: list[int] = []
 
@@ -137,7 +140,8 @@ def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, wor
                 f"image has {len(lowers)} layers, more than this kernel mounts at once",
                 hint="Linux 6.7 and newer take up to 480",
             )
-        syscalls.mount("overlay", target, "overlay", 0 if upper else syscalls.MS_RDONLY, data)
+        flags = (0 if upper else syscalls.MS_RDONLY) | (0 if devices else syscalls.MS_NODEV)
+        syscalls.mount("overlay", target, "overlay", flags, data)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

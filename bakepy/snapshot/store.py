@@ -212,9 +212,9 @@ class SnapshotStore:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(active.discard)
 
-    def open_active(self, parent: str | None) -> Active:
+    def open_active(self, parent: str | None, *, devices: bool = True) -> Active:
         """`prepare` for a thread that does the whole step itself: blocks; `parent` must not be lazy; the caller
-        discards it at the end."""
+        discards it at the end. Without `devices`, device files in an overlay can not be opened."""
         folder = self.scratch.new("active")
         upper = folder / "fs"
         upper.mkdir()
@@ -228,7 +228,7 @@ class SnapshotStore:
         work, target = folder / "work", folder / "m"
         work.mkdir()
         target.mkdir()
-        overlay.mount_writable(self._lowers(rows) or [self._empty], upper, work, target)
+        overlay.mount_writable(self._lowers(rows) or [self._empty], upper, work, target, devices=devices)
         return Active(self, parent, folder, target, flat=False)
 
     @asynccontextmanager

@@ -104,6 +104,8 @@ def open_exec_context(
         resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
         resolv_conf.write_text(_host_resolv_conf())
         hosts.write_text(hosts_text(HOSTNAME))
+        for path in (resolv_conf, hosts):
+            path.chmod(0o644)  # whatever the user's umask is
         yield ExecContext(
             snapshots=snapshots,
             runtime=runtime,

@@ -24,7 +24,7 @@ from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
 from bakepy.worker.emulation import check_runnable
 from bakepy.worker.mounts import StepMounts, missing_secret
-from bakepy.worker.oci import HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
+from bakepy.worker.oci import DEFAULT_CAPABILITIES, HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
 from bakepy.worker.ref import Ref, TreeRef
 from bakepy.worker.runtime import ContainerProcess, explain
 from bakepy.worker.stubs import Stubs
@@ -146,8 +146,16 @@ class _Step:
             cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
             resources=_limits(self.resources),
-            capabilities=all_capabilities() if insecure else (),
+            capabilities=self._capabilities(insecure),
         )
+
+    def _capabilities(self, insecure: bool) -> tuple[str, ...]:
+        if insecure:
+            return all_capabilities()
+        if self.context.runtime.cgroups:
+            return DEFAULT_CAPABILITIES
+        # a device made by the step could be opened: only cgroups deny that
+        return tuple(name for name in DEFAULT_CAPABILITIES if name != "CAP_MKNOD")
 
     def _environment(self, home: str) -> tuple[str, ...]:
         meta = self.op.meta

@@ -75,7 +75,8 @@ class StepMounts:
     def _build_root(self, mount: Mount, stack: ExitStack) -> None:
         if mount.type is not MountType.BIND:
             raise BuildError(f"invalid mount type {mount.type.name.lower()} for /")
-        self.root = self._writable(mount, stack)
+        # without cgroups nothing else denies access to devices that an image brings
+        self.root = self._writable(mount, stack, devices=self.context.runtime.cgroups)
         if mount.output != NONE:
             self.trees[mount.output] = self.root
 
@@ -121,8 +122,8 @@ class StepMounts:
         stack.callback(view.close)
         return view.path
 
-    def _writable(self, mount: Mount, stack: ExitStack) -> Active:
-        active = self.context.snapshots.open_active(self._tree(mount))
+    def _writable(self, mount: Mount, stack: ExitStack, *, devices: bool = True) -> Active:
+        active = self.context.snapshots.open_active(self._tree(mount), devices=devices)
         stack.callback(active.discard)
         return active
 
@@ -165,11 +166,12 @@ class StepMounts:
             copy_tree(self._readable(mount, stack), folder)
 
     async def _serve_ssh(self, option: SecretOpt, index: int, stack: AsyncExitStack) -> Path | None:
-        agent = self.context.ssh.socket(option.id)
+        id = option.id or "default"
+        agent = self.context.ssh.socket(id)
         if agent is None:
             if option.optional:
                 return None
-            raise BuildError(f"unset ssh forward key {option.id}", hint=f"lend an agent with --ssh {option.id}=SOCKET")
+            raise BuildError(f"unset ssh forward key {id}", hint=f"lend an agent with --ssh {id}=SOCKET")
         path = self.context.volatile / f"{self.context.new_id()}.sock"
         await stack.enter_async_context(serve_agent(agent, path, option))
         return path

@@ -110,8 +110,7 @@ class Container:
     cgroup: str | None = None
     cgroup_namespace: bool = False
     resources: dict[str, Any] = field(default_factory=dict)
-    capabilities: tuple[str, ...] = ()
-    """The capabilities of an insecure container: all that this machine lets it have."""
+    capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
 
     def config(self) -> bytes:
         """The bytes of config.json."""
@@ -119,7 +118,7 @@ class Container:
         # The filter is nine tenths of the text and nearly always the same: it is kept as text.
         seccomp, annotations = "", {}
         if not self.insecure:
-            profile = profile_json(frozenset(DEFAULT_CAPABILITIES))
+            profile = profile_json(frozenset(self.capabilities))
             program = compiled(profile) if self.compiled_seccomp else None
             if program is not None:
                 annotations[ANNOTATION] = program
@@ -138,7 +137,7 @@ class Container:
         return (text[:-2] + seccomp + "}}").encode("utf-8", "surrogateescape")
 
     def _process(self) -> dict[str, Any]:
-        capabilities = list(self.capabilities if self.insecure else DEFAULT_CAPABILITIES)
+        capabilities = list(self.capabilities)
         process: dict[str, Any] = {
             "terminal": False,
             "user": {

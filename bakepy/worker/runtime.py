@@ -18,6 +18,8 @@ from bakepy.errors import EngineError
 from bakepy.worker.cgroups import Cgroups
 
 _CANDIDATES = ("crun", "runc", "youki")
+_ELSEWHERE = ":/usr/sbin:/sbin"
+"""Where Debian has runc; not on every PATH."""
 _READ = 65536
 _KILL_SECONDS = 5.0
 
@@ -52,7 +54,7 @@ def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
 
     Raises EngineError if there is none.
     """
-    search = environment.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    search = environment.get("PATH", os.defpath) + _ELSEWHERE
     usable = cgroups.kind in ("unified", "legacy")
     if wanted := environment.get("BAKEPY_RUNTIME"):
         path = shutil.which(wanted, path=search)

@@ -53,10 +53,9 @@ def find_user(user: str, passwd: str, group: str) -> ProcessUser:
     elif number is None:
         raise BuildError(f"unable to find user {name}: no matching entries in passwd file")
     else:
-        uid, gid = _in_range(number, "uids"), 0
+        uid, gid = _in_range(number), 0
     if group_name:
         gid = _find_group(group_name, groups)
-        # numbers on both sides are taken without a look at the files
         others: tuple[int, ...] = ()
     else:
         others = tuple(g.gid for g in groups if account is not None and account.name in g.members)
@@ -71,16 +70,16 @@ def _find_group(name: str, groups: tuple[_Group, ...]) -> int:
         return found.gid
     if number is None:
         raise BuildError(f"unable to find group {name}: no matching entries in group file")
-    return _in_range(number, "gids")
+    return _in_range(number)
 
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _in_range(number: int, kind: str) -> int:
+def _in_range(number: int) -> int:
     if number > MAX_ID:
-        raise BuildError(f"{kind} must be in range 0-{MAX_ID}, not {number}")
+        raise BuildError(f"uids and gids must be in range 0-{MAX_ID}, not {number}")
     return number
 
 

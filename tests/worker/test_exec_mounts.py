@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -177,33 +178,29 @@ async def test_two_mounts_of_one_cache_in_a_step_are_one(steps: Steps) -> None:
     assert (await steps.run("echo 1 > /a/f; cat /b/f", mounts=mounts)).out == "1\n"
 
 
-async def rendezvous(steps: Steps, sharing: CacheSharing) -> list[str]:
-    """Two steps that each leave a mark in the cache and wait until they see two, or give up after a second."""
-    command = (
-        "touch /c/$$NAME; i=0; while [ $(ls /c | wc -l) -lt 2 ] && [ $i -lt 10 ]; do sleep 0.1; i=$((i+1)); done; ls /c"
-    )
-    seen: list[str] = []
-
-    async def one(name: str) -> None:
-        ran = await steps.run(command.replace("$$NAME", name), mounts=[cache("/c", "meet", sharing)])
-        seen.append(ran.out.replace("\n", ""))
-
+async def seen_beside_another(steps: Steps, sharing: CacheSharing, other: str) -> str:
+    """What a step finds in a cache that another step has in use, which runs `other` after it has made `mark`."""
+    mounts = [cache("/c", "meet", sharing)]
+    log: list[tuple[int, bytes]] = []
     async with anyio.create_task_group() as group:
-        group.start_soon(one, "a")
-        group.start_soon(one, "b")
-    return sorted(seen)
+        group.start_soon(partial(steps.run, f"touch /c/mark; echo ready; {other}", mounts=mounts, log=log))
+        while not log:
+            await anyio.lowlevel.checkpoint()
+        found = (await steps.run("ls /c", mounts=mounts)).out
+        group.cancel_scope.cancel()
+    return found
 
 
 async def test_shared_cache_is_used_at_the_same_time(steps: Steps) -> None:
-    assert await rendezvous(steps, CacheSharing.SHARED) == ["ab", "ab"]
+    assert await seen_beside_another(steps, CacheSharing.SHARED, "sleep 600") == "mark\n"
 
 
 async def test_private_cache_is_used_by_one_and_the_other_gets_a_new_one(steps: Steps) -> None:
-    assert await rendezvous(steps, CacheSharing.PRIVATE) == ["a", "b"]
+    assert await seen_beside_another(steps, CacheSharing.PRIVATE, "sleep 600") == ""
 
 
 async def test_locked_cache_is_waited_for(steps: Steps) -> None:
-    assert await rendezvous(steps, CacheSharing.LOCKED) in (["a", "ab"], ["ab", "b"])
+    assert await seen_beside_another(steps, CacheSharing.LOCKED, "sleep 0.3; touch /c/end") == "end\nmark\n"
 
 
 async def test_ssh_socket_passes_on_to_the_agent(steps: Steps, tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""A killed engine: its containers end with it, and the next run removes what the kernel does not."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bakepy.worker.cgroups import Cgroups
+from tests.support.steps import open_steps
+
+pytestmark = pytest.mark.runtime
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = """
+import sys
+from pathlib import Path
+from bakepy.snapshot import namespace
+assert namespace.enter()
+import anyio
+from tests.support.steps import open_steps
+
+class Shown(list):
+    def append(self, item):
+        print(item[1].decode(), end="", flush=True)
+
+async def main():
+    with open_steps(Path(sys.argv[1])) as steps:
+        print(steps.context.token, flush=True)
+        await steps.run("echo running; sleep 600 & sleep 600", log=Shown())
+
+anyio.run(main)
+"""
+
+
+def below(pid: int) -> set[int]:
+    """All descendants of a process."""
+    found = set()
+    waiting = [pid]
+    while waiting:
+        here = waiting.pop()
+        for task in Path(f"/proc/{here}/task").iterdir():
+            children = [int(child) for child in (task / "children").read_text().split()]
+            found.update(children)
+            waiting += children
+    return found
+
+
+def leftovers(token: str) -> list[Path]:
+    return [path for hierarchy in Cgroups.detect().hierarchies for path in hierarchy.glob(f"bakepy/{token}")]
+
+
+def test_killed_engine_takes_its_containers_along(private_mounts: None, state_root: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(state_root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        token = process.stdout.readline().strip()
+        assert process.stdout.readline() == "running\n"
+        family = below(process.pid)
+        assert len(family) >= 4  # first process, engine, runtime, shell
+        ends = [os.pidfd_open(pid) for pid in family]
+        process.send_signal(signal.SIGKILL)
+        for end in ends:
+            assert select.select([end], [], [], 20)[0], "a process lives on"
+            os.close(end)
+    with open_steps(state_root) as steps:
+        assert steps.machine.store.scratch.swept == (token,)
+        assert leftovers(token) == []
+        assert list((state_root / "tmp").iterdir()) == [steps.machine.store.scratch.path]
+    assert leftovers(steps.context.token) == []

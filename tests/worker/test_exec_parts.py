@@ -1,0 +1,161 @@
+"""The parts of running a step that need no container: users, emulators, runtimes, the filter."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from bakepy.errors import BuildError, EngineError
+from bakepy.model.platform import Platform
+from bakepy.worker.cgroups import Cgroups
+from bakepy.worker.emulation import check_runnable, foreign_machines
+from bakepy.worker.oci import DEFAULT_CAPABILITIES, hosts_text
+from bakepy.worker.runtime import explain, find_runtime
+from bakepy.worker.seccomp import profile_json
+from bakepy.worker.seccomp_bpf import compiled
+from bakepy.worker.users import ProcessUser, find_user
+from tests.support.trees import GROUP, PASSWD
+
+AMD64 = Platform("linux", "amd64")
+ARM64_HANDLER = """enabled
+interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P
+flags: {flags}
+offset 0
+magic 7f454c460201010000000000000000000200b700
+mask ffffffffffffff00fffffffffffffffffeffffff
+"""
+
+
+@pytest.mark.parametrize(
+    ("user", "found"),
+    [
+        ("", ProcessUser(0, 0, (0,), "/root")),
+        ("app", ProcessUser(1000, 1000, (1000, 3000, 3001), "/home/app")),
+        ("1000", ProcessUser(1000, 1000, (1000, 3000, 3001), "/home/app")),
+        ("app:svc", ProcessUser(1000, 2000, (2000,), "/home/app")),
+        ("app:", ProcessUser(1000, 1000, (1000, 3000, 3001), "/home/app")),
+        ("7:8", ProcessUser(7, 8, (8,), "/")),
+    ],
+)
+def test_user(user: str, found: ProcessUser) -> None:
+    assert find_user(user, PASSWD, GROUP) == found
+
+
+def test_root_needs_no_files() -> None:
+    assert find_user("", "", "") == ProcessUser(0, 0, (0,), "/")
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ("ghost", "unable to find user ghost: no matching entries in passwd file"),
+        ("app:ghosts", "unable to find group ghosts: no matching entries in group file"),
+        ("2147483648", "uids and gids must be in range 0-2147483647, not 2147483648"),
+    ],
+)
+def test_unknown_user(user: str, message: str) -> None:
+    with pytest.raises(BuildError) as caught:
+        find_user(user, PASSWD, GROUP)
+    assert str(caught.value) == message
+
+
+def test_broken_lines_of_passwd_are_passed_over() -> None:
+    assert find_user("b", "a\n\n:x\nb:x:5:6\n", "").uid == 5
+
+
+def test_emulators_that_work_in_containers(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("enabled\n")
+    (tmp_path / "qemu-aarch64").write_text(ARM64_HANDLER.format(flags="POCF"))
+    (tmp_path / "python3.11").write_text(
+        "enabled\ninterpreter /usr/bin/python3.11\nflags: \noffset 0\nmagic a70d0d0a\n"
+    )
+    assert foreign_machines(tmp_path) == {"arm64"}
+    (tmp_path / "qemu-aarch64").write_text(ARM64_HANDLER.format(flags="OC"))
+    assert foreign_machines(tmp_path) == frozenset()
+
+
+def test_foreign_platform_needs_an_emulator() -> None:
+    arm64 = Platform("linux", "arm64")
+    check_runnable(arm64, AMD64, frozenset({"arm64"}))
+    check_runnable(Platform("linux", "386"), AMD64, frozenset())
+    with pytest.raises(EngineError) as caught:
+        check_runnable(arm64, AMD64, frozenset())
+    assert str(caught.value) == (
+        "programs for linux/arm64 can not be run on linux/amd64: no emulator is registered\n"
+        "hint: install one: `apt-get install qemu-user-static binfmt-support` (or register QEMU in binfmt_misc, flag F)"
+    )
+
+
+def install(folder: Path, *names: str) -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return {"PATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "installed", "name", "cgroups"),
+    [
+        ("unified", ("runc", "crun"), "crun", True),
+        ("legacy", ("crun",), "crun", True),
+        ("hybrid", ("runc", "crun"), "runc", True),
+        ("none", ("crun",), "crun", False),
+        ("unified", ("youki",), "youki", True),
+    ],
+)
+def test_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, installed: tuple[str, ...], name: str, cgroups: bool
+) -> None:
+    monkeypatch.setattr("bakepy.worker.runtime._ELSEWHERE", "")
+    runtime = find_runtime(Cgroups(kind, ()), install(tmp_path / "bin", *installed))
+    assert (runtime.name, runtime.cgroups) == (name, cgroups)
+
+
+def test_no_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakepy.worker.runtime._ELSEWHERE", "")
+    with pytest.raises(EngineError) as caught:
+        find_runtime(Cgroups("unified", ()), install(tmp_path / "bin"))
+    assert caught.value.what == "no OCI runtime is installed"
+    with pytest.raises(EngineError, match=r"^OCI runtime mine \(BAKEPY_RUNTIME\) is not installed$"):
+        find_runtime(Cgroups("unified", ()), {**install(tmp_path / "bin"), "BAKEPY_RUNTIME": "mine"})
+
+
+def test_words_about_a_program_that_can_not_be_executed() -> None:
+    assert explain("something else", "x") == "something else"
+    assert explain("executable file `x` not found in $PATH: No such file or directory", "x") == (
+        'exec: "x": executable file not found in $PATH'
+    )
+
+
+def test_hosts() -> None:
+    assert hosts_text("box", [("six", "2001:db8::1")]) == (
+        "127.0.0.1\tlocalhost box\n::1\tlocalhost ip6-localhost ip6-loopback\n2001:db8::1\tsix\n"
+    )
+
+
+def test_calls_follow_the_capabilities() -> None:
+    default = json.loads(profile_json(frozenset(DEFAULT_CAPABILITIES), "x86_64"))
+    allowed = set(default["syscalls"][0]["names"])
+    assert {"openat2", "chroot", "arch_prctl", "ptrace"} <= allowed
+    assert not {"mount", "unshare", "clone", "clone3", "bpf", "reboot", "socket", "personality"} & allowed
+    assert {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38} in default["syscalls"]
+    admin = json.loads(profile_json(frozenset({"CAP_SYS_ADMIN"}), "aarch64"))
+    allowed = set(admin["syscalls"][0]["names"])
+    assert {"mount", "unshare", "clone", "clone3", "sync_file_range2"} <= allowed
+    assert not {"chroot", "arch_prctl"} & allowed
+
+
+@pytest.mark.runtime
+def test_compiled_filter_is_a_program_for_the_kernel() -> None:
+    text = compiled(profile_json(frozenset(DEFAULT_CAPABILITIES)))
+    assert text is not None
+    program = base64.b64decode(text)
+    code, _, _, offset = struct.unpack("<HBBI", program[:8])
+    assert len(program) % 8 == 0 and (code, offset) == (0x20, 4)  # the first step loads the architecture
+    assert struct.pack("<HBBI", 0x06, 0, 0, 0x00050001) in program  # EPERM
+    assert struct.pack("<HBBI", 0x06, 0, 0, 0x00050026) in program  # ENOSYS
