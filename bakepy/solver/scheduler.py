@@ -14,7 +14,8 @@ from anyio.abc import TaskGroup
 from bakepy.events import Emit, VertexCached, VertexDone, VertexFailed, VertexLog, VertexMissed, VertexStarted
 from bakepy.solver import keys
 from bakepy.solver.groups import single_error
-from bakepy.solver.state import Ask, Command, Do, Node, Question, State, Status, inputs_of
+from bakepy.solver.node import Ask, Command, Do, Node, Question, Status
+from bakepy.solver.state import State
 from bakepy.solver.vertex import (
     CacheStore,
     Limits,
@@ -201,7 +202,7 @@ class Solver(Generic[R]):
 
         with single_error():
             async with anyio.create_task_group() as group:
-                for position, result in enumerate(inputs_of(node)):
+                for position, result in enumerate(node.input_results()):
                     dependency = node.map.dependency(position)
                     if dependency.content is None:
                         parts[position] = keys.result_part(result.id, dependency.selector)
@@ -235,7 +236,7 @@ class Solver(Generic[R]):
         with self._under_way(node):
             began = self._clock()
             result_id = keys.fresh_id(node.key) if vertex.ignore_cache else node.key
-            results = tuple(await node.op.run(inputs_of(node), result_id, log))
+            results = tuple(await node.op.run(node.input_results(), result_id, log))
             texts = [text for text in map(self._results.dump, results) if text is not None]
             record = None
             if len(texts) == len(results):

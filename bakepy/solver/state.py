@@ -2,162 +2,24 @@
 
 It reads no clock, asks no database and awaits nothing. The scheduler tells it what happened (`demand`, `leave`,
 `mapped`, `finished`, …) and then takes what follows: questions to answer at once, and commands to carry out.
-
-A vertex that somebody wants goes this way:
-
-    IDLE → DEFINING   until its cache map and its inputs' definition keys are known
-         → DEFINED    its definition key was looked up; waits to be wanted
-         → DONE       the record's result is there                                          (by definition)
-         → RESOLVING  until the results of its inputs are known
-         → DIGESTING  while the content of inputs is digested; most have none
-         → FOLLOWING  while an equal vertex of this run does the work                       (by run)
-         → DONE       there is a record for the exact key                                   (by content)
-         → READY      waits for a free place in its pool
-         → RUNNING, or PARKED while another process works on the same key
-         → DONE or FAILED
-
-Nobody needs it any more: back to IDLE, through STOPPING while a job of it has to end.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable
 from typing import Generic
 
 from bakepy.model.digest import Digest
 from bakepy.solver import keys
+from bakepy.solver.node import Ask, Command, Do, Node, Question, Status
+from bakepy.solver.pools import Durations, Pools
 from bakepy.solver.vertex import CacheMap, Failure, Limits, R, Record, SolverOp, SolverVertex
 
-
-class Status(Enum):
-    IDLE = "idle"
-    DEFINING = "defining"
-    DEFINED = "defined"
-    RESOLVING = "resolving"
-    DIGESTING = "digesting"
-    FOLLOWING = "following"
-    READY = "ready"
-    RUNNING = "running"
-    PARKED = "parked"
-    STOPPING = "stopping"
-    DONE = "done"
-    FAILED = "failed"
-
-
-_S = Status
-_AFTER: Mapping[Status, frozenset[Status]] = {
-    _S.IDLE: frozenset({_S.DEFINING}),
-    _S.DEFINING: frozenset({_S.DEFINED, _S.STOPPING, _S.IDLE, _S.FAILED}),
-    _S.DEFINED: frozenset({_S.RESOLVING, _S.DONE, _S.IDLE}),
-    _S.RESOLVING: frozenset({_S.DIGESTING, _S.FOLLOWING, _S.READY, _S.DONE, _S.IDLE, _S.FAILED}),
-    _S.DIGESTING: frozenset({_S.RESOLVING, _S.STOPPING, _S.FAILED}),
-    _S.FOLLOWING: frozenset({_S.DONE, _S.FAILED, _S.READY, _S.IDLE}),
-    _S.READY: frozenset({_S.RUNNING, _S.IDLE}),
-    _S.RUNNING: frozenset({_S.DONE, _S.FAILED, _S.PARKED, _S.STOPPING}),
-    _S.PARKED: frozenset({_S.READY, _S.DONE, _S.FAILED, _S.STOPPING}),
-    _S.STOPPING: frozenset({_S.IDLE, _S.DONE}),
-    _S.DONE: frozenset(),
-    _S.FAILED: frozenset(),
-}
-_WORKING = frozenset({_S.RESOLVING, _S.DIGESTING, _S.FOLLOWING, _S.READY, _S.RUNNING, _S.PARKED})
-_WITH_JOB = frozenset({_S.DIGESTING, _S.RUNNING, _S.PARKED})
-
-
-class Node(Generic[R]):
-    """A vertex in this run. Others read it; only `State` writes to it."""
-
-    __slots__ = (
-        "asked", "by", "definition_key", "eager", "failure", "followers", "fresh", "holds", "inputs", "judged", "key",
-        "leader", "map", "mapping", "needs", "op", "parents", "parts", "place", "position", "queued", "ran", "rank",
-        "record", "results", "status", "users", "vertex", "wanted",
-    )  # fmt: skip
-
-    def __init__(self, vertex: SolverVertex, op: SolverOp[R], position: int) -> None:
-        self.vertex = vertex
-        self.op = op
-        self.position = position
-        """Its place in definition order."""
-        self.rank = 0.0
-        """Seconds of the longest way from its start to the end of all that needs it."""
-        self.inputs: tuple[tuple[Node[R], int], ...] = ()
-        self.needs: tuple[Node[R], ...] = ()
-        """The vertices of `inputs`, each once."""
-        self.parents: list[Node[R]] = []
-        self.status = Status.IDLE
-        self.map: CacheMap[R] | None = op.known_map
-        self.mapping = False
-        """Its MAP job is under way."""
-        self.definition_key: str | None = None
-        self.fresh = False
-        """Nothing may be found by the definition key, because something below has to be made anew."""
-        self.record: Record | None = None
-        self.asked = False
-        """A question about it is open; until the answer it does not move."""
-        self.parts: tuple[str, ...] | None = None
-        """What each input counts as in `key`."""
-        self.key = ""
-        self.leader: Node[R] | None = None
-        self.followers: list[Node[R]] = []
-        self.place = False
-        """It takes a place of its pool."""
-        self.results: tuple[R, ...] | None = None
-        self.ran = False
-        """This run made its result."""
-        self.by = ""
-        """How the result was found (`definition`, `content`, `run`); empty if it was made."""
-        self.failure: Failure | None = None
-        self.users = 0
-        """Who waits for it or may come to do so: callers, and vertices above that are under way."""
-        self.wanted = False
-        """Its result is asked for, not just its definition key."""
-        self.eager = False
-        """The result of something above is asked for, so its own may come to be."""
-        self.judged = False
-        self.holds = False
-        """It counts among the users of its inputs."""
-        self.queued = False
-
-    def __repr__(self) -> str:
-        return f"<{self.vertex.name or self.vertex.digest} {self.status.value}>"
-
-
-class Ask(Enum):
-    """Questions that the scheduler answers at once, without awaiting."""
-
-    DEFINITION = "definition"
-    """Is there a record for `node.definition_key`? → `defined`"""
-    EXACT = "exact"
-    """Is there a record for `node.key`? → `looked_up`"""
-    LOAD = "load"
-    """Is the result of `node.record` there? → `loaded`"""
-
-
-class Do(Enum):
-    """Commands."""
-
-    MAP = "map"
-    DIGEST = "digest"
-    RUN = "run"
-    POLL = "poll"
-    CANCEL = "cancel"
-    SETTLED = "settled"
-    """It is DONE or FAILED now; nothing else will happen to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question(Generic[R]):
-    kind: Ask
-    node: Node[R]
-
-
-@dataclass(frozen=True, slots=True)
-class Command(Generic[R]):
-    kind: Do
-    node: Node[R]
+_WORKING = frozenset(
+    {Status.RESOLVING, Status.DIGESTING, Status.FOLLOWING, Status.READY, Status.RUNNING, Status.PARKED}
+)
+_WITH_JOB = frozenset({Status.DIGESTING, Status.RUNNING, Status.PARKED})
 
 
 class State(Generic[R]):
@@ -168,7 +30,7 @@ class State(Generic[R]):
         vertices: Iterable[SolverVertex],
         bind: Callable[[SolverVertex], SolverOp[R]],
         limits: Limits,
-        durations: Callable[[Sequence[str]], Mapping[str, float]] = lambda ops: {},
+        durations: Durations = lambda ops: {},
     ) -> None:
         """`vertices` in definition order, inputs before what uses them."""
         self.nodes: dict[Digest, Node[R]] = {}
@@ -179,11 +41,7 @@ class State(Generic[R]):
             for below in node.needs:
                 below.parents.append(node)
             self.nodes[vertex.digest] = node
-        self._durations = durations
-        self._ranked = False
-        self._limits = limits
-        self._busy: dict[str, int] = {}
-        self._ready: dict[str, list[tuple[float, int, Node[R]]]] = {}
+        self._pools = Pools(self.nodes.values(), limits, durations)
         self._queue: deque[Node[R]] = deque()
         self._owners: dict[str, Node[R]] = {}
         self._questions: list[Question[R]] = []
@@ -238,14 +96,14 @@ class State(Generic[R]):
     def digested(self, node: Node[R], parts: tuple[str, ...]) -> None:
         node.parts = parts
         if not self._end_stopping(node):
-            self._set(node, Status.RESOLVING)
+            node.become(Status.RESOLVING)
         self._wake(node)
 
     def parked(self, node: Node[R]) -> None:
         """Another process has the key; the place in the pool is free for something else."""
-        self._leave_pool(node)
+        self._pools.leave(node)
         if not self._end_stopping(node):
-            self._set(node, Status.PARKED)
+            node.become(Status.PARKED)
             self._commands.append(Command(Do.POLL, node))
         self._wake(node)
 
@@ -257,19 +115,19 @@ class State(Generic[R]):
 
     def found(self, node: Node[R], results: tuple[R, ...], record: Record) -> None:
         """Another process has done it while this one was about to."""
-        self._leave_pool(node)
+        self._pools.leave(node)
         node.record = record
         self._done(node, results, by="content")
 
     def finished(self, node: Node[R], results: tuple[R, ...], record: Record | None) -> None:
-        self._leave_pool(node)
+        self._pools.leave(node)
         node.record = record
         node.ran = True
         self._done(node, results, by="")
 
     def failed(self, node: Node[R], cause: Exception) -> None:
         """A job of it ended with an error. What happens while it is being stopped does not count."""
-        self._leave_pool(node)
+        self._pools.leave(node)
         node.mapping = False
         if not self._end_stopping(node) and node.failure is None:
             self._fail(node, Failure(node.vertex.digest, cause))
@@ -277,7 +135,7 @@ class State(Generic[R]):
 
     def stopped(self, node: Node[R]) -> None:
         """A job of it has ended because of CANCEL."""
-        self._leave_pool(node)
+        self._pools.leave(node)
         node.mapping = False
         self._end_stopping(node)
         self._wake(node)
@@ -297,23 +155,13 @@ class State(Generic[R]):
 
     def take_commands(self) -> list[Command[R]]:
         """Call it when there is no question left; fills the free places of the pools first."""
-        for pool, waiting in self._ready.items():
-            while waiting and self._busy.get(pool, 0) < self._limits.of(pool):
-                node = heapq.heappop(waiting)[2]
-                if node.status is Status.READY:
-                    self._busy[pool] = self._busy.get(pool, 0) + 1
-                    node.place = True
-                    self._set(node, Status.RUNNING)
-                    self._commands.append(Command(Do.RUN, node))
+        for node in self._pools.take():
+            node.become(Status.RUNNING)
+            self._commands.append(Command(Do.RUN, node))
         taken, self._commands = self._commands, []
         return taken
 
     # How it moves
-
-    def _set(self, node: Node[R], status: Status) -> None:
-        if status not in _AFTER[node.status]:
-            raise RuntimeError(f"{node.vertex.name} ({node.vertex.digest}): {node.status.value} → {status.value}")
-        node.status = status
 
     def _wake(self, node: Node[R]) -> None:
         if not node.queued:
@@ -340,14 +188,14 @@ class State(Generic[R]):
         """Nobody needs it: whatever is under way ends, and its inputs are needed one time less."""
         if node.status in _WITH_JOB or (node.status is Status.DEFINING and node.mapping):
             self._commands.append(Command(Do.CANCEL, node))
-            self._set(node, Status.STOPPING)
+            node.become(Status.STOPPING)
         elif node.status in _WORKING or node.status in (Status.DEFINING, Status.DEFINED):
-            self._set(node, Status.IDLE)
+            node.become(Status.IDLE)
         self._release(node)
         node.wanted = node.eager = node.judged = False
 
     def _define_inputs(self, node: Node[R]) -> None:
-        self._set(node, Status.DEFINING)
+        node.become(Status.DEFINING)
         node.holds = True
         for below in node.needs:
             below.users += 1
@@ -385,7 +233,7 @@ class State(Generic[R]):
             self._ask(Ask.DEFINITION, node)
 
     def _set_defined(self, node: Node[R]) -> None:
-        self._set(node, Status.DEFINED)
+        node.become(Status.DEFINED)
         self._wake(node)
 
     def _use_record(self, node: Node[R]) -> None:
@@ -396,7 +244,7 @@ class State(Generic[R]):
         if node.record is not None:
             self._ask(Ask.LOAD, node)
             return
-        self._set(node, Status.RESOLVING)
+        node.become(Status.RESOLVING)
         for below in node.needs:
             if not below.wanted:
                 below.wanted = True
@@ -422,11 +270,11 @@ class State(Generic[R]):
         depends = node.map.dependency
         if node.parts is None:
             if any(depends(i).content for i in range(len(node.inputs))):
-                self._set(node, Status.DIGESTING)
+                node.become(Status.DIGESTING)
                 self._commands.append(Command(Do.DIGEST, node))
                 return
             node.parts = tuple(
-                keys.result_part(result.id, depends(i).selector) for i, result in enumerate(inputs_of(node))
+                keys.result_part(result.id, depends(i).selector) for i, result in enumerate(node.input_results())
             )
         node.key = keys.exact_key(node.map.key, node.parts)
         self._claim(node)
@@ -438,7 +286,7 @@ class State(Generic[R]):
         if owner is not None and node.vertex.ignore_cache and owner.status is Status.DONE:
             shared = shared and owner.ran
         if owner is not None and shared:
-            self._set(node, Status.FOLLOWING)
+            node.become(Status.FOLLOWING)
             node.leader = owner
             owner.followers.append(node)
             owner.users += 1
@@ -467,19 +315,17 @@ class State(Generic[R]):
             self._fail(node, leader.failure)
 
     def _enqueue(self, node: Node[R]) -> None:
-        if not self._ranked:
-            self._rank()
-        self._set(node, Status.READY)
-        heapq.heappush(self._ready.setdefault(node.op.pool, []), (-node.rank, node.position, node))
+        node.become(Status.READY)
+        self._pools.put(node)
 
     def _done(self, node: Node[R], results: tuple[R, ...], by: str) -> None:
-        self._set(node, Status.DONE)
+        node.become(Status.DONE)
         node.results = results
         node.by = by
         self._settled(node)
 
     def _fail(self, node: Node[R], failure: Failure) -> None:
-        self._set(node, Status.FAILED)
+        node.become(Status.FAILED)
         node.failure = failure
         self._settled(node)
 
@@ -514,27 +360,9 @@ class State(Generic[R]):
         self._wake(node)
         return node.users > 0 and node.status in expected
 
-    def _leave_pool(self, node: Node[R]) -> None:
-        if node.place:
-            node.place = False
-            self._busy[node.op.pool] -= 1
-
     def _end_stopping(self, node: Node[R]) -> bool:
         """Whether it was being stopped; then it is IDLE now, and starts again if somebody came back to it."""
         if node.status is not Status.STOPPING:
             return False
-        self._set(node, Status.IDLE)
+        node.become(Status.IDLE)
         return True
-
-    def _rank(self) -> None:
-        """Done only when something has to run. What is not known to be faster is taken for a second."""
-        self._ranked = True
-        known = self._durations([node.map.key for node in self.nodes.values() if node.map])
-        for node in reversed(self.nodes.values()):
-            own = known.get(node.map.key, 1.0) if node.map else 1.0
-            node.rank = own + max((parent.rank for parent in node.parents), default=0.0)
-
-
-def inputs_of(node: Node[R]) -> list[R]:
-    """The results that its edges name; all inputs are DONE."""
-    return [below.results[index] for below, index in node.inputs if below.results is not None]
