@@ -84,6 +84,11 @@ def choose_challenge(challenges: Iterable[Challenge], credential: Credential) ->
     return basic if basic and credential.username else None
 
 
+def is_downgrade(challenge: Challenge, registry_url: str) -> bool:
+    """Whether a registry that is asked over TLS wants credentials to go somewhere without it."""
+    return registry_url.startswith("https:") and challenge.parameters.get("realm", "").startswith("http:")
+
+
 def basic(credential: Credential) -> str:
     """The value of an Authorization header."""
     return "Basic " + base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()

@@ -19,7 +19,15 @@ import anyio
 
 from bakepy._version import __version__
 from bakepy.errors import RegistryError
-from bakepy.registry.auth import Challenge, Token, basic, choose_challenge, parse_challenges, token_request
+from bakepy.registry.auth import (
+    Challenge,
+    Token,
+    basic,
+    choose_challenge,
+    is_downgrade,
+    parse_challenges,
+    token_request,
+)
 from bakepy.registry.hosts import base_url, proxy_for
 from bakepy.registry.retry import RETRIED_STATUSES, RetryPolicy, Temporary, parse_retry_after
 from bakepy.session.credentials import Credential, Credentials
@@ -36,6 +44,7 @@ _UPLOAD_SILENCE_TIMEOUT = 600.0
 _READ_BUFFER = 1 << 20
 _MAX_ANSWER = 1 << 20
 _MAX_COMPLAINT = 1 << 16
+_LONGEST_SAID = 300
 _CONNECTIONS_PER_HOST = 16
 
 
@@ -177,8 +186,8 @@ class Transport:
         challenge = choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())), host.credential)
         if challenge is None or (challenge.scheme == "basic" and sent):
             return False
-        realm = challenge.parameters.get("realm", "")
-        if challenge.scheme == "bearer" and realm.startswith("http://") and self.url(domain, "/").startswith("https:"):
+        if is_downgrade(challenge, self.url(domain, "/")):
+            realm = _printable(challenge.parameters.get("realm", ""))
             raise RegistryError(f"{domain}: sends credentials to an insecure place: {realm}")
         host.challenge = challenge
         # a token that was refused is of no use any more
@@ -253,7 +262,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWE
 
 async def _refusal(response: aiohttp.ClientResponse, domain: str, what: str) -> Temporary | Refused:
     """What an unexpected answer means."""
-    said = f"{response.status} {response.reason or ''}".strip()
+    said = _printable(f"{response.status} {response.reason or ''}".strip())
     if text := _error_text(await _read_head(response)):
         said = f"{said}: {text}"
     if response.status in RETRIED_STATUSES:
@@ -278,13 +287,13 @@ async def _read_head(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _error_text(body: bytes) -> str:
-    """The messages of an error answer (distribution specification, "Error Codes"), made fit for a terminal."""
+    """The messages of an error answer (distribution specification, "Error Codes")."""
     try:
         errors = json.loads(body)["errors"]
         texts = [": ".join(str(error[key]) for key in ("code", "message") if error.get(key)) for error in errors]
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
-    return "".join(c if c.isprintable() else " " for c in "; ".join(texts))[:300]
+    return _printable("; ".join(texts))
 
 
 @contextmanager
@@ -304,6 +313,11 @@ def _connection_errors(domain: str) -> Iterator[None]:
         raise Temporary("no answer in time") from error
     except (aiohttp.ClientError, ConnectionError) as error:
         raise Temporary(f"connection failed: {_reason(error)}") from error
+
+
+def _printable(text: str) -> str:
+    """What a registry said, made fit for a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_SAID]
 
 
 def _at(domain: str, what: str) -> str:

@@ -11,7 +11,7 @@ from bakepy.content.store import ContentStore
 from bakepy.errors import RegistryError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.oci import OCI_MANIFEST
-from bakepy.registry.auth import Challenge, parse_challenges
+from bakepy.registry.auth import Challenge, is_downgrade, parse_challenges
 from bakepy.registry.registry import Registry
 from bakepy.registry.transport import Refused
 from bakepy.session.credentials import Credentials
@@ -80,6 +80,22 @@ async def test_identity_token_is_exchanged_by_post(fake: FakeRegistry) -> None:
     assert exchange.body == (
         b"grant_type=refresh_token&refresh_token=IDENTITY&service=fake&client_id=bakepy&scope=repository%3Ateam%2Fapp%3Apull"
     )
+
+
+@anyio
+async def test_push_and_mount_ask_for_the_rights_they_need(fake: FakeRegistry, store: ContentStore) -> None:
+    fake.tokens = {"ann:s3cret": "T"}
+    fake.put_blob("library/base", BLOB)
+
+    async with logged_in(fake, auth=encoded("ann", "s3cret")) as registry:
+        await registry.push_blob(reference(fake), layer(BLOB), store, reference(fake, "library/base"))
+        await registry.push_manifest(reference(fake), MANIFEST, OCI_MANIFEST)
+
+    scopes = [request.queries["scope"] for request in fake.requests if request.path == "/token"]
+    assert scopes == [
+        ["repository:team/app:pull,push"],
+        ["repository:team/app:pull,push", "repository:library/base:pull"],
+    ]
 
 
 @anyio
@@ -169,3 +185,15 @@ def test_challenges_are_read_with_quotes_and_in_one_or_several_headers() -> None
 @pytest.mark.parametrize("header", ["", ",", "=", "Bearer realm=", '"', "Bearer ,,,", "a b c=d"])
 def test_broken_challenges_are_survived(header: str) -> None:
     assert isinstance(parse_challenges([header]), tuple)
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm", "refused"),
+    [
+        ("https://a.test", "http://a.test/token", True),
+        ("https://a.test", "https://b.test/token", False),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", False),
+    ],
+)
+def test_secure_registry_may_not_send_us_to_an_insecure_token_service(registry: str, realm: str, refused: bool) -> None:
+    assert is_downgrade(Challenge("bearer", FrozenMap(realm=realm)), registry) == refused

@@ -65,9 +65,14 @@ Fault = Answer | Reset | Truncated | Instead | IgnoreRange
 class Request:
     method: str
     path: str
-    query: Mapping[str, str]
+    queries: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes = b""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The first value of each name."""
+        return {key: values[0] for key, values in self.queries.items()}
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -156,8 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        request = Request(self.command, unquote(parts.path), query, dict(self.headers.items()), body)
+        request = Request(self.command, unquote(parts.path), parse_qs(parts.query), dict(self.headers.items()), body)
         self.fake.requests.append(request)
         fault = self.fake._next_fault(str(request))
         if isinstance(fault, Answer):
