@@ -84,7 +84,8 @@ def _matcher(what: str, patterns: Sequence[str]) -> PatternMatcher:
     try:
         return PatternMatcher(patterns)
     except BadPattern as error:
-        raise BadPattern(error.pattern, what=f"invalid {what}: syntax error in pattern", hint=error.hint) from error
+        listed = f"invalid {what}: [{' '.join(patterns)}]: syntax error in pattern"
+        raise BadPattern(error.pattern, what=listed, hint=error.hint) from error
 
 
 def not_found(tree: FileTree, path: bytes) -> BuildError:
@@ -109,7 +110,8 @@ def find(tree: FileTree, selection: Selection) -> list[Match]:
         return [_follow(tree, start, selection.follow)]
     where, node = tree.resolve(start, follow_last=selection.follow)
     if node is None:
-        raise not_found(tree, start)
+        missing = not_found(tree, start)
+        raise BuildError(f"lstat /{show(where)}: no such file or directory", hint=missing.hint)
     return [_follow(tree, found, selection.follow) for found in _wildcard(tree, where, node, pattern)]
 
 

@@ -87,6 +87,7 @@ async def test_missing_sources(kitchen: Kitchen) -> None:
     assert await refusal(kitchen, copy("gone", "/t")) == '"/gone": not found'
     assert await refusal(kitchen, copy("g*", "/t")) == '"/gone": not found'
     assert await refusal(kitchen, copy("ring", "/t")) == "too many links: /ring"
+    assert await refusal(kitchen, copy("no/*.txt", "/t")) == "lstat /no: no such file or directory"
 
 
 async def test_what_the_context_ignores_is_not_there(kitchen: Kitchen) -> None:
@@ -446,8 +447,8 @@ async def test_excludes_are_relative_to_the_source(kitchen: Kitchen) -> None:
 
 async def test_a_bad_pattern_names_its_list(kitchen: Kitchen) -> None:
     make_tree(kitchen.context, {"d/a": ""})
-    assert await refusal(kitchen, copy("d", "/t", exclude_patterns=("[",))) == (
-        'invalid excludepatterns: syntax error in pattern: "["'
+    assert await refusal(kitchen, copy("d", "/t", exclude_patterns=("a", "["))) == (
+        'invalid excludepatterns: [a []: syntax error in pattern: "["'
     )
 
 
