@@ -19,13 +19,13 @@ venv-dev: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml
 	@.ci/packages demo
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . --config-settings editable_mode=compat
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
 	@.ci/packages test
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]' --config-settings editable_mode=compat
 	@touch $(VENV)/.installed $@
 
 demo: venv
