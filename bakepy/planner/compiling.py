@@ -21,6 +21,7 @@ from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, nearest
 from bakepy.llb.graph import Graph
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform, host_platform
+from bakepy.model.reference import ImageReference
 from bakepy.model.target import BakeFile, Target
 from bakepy.planner.entitlements import check_entitlements
 from bakepy.planner.files import FileReader
@@ -200,7 +201,7 @@ class _Compiler:
                     with suppress(BakeError), located(first, "target", first.target or ""):
                         raise error
                 for target in unit.targets:
-                    self.failures.add(target.name, _as_caused(error))
+                    self.failures.add(target.name, self._as_caused(error, unit))
         for name in [name for name, units in self._of.items() if any(unit.lowered is None for unit in units)]:
             del self._of[name]
 
@@ -272,6 +273,22 @@ class _Compiler:
         except BakeError as error:
             self._images[request] = error
 
+    def _as_caused(self, error: BakeError, unit: _Unit) -> BakeError:
+        """A registry that failed shows at the FROM that wanted the image, but it stays a registry error. The name of
+        the image may be a stage's, misspelled."""
+        cause = error.__cause__
+        while isinstance(cause, BakeError):
+            if not isinstance(cause, DefinitionError):
+                hint = error.hint
+                for request, known in self._images.items():
+                    if known is cause and not request.store:
+                        written = ImageReference.parse(request.reference).familiar().removesuffix(":latest")
+                        stages = [stage.name for stage in unit.compilation.parsed.dockerfile.stages if stage.name]
+                        hint = nearest(written, stages) or hint
+                return type(cause)(error.what, where=error.where, path=error.path, hint=hint, detail=error.detail)
+            cause = cause.__cause__
+        return error
+
     def plan(self, order: Iterable[str], sources: Sources) -> Plan:
         """What was compiled, united."""
         graphs: dict[int, Graph] = {}
@@ -322,13 +339,3 @@ class _Warnings:
             )
             for warning, targets in self._targets.items()
         )
-
-
-def _as_caused(error: BakeError) -> BakeError:
-    """A registry that failed shows at the FROM that wanted the image, but it stays a registry error."""
-    cause = error.__cause__
-    while isinstance(cause, BakeError):
-        if not isinstance(cause, DefinitionError):
-            return type(cause)(error.what, where=error.where, path=error.path, hint=error.hint, detail=error.detail)
-        cause = cause.__cause__
-    return error

@@ -6,14 +6,15 @@ What counts as which BuildKit option: buildx `build/opt.go` (toSolveOpt), BuildK
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bakepy.dockerfile import options as d
 from bakepy.dockerfile.compile import ParsedDockerfile
-from bakepy.errors import BakeError, DefinitionError
+from bakepy.dockerfile.options import LocalContext
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
 from bakepy.llb.op import HostIP, Ulimit
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
@@ -22,8 +23,6 @@ from bakepy.model.target import Target
 from bakepy.planner import contexts as c
 from bakepy.planner import limits
 from bakepy.planner.sources import Sources
-
-V = TypeVar("V")
 
 _LINES_OF_A_LIST = 50
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -49,46 +48,46 @@ class TargetSettings:
 def read_target(
     target: Target, sources: Sources, *, build_platform: Platform, cgroup_parent: str = ""
 ) -> TargetSettings:
-    """Checks all that a target says and reads what it names. Raises DefinitionError with the place in the bake file."""
-    with located(target, "context", target.context):
-        context = c.parse_context(target.context)
-        if not isinstance(context, c.FolderContext):
-            raise DefinitionError(_not_as_context(target.context, context))
-    path, dockerfile = _dockerfile(target, context.path, sources)
-    platforms = _platforms(target, build_platform)
+    """Checks all that a target says and reads what it names.
+
+    Raises DefinitionError with the place in the bake file, DefinitionErrors for several.
+    """
+    faults = _Faults(target)
+    context: LocalContext | None = None
+    dockerfile: ParsedDockerfile | None = None
+    with faults.at("context", target.context):
+        folder = _context_folder(target, sources)
+        path: str | None = None
+        with located(target, "dockerfile-inline" if target.dockerfile_inline else "dockerfile", target.dockerfile):
+            path, dockerfile = _dockerfile(target, folder, sources)
+        context = sources.folder(folder, "context", sources.ignore(path, folder))
     arguments: FrozenMap[str, str] = FrozenMap(
         (name, value) for name, value in target.args.items() if value is not None
     )
-    multi_platform = len(platforms) > 1
-    if (wish := arguments.get("BUILDKIT_MULTI_PLATFORM")) not in (None, ""):
-        multi_platform = _boolean(target, "BUILDKIT_MULTI_PLATFORM", str(wish))
-        if len(platforms) > 1 and not multi_platform:
-            raise _error(target, "args.BUILDKIT_MULTI_PLATFORM", "several platforms were asked for, and no index")
-    with located(target, "context", target.context):
-        main = sources.folder(context.path, "context", sources.ignore(path, context.path))
-    named, links = _contexts(target, sources)
+    platforms = _platforms(target, build_platform, faults)
     options = d.LowerOptions(
         target=target.target or "",
         build_args=arguments,
         labels=FrozenMap((name, value) for name, value in target.labels.items() if value is not None),
         build_platform=build_platform,
-        context=main,
-        contexts=FrozenMap(named),
+        context=context or d.LocalContext(),
+        contexts=FrozenMap(_contexts(target, sources, faults)),
         no_cache=bool(target.no_cache),
         no_cache_filter=target.no_cache_filter,
         resolve_mode="pull" if target.pull else "default",
-        network=_at(target, "network", lambda: limits.parse_network(target.network), target.network),
-        extra_hosts=_hosts(target),
-        ulimits=_ulimits(target),
-        shm_size=_at(target, "shm-size", lambda: limits.parse_size(target.shm_size or "0"), target.shm_size),
         hostname=arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
         cgroup_parent=cgroup_parent,
-        resources=_at(target, "resources", lambda: limits.parse_resources(target.resources)),
         cache_namespace=arguments.get("BUILDKIT_CACHE_MOUNT_NS") or "",
-        epoch=_epoch(target, arguments.get("SOURCE_DATE_EPOCH")),
         check=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
+        **_limits(target, faults),
     )
-    return TargetSettings(target, dockerfile, platforms, multi_platform, options, FrozenMap(links))
+    multi_platform = _multi_platform(platforms, arguments, faults)
+    faults.raise_any()
+    assert dockerfile is not None, "it was read, or that is a fault"
+    links: FrozenMap[str, str] = FrozenMap(
+        (name, text.removeprefix("target:")) for name, text in target.contexts.items() if text.startswith("target:")
+    )
+    return TargetSettings(target, dockerfile, platforms, multi_platform, options, links)
 
 
 @contextmanager
@@ -97,7 +96,7 @@ def located(target: Target, path: str, value: str = "") -> Iterator[None]:
     try:
         yield
     except BakeError as error:
-        if error.where is None:
+        if error.where is None and not error.path:
             error.where = _place(target.where(path), value)
             error.path = f"target.{target.name}.{path}"
         raise
@@ -119,13 +118,35 @@ def _place(attribute: SourceRange | None, value: str) -> SourceRange | None:
     return attribute
 
 
-def _at(target: Target, path: str, read: Callable[[], V], value: str | None = "") -> V:
-    with located(target, path, value or ""):
-        return read()
+@dataclass(slots=True)
+class _Faults:
+    """What is wrong with a target: all of it is looked for before anything is raised."""
+
+    target: Target
+    errors: list[BakeError] = field(default_factory=list)
+
+    @contextmanager
+    def at(self, path: str, value: str | None = "") -> Iterator[None]:
+        """Notes an error instead of raising it, at its place."""
+        try:
+            with located(self.target, path, value or ""):
+                yield
+        except BakeError as error:
+            self.errors.append(error)
+
+    def raise_any(self) -> None:
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise DefinitionErrors(self.errors)
 
 
-def _error(target: Target, path: str, what: str, hint: str = "") -> DefinitionError:
-    return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+def _context_folder(target: Target, sources: Sources) -> str:
+    context = c.parse_context(target.context)
+    if not isinstance(context, c.FolderContext):
+        raise DefinitionError(_not_as_context(target.context, context))
+    sources.require_folder(context.path)
+    return context.path
 
 
 def _not_as_context(text: str, context: c.Context) -> str:
@@ -142,42 +163,50 @@ def _not_as_context(text: str, context: c.Context) -> str:
 def _dockerfile(target: Target, context: str, sources: Sources) -> tuple[str | None, ParsedDockerfile]:
     """Its path (None if it stands in the bake file), and what it says."""
     if target.dockerfile_inline:
-        with located(target, "dockerfile-inline"):
-            return None, sources.inline_dockerfile(target.dockerfile_inline, f"target.{target.name}.dockerfile-inline")
-    with located(target, "dockerfile", target.dockerfile):
-        written = target.dockerfile
-        if written == "-":
-            raise DefinitionError("a Dockerfile from standard input is not possible in a bake file")
-        if c.is_remote(written):
-            raise DefinitionError(f"the Dockerfile '{written}' is far away, which is not supported yet")
-        if written.startswith("cwd://"):
-            path = c.clean(written.removeprefix("cwd://"))
-        else:
-            path = c.clean(posixpath.join(context, written))
-        return path, sources.dockerfile(path)
+        return None, sources.inline_dockerfile(target.dockerfile_inline, f"target.{target.name}.dockerfile-inline")
+    written = target.dockerfile
+    if written == "-":
+        raise DefinitionError("a Dockerfile from standard input is not possible in a bake file")
+    if c.is_remote(written):
+        raise DefinitionError(f"the Dockerfile '{written}' is far away, which is not supported yet")
+    if written.startswith("cwd://"):
+        path = c.clean(written.removeprefix("cwd://"))
+    else:
+        path = c.clean(posixpath.join(context, written))
+    return path, sources.dockerfile(path)
 
 
-def _platforms(target: Target, build_platform: Platform) -> tuple[Platform | None, ...]:
+def _platforms(target: Target, build_platform: Platform, faults: _Faults) -> tuple[Platform | None, ...]:
     """Each once, in the order in which they are written; `local` is the platform of this machine."""
     found: dict[Platform | None, None] = {}
     for number, text in enumerate(target.platforms):
-        for part in text.split(","):
-            with located(target, f"platforms[{number}]", text):
-                name = part.strip()
-                found[build_platform if name == "local" else Platform.parse(name, build_platform).require_known()] = (
-                    None
-                )
+        with faults.at(f"platforms[{number}]", text):
+            for name in (part.strip() for part in text.split(",")):
+                platform = build_platform if name == "local" else Platform.parse(name, build_platform).require_known()
+                found[platform] = None
     return tuple(found) or (None,)
 
 
-def _contexts(target: Target, sources: Sources) -> tuple[dict[str, d.NamedContext], dict[str, str]]:
+def _multi_platform(platforms: tuple[Platform | None, ...], arguments: Mapping[str, str], faults: _Faults) -> bool:
+    several = len(platforms) > 1
+    if not (wish := arguments.get("BUILDKIT_MULTI_PLATFORM")):
+        return several
+    with faults.at("args.BUILDKIT_MULTI_PLATFORM", wish):
+        if wish not in _TRUE | _FALSE:
+            raise DefinitionError(f"'{wish}' is neither true nor false")
+        if several and wish in _FALSE:
+            raise DefinitionError("several platforms were asked for, and no index")
+    return several or wish in _TRUE
+
+
+def _contexts(target: Target, sources: Sources, faults: _Faults) -> dict[str, d.NamedContext]:
+    """Those that are not other targets."""
     named: dict[str, d.NamedContext] = {}
-    links: dict[str, str] = {}
     for name, text in target.contexts.items():
-        with located(target, f"contexts.{name}", text):
+        with faults.at(f"contexts.{name}", text):
             match c.parse_context(text):
-                case c.TargetContext(target=other):
-                    links[name] = other
+                case c.TargetContext():
+                    pass
                 case c.ImageContext(reference=reference):
                     named[name] = d.ImageContext(reference)
                 case c.LayoutContext() as layout:
@@ -185,38 +214,26 @@ def _contexts(target: Target, sources: Sources) -> tuple[dict[str, d.NamedContex
                 case c.FolderContext(path=path):
                     preferred = f"_{name}" if name in ("context", "dockerfile") else name
                     named[name] = sources.folder(path, preferred, sources.own_ignore(path))
-                case other_kind:
-                    raise DefinitionError(_not_as_context(text, other_kind))
-    return named, links
+                case other:
+                    raise DefinitionError(_not_as_context(text, other))
+    return named
 
 
-def _hosts(target: Target) -> tuple[HostIP, ...]:
+def _limits(target: Target, faults: _Faults) -> dict[str, Any]:
+    """What RUN steps get, as members of LowerOptions."""
+    found: dict[str, Any] = {}
+    with faults.at("network", target.network):
+        found["network"] = limits.parse_network(target.network)
+    with faults.at("shm-size", target.shm_size):
+        found["shm_size"] = limits.parse_size(target.shm_size or "0")
+    with faults.at("resources"):
+        found["resources"] = limits.parse_resources(target.resources)
+    ulimits: list[Ulimit] = []
     hosts: list[HostIP] = []
-    for name, addresses in sorted(target.extra_hosts.items()):
-        if addresses is not None:
-            with located(target, f"extra-hosts.{name}", addresses):
-                hosts += limits.parse_host(name, addresses)
-    return tuple(hosts)
-
-
-def _ulimits(target: Target) -> tuple[Ulimit, ...]:
-    found = []
     for number, text in enumerate(target.ulimits):
-        with located(target, f"ulimits[{number}]", text):
-            found.append(limits.parse_ulimit(text))
-    return tuple(found)
-
-
-def _boolean(target: Target, name: str, text: str) -> bool:
-    if text not in _TRUE | _FALSE:
-        raise _error(target, f"args.{name}", f"'{text}' is neither true nor false")
-    return text in _TRUE
-
-
-def _epoch(target: Target, text: str | None) -> int | None:
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise _error(target, "args.SOURCE_DATE_EPOCH", f"'{text}' is not a number of seconds") from error
+        with faults.at(f"ulimits[{number}]", text):
+            ulimits.append(limits.parse_ulimit(text))
+    for name, addresses in sorted(target.extra_hosts.items()):
+        with faults.at(f"extra-hosts.{name}", addresses):
+            hosts += limits.parse_host(name, addresses) if addresses is not None else ()
+    return found | {"ulimits": tuple(ulimits), "extra_hosts": tuple(hosts)}

@@ -96,15 +96,19 @@ class Sources:
         absolute = self.files.absolute(path)
         name = self._names.get(absolute)
         if name is None:
-            if not self.files.is_directory(path):
-                raise DefinitionError(
-                    f"the folder '{path}' can not be used: no such file or directory",
-                    hint=self._near(*posixpath.split(path.rstrip("/"))),
-                )
+            self.require_folder(path)
             name = preferred if preferred not in self.locals else f"{preferred}:{path}"
             self._names[absolute] = name
             self.locals[name] = absolute
         return LocalContext(name=name, ignore=ignore[0], ignore_name=ignore[1])
+
+    def require_folder(self, path: str) -> None:
+        """Raises DefinitionError if there is no such folder."""
+        if self.files.absolute(path) not in self._names and not self.files.is_directory(path):
+            raise DefinitionError(
+                f"the folder '{path}' can not be used: no such file or directory",
+                hint=self._near(*posixpath.split(path.rstrip("/"))),
+            )
 
     def layout(self, context: c.LayoutContext) -> LayoutContext:
         """An image in an OCI layout, pinned. Raises DefinitionError if there is none."""

@@ -343,10 +343,28 @@ def test_errors_of_several_targets_are_told_together_and_each_once() -> None:
     heads = [error.render().splitlines()[0] for error in caught.value.errors]
     assert len(heads) == 3
     assert heads[0].startswith("bad:2:1: ")
-    assert heads[1] == (
-        "target.c.dockerfile: the Dockerfile 'nowhere/Dockerfile' does not exist: there is no folder 'nowhere'"
-    )
+    assert heads[1] == "target.c.context: the folder 'nowhere' can not be used: no such file or directory"
     assert heads[2] == "target.d.network: unknown network 'hst'"
+
+
+def test_everything_wrong_with_one_target_is_told() -> None:
+    with pytest.raises(DefinitionErrors) as caught:
+        plan(
+            bake(
+                Target("t", context="no", network="hst", ulimits=("nofile=1", "x=1"), platforms=("linux/amd46",),
+                       contexts=FrozenMap(a="b", c="oci-layout://d"), args=FrozenMap(BUILDKIT_MULTI_PLATFORM="perhaps"))
+            ),
+            {"Dockerfile": "FROM scratch\n"},
+        )  # fmt: skip
+    assert [error.path.removeprefix("target.t.") for error in caught.value.errors] == [
+        "context", "platforms[0]", "contexts.a", "contexts.c", "network", "ulimits[1]", "args.BUILDKIT_MULTI_PLATFORM",
+    ]  # fmt: skip
+
+
+def test_an_image_that_is_not_there_may_be_a_stage_misspelled() -> None:
+    text = message(bake(Target("t")), {"Dockerfile": "FROM busybox AS build\nFROM scratch\nCOPY --from=biuld a /\n"})
+    assert text.splitlines()[0] == "Dockerfile:3:1: docker.io/library/biuld:latest: not found"
+    assert text.splitlines()[-1] == "hint: did you mean 'build'?"
 
 
 def test_a_target_that_needs_a_broken_one_says_nothing() -> None:
