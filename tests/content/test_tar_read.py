@@ -13,6 +13,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from bakepy.content.entry import LayerEntry
 from bakepy.content.layer import read_layer
@@ -279,3 +280,19 @@ def test_random_damage_never_raises_anything_but_build_errors() -> None:
         bad[block + 148 : block + 156] = b"%06o\0 " % sum(bad[block : block + 512])
         with contextlib.suppress(BuildError):
             read(bytes(bad[: chance.choice([len(bad), chance.randrange(len(bad))])]))
+
+
+def test_layers_of_several_gzip_members_or_zstd_frames_are_read_as_one() -> None:
+    tar = python_tar(tarfile.USTAR_FORMAT, (member("a"), b"x" * 5000), (member("b"), b"y" * 700))
+    pieces = [tar[:3000], tar[3000:3001], b"", tar[3001:]]
+    zstd = zstandard.ZstdCompressor()
+    # RFC 8878, 3.1.2: a frame that decoders pass over, as zstd:chunked layers have it
+    skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"meta"
+
+    expected = [(b"a", b"x" * 5000), (b"b", b"y" * 700)]
+    for data in (
+        b"".join(map(gzip.compress, pieces)),
+        b"".join(map(zstd.compress, pieces)),
+        skippable + b"".join(map(zstd.compress, pieces)) + skippable,
+    ):
+        assert [(entry.path, content) for entry, content in read(data)] == expected
