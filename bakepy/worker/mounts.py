@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,8 @@ class StepMounts:
                 self._build_mount(index, mount, bundle, stack)
         # parents first, whatever the order they are written in
         self.mounts.sort(key=lambda mount: mount.destination)
+        if self.root is not None:
+            self.mounts = [_with_mode(mount, self.root.path) for mount in self.mounts]
 
     def _build_root(self, mount: Mount, stack: ExitStack) -> None:
         if mount.type is not MountType.BIND:
@@ -179,6 +182,16 @@ class StepMounts:
 
 def missing_secret(id: str) -> BuildError:
     return BuildError(f"secret {id}: not found", hint=f"lend it with --secret id={id},src=FILE")
+
+
+def _with_mode(mount: ContainerMount, rootfs: Path) -> ContainerMount:
+    """A tmpfs takes the mode of the folder that it hides, 1777 where there is none: so runc does it, others not."""
+    if mount.type != "tmpfs":
+        return mount
+    found = resolve(rootfs, mount.destination)
+    hidden = not found.missing and not mount.destination.startswith("/dev/")
+    mode = stat.S_IMODE(found.under(rootfs).stat().st_mode) if hidden else 0o1777
+    return replace(mount, options=(*mount.options, f"mode={mode:o}"))
 
 
 def _destination(mount: Mount, op: ExecOp) -> str:

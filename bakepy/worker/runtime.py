@@ -180,7 +180,7 @@ def explain(complaint: str, program: str) -> str:
         return f'exec: "{program}": executable file not found in $PATH'
     if complaint.startswith("open executable: "):
         return f'exec: "{program}": permission denied'
-    return complaint
+    return complaint.removeprefix("runc run failed: ").removeprefix("unable to start container process: ")
 
 
 async def _pump(fd: int, number: int, log: Log) -> None:

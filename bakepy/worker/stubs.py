@@ -19,7 +19,7 @@ from bakepy.worker.oci import ContainerMount
 KERNEL_FOLDERS = ("/dev", "/proc", "/sys")
 """Made if they are missing, and they stay: an image without them gets them by its first RUN."""
 
-_ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
+_ALWAYS = ("/etc/resolv.conf", "/etc/hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Stubs:
     @classmethod
     def make(cls, root: Path, mounts: Iterable[ContainerMount], *, parents: bool) -> Stubs:
         """Makes what is missing. `parents`: missing parents are removed afterwards as well."""
-        wanted = [*_ALWAYS, *((mount.destination, _is_folder(mount)) for mount in mounts)]
+        wanted = [*((name, 0) for name in _ALWAYS), *((mount.destination, _folder_mode(mount)) for mount in mounts)]
         paths: list[str] = []
         for destination, _ in wanted:
             found = resolve(root, destination)
@@ -41,10 +41,10 @@ class Stubs:
                 paths.append("/".join(parts[: len(parts) - depth]))
         for folder in KERNEL_FOLDERS:
             make_directories(root, folder)
-        for destination, is_folder in wanted:
+        for destination, mode in wanted:
             # below these the runtime mounts first, and makes in what it mounted
             if not destination.startswith(tuple(f"{top}/" for top in KERNEL_FOLDERS)):
-                _make(root, destination, is_folder)
+                _make(root, destination, mode)
         return cls(root, tuple(paths))
 
     def remove(self) -> None:
@@ -68,18 +68,21 @@ class Stubs:
             os.utime(here.parent, ns=(above.st_atime_ns, above.st_mtime_ns))
 
 
-def _is_folder(mount: ContainerMount) -> bool:
-    return mount.type != "bind" or Path(mount.source).is_dir()
+def _folder_mode(mount: ContainerMount) -> int:
+    """The mode of the folder to mount on; 0 if it has to be a file. runc gives it to a tmpfs on it."""
+    if mount.type == "tmpfs":
+        return 0o1777
+    return 0o755 if mount.type != "bind" or Path(mount.source).is_dir() else 0
 
 
-def _make(root: Path, destination: str, folder: bool) -> None:
+def _make(root: Path, destination: str, mode: int) -> None:
     found = resolve(root, destination)
     if not found.missing:
         return
-    if folder:
-        make_directories(root, found.path)
+    parent, _, name = found.path.rpartition("/")
+    folder = make_directories(root, parent)
+    if mode:
+        (folder / name).mkdir()
     else:
-        parent, _, name = found.path.rpartition("/")
-        file = make_directories(root, parent) / name
-        file.touch(mode=0o755)
-        file.chmod(0o755)
+        (folder / name).touch()
+    (folder / name).chmod(mode or 0o755)

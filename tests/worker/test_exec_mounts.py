@@ -133,6 +133,13 @@ async def test_tmpfs(steps: Steps) -> None:
     assert (ran.out, ran.layer) == ("1777\n1024\n", KERNEL)
 
 
+async def test_tmpfs_has_the_mode_of_the_folder_that_it_hides(steps: Steps) -> None:
+    first = await steps.run("mkdir -m 700 /t; chown 5:6 /t; echo hidden > /t/f")
+    mount = Mount("/t", NONE, output=NONE, type=MountType.TMPFS)
+    ran = await steps.run("stat -c '%a %u:%g' /t; ls /t", on=first.refs[0], mounts=[mount])
+    assert (ran.out, ran.layer) == ("700 0:0\n", [])
+
+
 async def test_size_of_shared_memory(steps: Steps) -> None:
     mount = Mount("/dev/shm", NONE, output=NONE, type=MountType.TMPFS, tmpfs_size=32 << 20)
     ran = await steps.run("df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", mounts=[mount])
