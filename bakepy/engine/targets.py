@@ -84,9 +84,11 @@ class TargetRun:
         self._links = _links(plan)
         self._exports = anyio.CapacityLimiter(_EXPORTS)
         self._outcomes: dict[str, Outcome] = {}
+        self._bug: Exception | None = None
 
     async def run(self, stop: anyio.Event | None = None) -> tuple[Outcome, ...]:
-        """Builds and exports; returns when every target has ended, one way or another."""
+        """Builds and exports; returns when every target has ended, one way or another. Raises what a step raised that
+        is no error of the build but a bug."""
         with single_error():
             async with anyio.create_task_group() as waiting:
                 if stop is not None:
@@ -96,6 +98,8 @@ class TargetRun:
                         if not target.target.linked:
                             group.start_soon(self._target, target, group.cancel_scope)
                 waiting.cancel_scope.cancel()
+        if self._bug is not None:
+            raise self._bug
         for target in self._plan.targets:
             if target.name not in self._outcomes:
                 self._end(self._unasked(target))
@@ -115,7 +119,13 @@ class TargetRun:
         try:
             exported = await self._build(target)
         except Failure as failure:
-            outcome = self._failed(target, failure)
+            try:
+                outcome = self._failed(target, failure)
+            except Exception as bug:
+                # many targets may end with it; it is shown once
+                self._bug = bug
+                scope.cancel()
+                return
         except BakeError as error:
             outcome = Outcome(target.name, FAILED, error)
         except anyio.get_cancelled_exc_class():

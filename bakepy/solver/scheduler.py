@@ -18,6 +18,7 @@ from bakepy.solver.node import Ask, Command, Do, Node, Question, Status
 from bakepy.solver.state import State
 from bakepy.solver.vertex import (
     CacheStore,
+    Failure,
     Limits,
     Miss,
     R,
@@ -106,7 +107,7 @@ class Solver(Generic[R]):
             self._state.leave(node)
             self._go_on()
         if node.failure is not None:
-            raise node.failure
+            raise Failure(node.failure.vertex, node.failure.cause)
         assert node.results is not None
         return node.results[edge.index]
 

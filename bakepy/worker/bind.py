@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -348,7 +349,13 @@ class RefStore:
 
 
 def located(error: Exception, vertex: Vertex) -> BakeError:
-    """What is told of a failed vertex: the error with the place in the Dockerfile; anything else is a bug."""
+    """What is told of a failed vertex: the error with the place in the Dockerfile. Raises `error` if it is a bug."""
+    if isinstance(error, OSError) and error.errno is not None:
+        # not foreseen where it came up: the machine refuses something, or state was taken away
+        name = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        told = EngineError(f"{os.strerror(error.errno).lower()}{name}")
+        told.__cause__ = error
+        error = told
     if not isinstance(error, BakeError):
         raise error
     if error.where is None and vertex.locations and vertex.locations[0]:

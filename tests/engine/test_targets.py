@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
 from bakepy.planner.plan import Plan, PlannedPlatform, PlannedTarget
+from bakepy.solver.groups import single_error
 from bakepy.solver.vertex import Failure
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +54,7 @@ class Steps:
     """Stands for the solver: `failed` tells which step makes an edge fail, `held` are waited for without end."""
 
     failed: dict[Digest, Vertex] = field(default_factory=dict)
+    cause: Exception = field(default_factory=lambda: BuildError("no"))
     held: set[Digest] = field(default_factory=set)
     begun: set[Digest] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
@@ -74,7 +77,7 @@ class Steps:
             if edge.vertex in self.held:
                 await anyio.sleep_forever()
             if edge.vertex in self.failed:
-                raise Failure(self.failed[edge.vertex].digest, BuildError("no"))
+                raise Failure(self.failed[edge.vertex].digest, self.cause)
             return f"snapshot of {edge.vertex}"
 
         async def export(result: TargetResult) -> Exported:
@@ -201,6 +204,24 @@ async def test_stop_cancels_all() -> None:
         stop=True,
     )
     assert endings(outcomes) == {"busy": "cancelled", "waiting": "not started", "quick": "succeeded"}
+
+
+async def test_a_bug_is_raised_once_whoever_waits_for_it() -> None:
+    head = step("head")
+    steps = Steps(cause=KeyError("bug"))
+    steps.fail(head, by=head)
+    with pytest.raises(KeyError), single_error():
+        await steps.run(*(planned(f"t{number}", head) for number in range(9)), vertices=(head,), keep_going=True)
+
+
+async def test_what_the_machine_refuses_is_an_engine_error() -> None:
+    head = step("head")
+    steps = Steps(cause=OSError(errno.ENOSPC, "No space left on device", "/state/snapshots"))
+    steps.fail(head, by=head)
+    outcome = (await steps.run(planned("t", head), vertices=(head,)))["t"]
+    assert outcome.error is not None
+    assert (outcome.outcome, outcome.error.exit_code) == ("failed", 5)
+    assert outcome.error.what == "no space left on device: /state/snapshots"
 
 
 async def test_events_tell_the_first_step_and_the_end_of_each_target() -> None:
