@@ -150,7 +150,8 @@ class _Run:
         }
         failure: BakeError | None = None
         published: tuple[str, ...] = ()
-        with open_display(options.progress, sys.stderr, options.environment) as display:
+        several = len(targets) > 1
+        with open_display(options.progress, sys.stderr, options.environment, several_targets=several) as display:
             emit = _both(self._record, display)
             exporter = self._exporter(emit)
             self._interruption.cancels = False

@@ -38,8 +38,10 @@ def check_mode(mode: str) -> str:
     return mode
 
 
-def open_display(mode: str, stream: TextIO, environment: Mapping[str, str]) -> Display:
-    """The display called `mode`, writing to `stream`.
+def open_display(
+    mode: str, stream: TextIO, environment: Mapping[str, str], *, several_targets: bool = False
+) -> Display:
+    """The display called `mode`, writing to `stream`. With `several_targets` steps tell whose they are.
 
     `auto` is `tty` on a terminal and `plain` elsewhere, unless BUILDKIT_PROGRESS names another one.
     Raises UsageError if there is no such display.
@@ -53,7 +55,7 @@ def open_display(mode: str, stream: TextIO, environment: Mapping[str, str]) -> D
         case "tty":
             from bakepy.progress.tty import TerminalDisplay  # rich is slow to import
 
-            return TerminalDisplay(stream, colour="NO_COLOR" not in environment)
+            return TerminalDisplay(stream, colour=not environment.get("NO_COLOR"), several_targets=several_targets)
         case "rawjson":
             from bakepy.progress.rawjson import RawJSONDisplay
 
@@ -64,4 +66,4 @@ def open_display(mode: str, stream: TextIO, environment: Mapping[str, str]) -> D
             return QuietDisplay()
     from bakepy.progress.plain import PlainDisplay
 
-    return PlainDisplay(stream)
+    return PlainDisplay(stream, several_targets=several_targets)

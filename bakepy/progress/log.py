@@ -63,6 +63,14 @@ class Tail:
         return tuple(self._lines)[-most:] if most else ()
 
 
+def step_name(name: str, targets: tuple[str, ...]) -> str:
+    """The name of a step in a run of several targets: one that a single target needs has its name in front
+    (`[web build 2/4] RUN make`), shared ones are as they are."""
+    if len(targets) != 1 or not name.startswith("[") or name.startswith((f"[{targets[0]}]", f"[{targets[0]} ")):
+        return name
+    return f"[{targets[0]} {name[1:]}"
+
+
 def visible(line: str) -> str:
     """What a terminal would show of a line in the end: no escape sequences, only the part after the last return."""
     return _CONTROL.sub("", line.rpartition("\r")[2]).expandtabs(8)

@@ -25,7 +25,7 @@ from bakepy.events import (
     VertexWarning,
 )
 from bakepy.model.digest import Digest
-from bakepy.progress.log import LineCutter, seconds, size
+from bakepy.progress.log import LineCutter, seconds, size, step_name
 
 _PATIENCE = 5.0
 _STATUS_SHARE = 0.05
@@ -49,8 +49,9 @@ class _Step:
 class PlainDisplay:
     """Writes to `stream`; makes no use of a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, several_targets: bool = False) -> None:
         self._stream = stream
+        self._several_targets = several_targets
         self._steps: dict[Digest, _Step] = {}
         self._running: dict[Digest, _Step] = {}
         self._floor: Digest | None = None
@@ -72,7 +73,8 @@ class PlainDisplay:
     def __call__(self, event: Event) -> None:
         match event:
             case VertexAdded():
-                self._steps.setdefault(event.digest, _Step(event.name))
+                name = step_name(event.name, event.targets) if self._several_targets else event.name
+                self._steps.setdefault(event.digest, _Step(name))
             case VertexStarted():
                 step = self._step(event.digest)
                 step.started = event.time

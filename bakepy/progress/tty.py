@@ -28,7 +28,7 @@ from bakepy.events import (
     VertexWarning,
 )
 from bakepy.model.digest import Digest
-from bakepy.progress.log import seconds, size
+from bakepy.progress.log import seconds, size, step_name
 from bakepy.progress.record import RunRecord, Step
 
 _LOG_LINES = 4
@@ -38,7 +38,8 @@ _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "blocked": ("
 class TerminalDisplay:
     """Draws on a terminal."""
 
-    def __init__(self, stream: TextIO, *, colour: bool = True) -> None:
+    def __init__(self, stream: TextIO, *, colour: bool = True, several_targets: bool = False) -> None:
+        self._several_targets = several_targets
         self._console = Console(file=stream, no_color=not colour, highlight=False, soft_wrap=False)
         self._record = RunRecord()
         self._lock = threading.Lock()
@@ -78,7 +79,7 @@ class TerminalDisplay:
                     self._finish(event.digest)
                     if not event.cancelled:
                         step = self._record.step(event.digest)
-                        lines.append(Text(f"✗ {step.name}: {event.error}".partition("\n")[0], style="red"))
+                        lines.append(Text(f"✗ {self._name(step)}: {event.error}".partition("\n")[0], style="red"))
                 case VertexStatus():
                     moving = self._moving.setdefault(event.digest, {})
                     moving[event.id] = event
@@ -97,6 +98,9 @@ class TerminalDisplay:
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
             self._console.print(line)
+
+    def _name(self, step: Step) -> str:
+        return step_name(step.name, step.targets) if self._several_targets else step.name
 
     def _finish(self, digest: Digest) -> None:
         self._finished += 1
@@ -127,10 +131,9 @@ class TerminalDisplay:
         spare = room - len(shown) - (len(shown) < len(steps))
         for step in shown:
             took = seconds(now - step.started) if step.started is not None else ""
-            lines.append(Text.assemble((" → ", "cyan"), step.name, (f"  {took}", "dim")))
+            lines.append(Text.assemble((" → ", "cyan"), self._name(step), (f"  {took}", "dim")))
             for status in tuple(self._moving.get(step.digest, {}).values())[: max(spare, 0)]:
-                amount = size(status.current) + (f" / {size(status.total)}" if status.total else "")
-                lines.append(Text(f"   {status.action} {status.id[:40]} {amount}", style="dim"))
+                lines.append(Text(f"   {_motion(status)}", style="dim"))
                 spare -= 1
             for text in step.tail.lines(min(_LOG_LINES, max(spare, 0))) if step.tail is not None else ():
                 lines.append(Text(f"   {text}", style="dim"))
@@ -138,3 +141,10 @@ class TerminalDisplay:
         if len(shown) < len(steps):
             lines.append(Text(f"   … and {len(steps) - len(shown)} more", style="dim"))
         return lines
+
+
+def _motion(status: VertexStatus) -> str:
+    """`downloading sha256:… 1.2MB / 3MB`."""
+    parts = dict.fromkeys(part for part in (status.action, status.id[:40]) if part)
+    amount = size(status.current) if status.current else ""
+    return " ".join((*parts, f"{amount or '0B'} / {size(status.total)}" if status.total else amount)).rstrip()

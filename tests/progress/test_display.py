@@ -17,7 +17,7 @@ from bakepy.events import (
 )
 from bakepy.model.digest import Digest
 from bakepy.progress import open_display
-from bakepy.progress.log import LineCutter, seconds, size
+from bakepy.progress.log import LineCutter, seconds, size, step_name
 from bakepy.progress.plain import PlainDisplay
 from bakepy.progress.quiet import QuietDisplay
 from bakepy.progress.rawjson import RawJSONDisplay
@@ -107,3 +107,11 @@ def test_durations_and_sizes_for_people() -> None:
     assert [size(value) for value in (0, 999, 1000, 1_240_000, 5e12, 5e15)] == [
         "0B", "999B", "1.00kB", "1.24MB", "5.00TB", "5000.00TB",
     ]  # fmt: skip
+
+
+def test_steps_of_one_target_tell_whose_they_are() -> None:
+    assert step_name("[build 2/4] RUN make", ("web",)) == "[web build 2/4] RUN make"
+    assert step_name("[1/2] RUN make", ("web",)) == "[web 1/2] RUN make"
+    assert step_name("[build 2/4] RUN make", ("web", "api")) == "[build 2/4] RUN make"
+    assert step_name("[web] exporting", ("web",)) == "[web] exporting"
+    assert step_name("make", ("web",)) == "make"

@@ -159,3 +159,11 @@ def test_warnings_are_told_and_of_an_error_the_first_line() -> None:
         VertexFailed(MAKE, 1.0, "exit code: 1\n    more"),
         TargetDone("web", 1.0, "failed"),
     ) == ["#1 make", "#1 WARN: slow", "#1 ERROR: exit code: 1", ""]
+
+
+def test_in_a_run_of_several_targets_steps_tell_whose_they_are() -> None:
+    stream = io.StringIO()
+    with PlainDisplay(stream, several_targets=True) as display:
+        display(VertexAdded(MAKE, "[build 1/1] RUN make", targets=("web",)))
+        display(VertexCached(MAKE, 1.0, "definition"))
+    assert stream.getvalue() == "#1 [web build 1/1] RUN make\n#1 CACHED\n\n"
