@@ -8,7 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bakepy.engine.protocol import Outcome, SolveOptions
+from bakepy.engine.embedded import Embedded
+from bakepy.engine.protocol import Engine, Outcome, SolveOptions
 from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.events import (
     Event,
@@ -39,6 +40,11 @@ ARG NUMBER
 RUN echo $NUMBER >> /log
 COPY --from=base /log /base.log
 """
+
+
+def as_engine(engine: Embedded) -> Engine:
+    """For the type checker: it is one."""
+    return engine
 
 
 def _twenty() -> list[Target]:
