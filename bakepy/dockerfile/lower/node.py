@@ -35,6 +35,7 @@ from bakepy.llb.op import (
     SourceOp,
     UserOpt,
 )
+from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
@@ -220,6 +221,8 @@ class MergeNode(Node):
 MAX_DEFINITION = 256 << 20
 """Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""
 
+_MERGED = 4096
+
 
 @dataclass(slots=True)
 class VertexMemo:
@@ -227,6 +230,10 @@ class VertexMemo:
 
     made: WeakKeyDictionary[Node, tuple[tuple[Edge, ...], Vertex]] = field(default_factory=WeakKeyDictionary)
     late: WeakKeyDictionary[Node, dict[tuple[str, ...], Node]] = field(default_factory=WeakKeyDictionary)
+    twins: dict[Digest, Vertex] = field(default_factory=dict)
+    """So that equal vertices of many targets take memory once."""
+    merged: dict[tuple[int, int], tuple[Vertex, Vertex, Vertex]] = field(default_factory=dict)
+    """By the identities of two mentions of one digest, which are held here too: what both say together."""
 
     def vertex(self, node: Node, needs: tuple[Node, ...], edges: Mapping[Node, Edge]) -> Vertex:
         inputs = tuple([edges[need] for need in needs])
@@ -234,8 +241,27 @@ class VertexMemo:
         if known is not None and known[0] == inputs:
             return known[1]
         vertex = node.vertex(edges)
+        twin = self.twins.setdefault(vertex.digest, vertex)
+        if twin is not vertex and twin.metadata == vertex.metadata and twin.locations == vertex.locations:
+            vertex = twin
         self.made[node] = (inputs, vertex)
         return vertex
+
+    def merge(self, vertices: list[Vertex]) -> list[Vertex]:
+        """Each digest once; later mentions add what they say to the first."""
+        found: dict[Digest, Vertex] = {}
+        for vertex in vertices:
+            first = found.get(vertex.digest)
+            found[vertex.digest] = vertex if first is None else self._both(first, vertex)
+        return list(found.values())
+
+    def _both(self, first: Vertex, second: Vertex) -> Vertex:
+        key = (id(first), id(second))
+        if key not in self.merged:
+            if len(self.merged) >= _MERGED:
+                self.merged.clear()
+            self.merged[key] = (first, second, first.merged(second))
+        return self.merged[key][2]
 
     def settled(self, node: LateNode, followed: tuple[str, ...]) -> Node:
         """The source with the paths that are followed."""
@@ -294,4 +320,4 @@ class Assembler:
             self.edges[node] = Edge(vertex.digest)
 
     def graph(self) -> Graph:
-        return Graph(self.vertices)
+        return Graph(self.memo.merge(self.vertices))

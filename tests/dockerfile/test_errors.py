@@ -1,0 +1,146 @@
+"""What people see when a Dockerfile is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from bakepy.dockerfile.compile import Compilation, parse
+from bakepy.dockerfile.options import LowerOptions
+from bakepy.errors import BakeError
+from tests.support.dockerfiles import AMD64, lower
+
+
+def failure(text: str, **options: object) -> str:
+    with pytest.raises(BakeError) as error:
+        lower(text, **options)  # type: ignore[arg-type]
+    return str(error.value)
+
+
+def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
+    assert failure('FROM alpine\nRUN --moun=x y\nFRM x\nCOPY a\nRUN ["a", 1]\nENV =b\n') == (
+        "Dockerfile:2:5: RUN has no flag '--moun'\n"
+        "    RUN --moun=x y\n"
+        "        ^^^^^^\n"
+        "hint: did you mean '--mount'?\n"
+        "Dockerfile:3:1: unknown instruction 'FRM'\n"
+        "    FRM x\n"
+        "    ^^^\n"
+        "hint: did you mean 'FROM'?\n"
+        "Dockerfile:4:6: COPY needs a source and a destination\n"
+        "    COPY a\n"
+        "         ^\n"
+        "Dockerfile:5:5: a JSON list here may hold strings only\n"
+        '    RUN ["a", 1]\n'
+        "        ^\n"
+        'hint: as in ["make", "install"]\n'
+        "Dockerfile:6:5: a name in ENV is empty\n"
+        "    ENV =b\n"
+        "        ^^"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Dockerfile is empty\nhint: a Dockerfile begins with FROM"),
+        (
+            "RUN a\nFROM x\n",
+            "Dockerfile:1:1: RUN stands before the first FROM\n    RUN a\n    ^^^\nhint: only ARG may stand there",
+        ),
+        (
+            "FROM alpine AS 1x\n",
+            "Dockerfile:1:16: invalid stage name '1x'\n    FROM alpine AS 1x\n                   ^^\n"
+            "hint: a name begins with a letter and holds letters, digits, '-', '_' and '.'",
+        ),
+        (
+            "ARG V\nFROM $V\n",
+            "Dockerfile:2:6: the base image '$V' is empty\n    FROM $V\n         ^^",
+        ),
+        (
+            "FROM alpine\nWORKDIR \\\n  ${x:?must be set}\n",
+            "Dockerfile:2:1: x: must be set (in '${x:?must be set}')\n    WORKDIR \\\n    ^^^^^^^",
+        ),
+        (
+            "FROM --platform=linux/amd6/x/y alpine\n",
+            "Dockerfile:1:17: failed to parse platform linux/amd6/x/y: invalid platform 'linux/amd6/x/y'\n"
+            "    FROM --platform=linux/amd6/x/y alpine\n"
+            "                    ^^^^^^^^^^^^^^\nhint: a platform is OS/ARCH[/VARIANT], as in linux/arm64",
+        ),
+        (
+            "FROM alpine AS a\nCOPY --from=b x y\nFROM scratch AS b\nCOPY --from=a x y\n",
+            "Dockerfile:2:1: stages need each other: a -> b -> a\n    COPY --from=b x y\n    ^^^^^^^^^^^^^^^^^",
+        ),
+        (
+            "FROM alpine\nCOPY --from=later x y\nFROM alpine AS later\nFROM alpine\nCOPY --from=0 x y\n",
+            "Dockerfile:2:1: stage 'later' is copied from before it is defined\n    COPY --from=later x y\n    ^^^^\n"
+            "hint: a stage can only use stages above it",
+        ),
+        (
+            "FROM alpine\nRUN --mount=type=cashe,target=/x a\n",
+            "Dockerfile:2:1: there is no mount type 'cashe'\n    RUN --mount=type=cashe,target=/x a\n    ^^^\n"
+            "hint: did you mean 'cache'?",
+        ),
+        (
+            "FROM missing-image\n",
+            "Dockerfile:1:6: docker.io/library/missing-image:latest: not found\n    FROM missing-image\n"
+            "         ^^^^^^^^^^^^^",
+        ),
+        (
+            "FROM example/onbuild-bad:1\n",
+            "Dockerfile:1:1: unknown instruction 'FROBNICATE'\n"
+            "    FROM example/onbuild-bad:1\n    ^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+            "    in the trigger ONBUILD FROBNICATE yes",
+        ),
+        (
+            "FROM Alpine\n",
+            "Dockerfile:1:6: invalid image reference 'Alpine'\n    FROM Alpine\n         ^^^^^^\n"
+            "hint: image names are lower case",
+        ),
+        ("FROM alpine\nRUN []\n", 'a RUN has an empty list of arguments\nhint: as in RUN ["make", "install"]'),
+        (
+            "FROM alpine\nEXPOSE 80-70\n",
+            "Dockerfile:2:1: '80-70': the range 80-70 goes backwards\n    EXPOSE 80-70\n    ^^^^^^",
+        ),
+    ],
+)
+def test_the_whole_message(text: str, message: str) -> None:
+    assert failure(text) == message
+
+
+def test_an_unknown_target_names_the_nearest_stage() -> None:
+    assert failure("FROM alpine AS build\nFROM alpine AS test\n", target="biuld") == (
+        "there is no stage 'biuld'\nhint: did you mean 'build'?"
+    )
+
+
+def test_a_bad_ignore_file_is_named() -> None:
+    assert failure("FROM alpine\nCOPY a b\n", ignore="a\n!\n") == (
+        ".dockerignore: a '!' excepts nothing\nhint: write what it excepts behind it"
+    )
+
+
+def test_warnings_can_be_errors() -> None:
+    assert failure("# check=error=true\nFROM alpine\nCMD a\nENV b c\n") == (
+        "checks failed: JSONArgsRecommended, LegacyKeyValueFormat\nhint: '# check=error=true' asks for that"
+    )
+
+
+def test_lowering_without_its_images_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(RuntimeError, match="not provided"):
+        Compilation(parse("FROM alpine", "Dockerfile"), LowerOptions(build_platform=AMD64)).lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nENV x=xxxxxxxx\n" + "ENV x=$x$x\n" * 40,
+        "ARG x=xxxxxxxx\n" + "ARG x=$x$x\n" * 40 + "FROM a",
+        "FROM a\nEXPOSE " + "1-65535 " * 200,
+        "FROM a\nRUN --mount=" + "," * 60000 + " x",
+        "\n".join(f"FROM a AS s{n}\nCOPY --from=s{(n + 1) % 300} a b" for n in range(300)),
+        "FROM a\nLABEL a=" + '"' * 60001,
+    ],
+    ids=["growing env", "growing arg", "ports", "commas", "cycle", "quotes"],
+)
+def test_a_hostile_file_ends_with_an_error(text: str) -> None:
+    assert len(failure(text)) < 2000

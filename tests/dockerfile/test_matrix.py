@@ -1,0 +1,99 @@
+"""Many targets over one Dockerfile: what is equal is made once, and nothing leaks from one target to the next."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bakepy.dockerfile.compile import Compilation, Lowered, ParsedDockerfile, parse
+from bakepy.dockerfile.options import LocalContext, LowerOptions
+from bakepy.llb.definition import Definition
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.platform import Platform
+from tests.support.dockerfiles import AMD64, provided
+
+TEXT = """\
+ARG BASE=alpine
+FROM $BASE AS base
+WORKDIR /src
+FROM base AS deps
+COPY go.mod .
+RUN --mount=type=cache,target=/root download
+FROM deps AS build
+ARG VERSION=dev
+ARG TARGETARCH
+COPY . .
+RUN build $VERSION
+FROM scratch AS bin
+COPY --from=build /out /
+FROM alpine AS image
+LABEL v=$VERSION w=$none
+COPY --from=bin / /usr/bin
+COPY --from=ctx x y
+"""
+
+
+def options(
+    target: str, version: str | None, base: str | None, arch: str, ignore: str | None, no_cache: bool, hostname: str
+) -> LowerOptions:
+    args = {name: value for name, value in (("VERSION", version), ("BASE", base)) if value is not None}
+    return LowerOptions(
+        target=target,
+        build_args=FrozenMap(args),
+        platform=Platform("linux", arch) if arch else None,
+        build_platform=AMD64,
+        context=LocalContext(session="s", ignore=ignore),
+        contexts=FrozenMap({"ctx": LocalContext("other", "s", shared_key="")}),
+        no_cache=no_cache,
+        hostname=hostname,
+    )
+
+
+def lowered(parsed: ParsedDockerfile, wanted: LowerOptions) -> Lowered:
+    return provided(Compilation(parsed, wanted)).lower()
+
+
+def shown(result: Lowered) -> tuple[object, ...]:
+    definition = Definition.of(result.graph, result.head)
+    said = [(vertex.data, vertex.metadata, vertex.locations) for vertex in definition.vertices]
+    return said, result.head, result.image, result.warnings, result.base_image, result.platform
+
+
+OPTIONS = st.builds(
+    options,
+    st.sampled_from(["", "base", "deps", "build", "bin", "image"]),
+    st.sampled_from([None, "1", "2"]),
+    st.sampled_from([None, "example/with-user", "scratch"]),
+    st.sampled_from(["", "amd64", "arm64"]),
+    st.sampled_from([None, "x\n", "go.mod\n"]),
+    st.booleans(),
+    st.sampled_from(["", "h"]),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.lists(OPTIONS, min_size=2, max_size=5))
+def test_a_target_is_the_same_whatever_was_lowered_before_it(wanted: list[LowerOptions]) -> None:
+    shared = parse(TEXT, "Dockerfile")
+    for one in wanted:
+        assert shown(lowered(shared, one)) == shown(lowered(parse(TEXT, "Dockerfile"), one))
+
+
+def test_equal_stages_of_a_matrix_are_lowered_once() -> None:
+    parsed = parse(TEXT, "Dockerfile")
+    results = [lowered(parsed, options("", str(n), None, "", None, False, "")) for n in range(50)]
+    distinct = {id(vertex) for result in results for vertex in result.graph.values()}
+    digests = {vertex.digest for result in results for vertex in result.graph.values()}
+    assert len(distinct) == len(digests)  # no vertex was made twice
+    common = set.intersection(*(set(result.graph) for result in results))
+    assert len(digests) == len(common) + 50 * (len(results[0].graph) - len(common))
+
+
+def test_images_are_asked_for_once_per_target_even_if_the_plan_is_known() -> None:
+    parsed = parse("FROM alpine\nRUN x\n", "Dockerfile")
+    first, second = (Compilation(parsed, LowerOptions(build_platform=AMD64)) for _ in range(2))
+    provided(first).lower()
+    assert [request.reference for request in second.missing()] == ["docker.io/library/alpine:latest"]
+    with pytest.raises(RuntimeError, match="not provided"):
+        second.lower()
