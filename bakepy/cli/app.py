@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 import typer
 
@@ -38,7 +40,20 @@ _HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; returns the exit status. Never raises a BakeError."""
+    """Runs one command line; returns the exit status. Never raises a BakeError or an OSError."""
+    before = signal.signal(signal.SIGINT, _end_now)
+    try:
+        return _run(arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_now(number: int, _: FrameType | None) -> None:
+    """What an interrupt does until a run takes signals over: there is nothing to clean up yet."""
+    sys.exit(128 + number)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _app(arguments)(args=[_plain_switch(argument) for argument in arguments], prog_name="bakepy")
     except SystemExit as ending:
@@ -49,6 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # who reads our output has gone; nothing more can be said there, at exit neither
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        report(BakeError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
         return 1
     return 0
 

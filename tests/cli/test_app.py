@@ -1,6 +1,7 @@
 """The command line as a whole: start-up, usage errors, how errors are shown, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,27 @@ def test_an_error_of_a_command_is_shown_and_gives_its_status(
     monkeypatch.setattr("bakepy.cli.doctor.all_checks", fail)
     assert app.run(["doctor"]) == 5
     assert capsys.readouterr().err == "ERROR: no runtime\nhint: apt-get install crun\n"
+
+
+def test_a_full_disk_or_a_missing_right_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/state/blobs")
+
+    monkeypatch.setattr("bakepy.cli.doctor.all_checks", fail)
+    assert app.run(["doctor"]) == 1
+    assert capsys.readouterr().err == "ERROR: /state/blobs: No space left on device\n"
+
+
+def test_an_interrupt_before_anything_was_begun_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("bakepy.cli.doctor.all_checks", interrupt)
+    assert app.run(["doctor"]) == 130
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_each_of_several_errors_is_headed() -> None:
