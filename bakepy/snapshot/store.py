@@ -216,19 +216,27 @@ class SnapshotStore:
         """`prepare` for a thread that does the whole step itself: blocks; `parent` must not be lazy; the caller
         discards it at the end. Without `devices`, device files in an overlay can not be opened."""
         folder = self.scratch.new("active")
+        try:
+            return self._open_active(parent, folder, devices)
+        except BaseException:
+            remove_tree(folder)
+            raise
+
+    def _open_active(self, parent: str | None, folder: Path, devices: bool) -> Active:
         upper = folder / "fs"
         upper.mkdir()
         upper.chmod(0o755)
         rows = self._rows(parent) if parent is not None else ()
         if not self.overlays:
             if rows:
-                with self._whole_tree(rows) as tree:
-                    copy_tree(tree, upper)
+                copy_tree(self._flat_tree(rows), upper)
             return Active(self, parent, folder, upper, flat=True)
         work, target = folder / "work", folder / "m"
         work.mkdir()
         target.mkdir()
-        overlay.mount_writable(self._lowers(rows) or [self._empty], upper, work, target, devices=devices)
+        lowers = self._lowers(rows) or [self._empty]
+        with _explained(lowers):
+            overlay.mount_writable(lowers, upper, work, target, devices=devices)
         return Active(self, parent, folder, target, flat=False)
 
     @asynccontextmanager
@@ -251,7 +259,9 @@ class SnapshotStore:
         if not self.overlays:
             return View(self._flat_tree(rows), None)
         folder = self.scratch.new("view")
-        overlay.mount_readonly(self._readable(rows), folder)
+        lowers = self._readable(rows)
+        with _explained(lowers):
+            overlay.mount_readonly(lowers, folder)
         return View(folder, folder)
 
     def folder(self, id: str) -> Path:
@@ -341,8 +351,7 @@ class SnapshotStore:
         try:
             below = self._rows(rows[-1].snapshot.id)[:-1]
             if below:
-                with self._whole_tree(below) as lower:
-                    copy_tree(lower, tree)
+                copy_tree(self._flat_tree(below), tree)
             self._unpack(rows[-1], tree, mark=False)
             self._place(rows[-1].snapshot.id, folder, flat=True)
         finally:
@@ -445,10 +454,6 @@ class SnapshotStore:
         return self._fs(rows[-1].number)
 
     @contextmanager
-    def _whole_tree(self, rows: Sequence[_Row]) -> Iterator[Path]:
-        yield self._flat_tree(rows)
-
-    @contextmanager
     def _lower_tree(self, rows: Sequence[_Row]) -> Iterator[bytes | None]:
         """A path at which the tree of `rows` can be read; None if it is empty."""
         if not rows:
@@ -538,6 +543,21 @@ class Active:
             overlay.unmount(self.path)
             self.path.rmdir()
             remove_tree(self._folder / "work")
+
+
+@contextmanager
+def _explained(lowers: Sequence[Path]) -> Iterator[None]:
+    """Tells of files that the database has and the disk has not."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = next((path for path in lowers if not path.is_dir()), None)
+        if missing is None:
+            raise
+        raise EngineError(
+            f"files of the state root are missing: {missing}",
+            hint="somebody or a power cut removed them; remove the state root, nothing in it is unique",
+        ) from error
 
 
 def _row(values: tuple[Any, ...]) -> _Row:

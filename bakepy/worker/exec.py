@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from bakepy.errors import BuildError, ProcessError
+from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
 from bakepy.snapshot.rootpath import make_directories, read_text
@@ -62,6 +62,10 @@ async def run_exec(
             process = await anyio.to_thread.run_sync(step.start)
             status = await process.wait(tail.add)
             return await anyio.to_thread.run_sync(step.finish, status, process, tail)
+        except OSError as error:
+            # a full disk, a state root that went away: nothing that the step did
+            place = f" ({error.filename})" if error.filename else ""
+            raise EngineError(f"the step can not be run here: {error.strerror}{place}") from error
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(step.held.close)

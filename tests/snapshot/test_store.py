@@ -110,6 +110,15 @@ async def test_unknown_snapshot_is_an_error_that_names_it(machine: Snapshots) ->
     assert machine.store.find("nobody") is None
 
 
+async def test_missing_files_are_told(machine: Snapshots) -> None:
+    await machine.commit("one", None, lambda root: None)
+    (machine.root / "snapshots/1").rename(machine.root / "elsewhere")
+    with pytest.raises(EngineError, match=r"^files of the state root are missing: .*/snapshots/1/fs\n"):
+        async with machine.store.prepare("one"):
+            pass
+    assert sorted(path.name for path in machine.store.scratch.path.iterdir()) == ["empty1"]
+
+
 async def test_parent_can_not_be_removed(either: Snapshots) -> None:
     await either.commit("one", None, lambda root: (root / "f").write_text("1"))
     await either.commit("two", "one", lambda root: None)

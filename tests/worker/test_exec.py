@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -320,6 +321,15 @@ async def test_steps_side_by_side(steps: Steps) -> None:
         async with steps.machine.store.view(f"step {number}") as tree:
             texts.append((tree / "f").read_text())
     assert sorted(texts) == [f"{number}\n" for number in range(8)]
+
+
+async def test_state_root_that_can_not_be_used(steps: Steps) -> None:
+    state = steps.context.volatile / "state"
+    state.rename(steps.context.volatile / "elsewhere")
+    gone = replace(steps, context=replace(steps.context, volatile=steps.context.volatile / "gone"))
+    with pytest.raises(EngineError, match=r"^the step can not be run here: No such file or directory \(.*/gone/.*\)$"):
+        await gone.run("true")
+    assert mount_points_below(steps.machine.root) == [str(steps.context.volatile)]
 
 
 async def test_much_output_comes_whole(steps: Steps) -> None:
