@@ -17,8 +17,8 @@ from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, ExecOp, Mount, MountType, SecretOpt
+from bakepy.snapshot.active import Active
 from bakepy.snapshot.rootpath import resolve
-from bakepy.snapshot.store import Active
 from bakepy.snapshot.tree import copy_tree
 from bakepy.worker.context import ExecContext
 from bakepy.worker.file import as_tree
