@@ -171,7 +171,7 @@ def _hosts(texts: Sequence[str]) -> dict[str, str | None]:
         if not separator:
             name, separator, address = text.partition(":")
         if not separator or not name or not address:
-            raise UsageError(f"--add-host {text}: expected NAME=ADDRESS")
+            raise UsageError(f"--add-host {text}: invalid host, expected NAME=ADDRESS")
         _flag("--add-host", text, lambda _, name=name, address=address: limits.parse_host(name, address))  # type: ignore[misc]
         hosts[name] = f"{hosts[name]},{address}" if name in hosts else address
     return hosts

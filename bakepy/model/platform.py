@@ -82,8 +82,9 @@ class Platform:
         """Whether both parts are names that Go's toolchain knows."""
         return self.os in _OSES and self.architecture in _ARCHITECTURES
 
-    def require_known(self) -> Platform:
-        """Itself; raises DefinitionError with the nearest platform if one of its names is unknown."""
+    def without_typos(self) -> Platform:
+        """Itself; raises DefinitionError if one of its names is nearly, but not quite, a known one. Names that are
+        like none are taken as they are, as BuildKit takes them."""
         for word, name, known in (
             ("operating system", self.os, _OSES),
             ("architecture", self.architecture, _ARCHITECTURES),
@@ -93,8 +94,8 @@ class Platform:
                 near.sort(key=lambda other: sorted(other) != sorted(name))  # letters that changed places
                 parts = (near[0] if near and name == self.os else self.os,
                          near[0] if near and name == self.architecture else self.architecture)  # fmt: skip
-                hint = f"did you mean '{'/'.join(parts)}'?" if near else ""
-                raise DefinitionError(f"unknown {word} '{name}'", hint=hint)
+                if near:
+                    raise DefinitionError(f"unknown {word} '{name}'", hint=f"did you mean '{'/'.join(parts)}'?")
         return self
 
 

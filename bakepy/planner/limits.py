@@ -36,7 +36,7 @@ def parse_ulimit(text: str) -> Ulimit:
     """`nofile=1024:2048`; without the second number the hard limit is the soft one; -1 is no limit."""
     name, equals, numbers = text.partition("=")
     if name not in ULIMITS:
-        raise DefinitionError(f"unknown ulimit '{name}'", hint=nearest(name, ULIMITS))
+        raise DefinitionError(f"invalid ulimit type: {name}", hint=nearest(name, ULIMITS))
     soft_text, colon, hard_text = numbers.partition(":")
     try:
         soft = int(soft_text)
@@ -58,11 +58,11 @@ def parse_host(name: str, addresses: str) -> tuple[HostIP, ...]:
         try:
             ip = ipaddress.ip_address(address)
         except ValueError as error:
-            raise DefinitionError(f"invalid address '{address}' of the host '{name}'") from error
+            raise DefinitionError(f"invalid host '{name}': '{address}' is not an address") from error
         mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
         hosts.append(HostIP(name.lower(), str(mapped or ip)))
     if not name:
-        raise DefinitionError(f"a host without a name for '{addresses}'")
+        raise DefinitionError(f"invalid host: no name for '{addresses}'")
     return tuple(hosts)
 
 

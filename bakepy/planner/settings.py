@@ -182,7 +182,7 @@ def _platforms(target: Target, build_platform: Platform, faults: _Faults) -> tup
     for number, text in enumerate(target.platforms):
         with faults.at(f"platforms[{number}]", text):
             for name in (part.strip() for part in text.split(",")):
-                platform = build_platform if name == "local" else Platform.parse(name, build_platform).require_known()
+                platform = build_platform if name == "local" else Platform.parse(name, build_platform).without_typos()
                 found[platform] = None
     return tuple(found) or (None,)
 

@@ -328,6 +328,11 @@ def test_an_unknown_architecture_is_told_with_the_nearest() -> None:
     )
 
 
+def test_an_architecture_like_no_other_is_taken_as_it_is() -> None:
+    made = plan(bake(Target("t", platforms=("linux/madeup",))), {"Dockerfile": "FROM scratch\nCOPY a /\n", "a": ""})
+    assert str(made.targets[0].platforms[0].platform) == "linux/madeup"
+
+
 def test_errors_of_several_targets_are_told_together_and_each_once() -> None:
     with pytest.raises(DefinitionErrors) as caught:
         plan(
