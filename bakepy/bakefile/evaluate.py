@@ -20,6 +20,10 @@ from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import Override, TypeError_, convert_override, parse_type
 from bakepy.errors import BakeError, DefinitionError, nearest
 
+STEPS: Final = 2_000_000
+"""Loops go through so many elements at most, all together; each call of a function of one's own counts as one."""
+INSTANCES: Final = 200_000
+"""A matrix makes so many targets at most."""
 _VARIABLE: Final = Schema(frozenset({"type", "default", "description"}), {"validation": ()})
 _VARIABLE_NAMES: Final = _VARIABLE.attributes | {"sensitive", "nullable"}
 _VALIDATION: Final = Schema(frozenset({"condition", "error_message"}))
@@ -115,6 +119,7 @@ class Evaluation(Globals):
         self._failed: dict[str, DefinitionError] = {}
         self._seen: dict[int, References] = {}
         self._blocks_known = False
+        self._steps = 0
         self._reserved = {"group", "target", *options.builtins}
         for name, text in options.builtins.items():
             self._values[name] = v.string(text)
@@ -236,6 +241,11 @@ class Evaluation(Globals):
     def home(self) -> str:
         return self.options.home
 
+    def spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > STEPS:
+            raise DefinitionError(f"loops and functions of one's own take more than {STEPS:,} steps in all")
+
     def names(self) -> list[str]:
         return [*self.variables, *self.attributes, *self.options.builtins, *(["target", "group"])]
 
@@ -331,6 +341,9 @@ class Evaluation(Globals):
         try:
             self._values[name] = self._variable_value(name, attribute, variable)
         except DefinitionError as error:
+            if error.where is None:
+                span = attribute.name_span if attribute is not None else variable.block.span if variable else None
+                error.where = span.where() if span is not None else None
             self._failed[name] = error
             raise
         finally:
@@ -427,6 +440,7 @@ class Evaluation(Globals):
         self.see_to(result, self.root, bound=bound, strict=True)
 
         def function(call: tree.Call, scope: Scope) -> Value:
+            self.spend(1)
             given = call.evaluated(scope)
             if len(given) < len(names) or (len(given) > len(names) and not rest):
                 raise call.error(f"{name}() takes {_count(len(names), bool(rest))}, not {len(given)}")
@@ -489,6 +503,8 @@ class Evaluation(Globals):
             axis = value.raw[name]
             if not v.can_iterate(axis):
                 raise attribute.node.error(f"the values of {name!r} must be a list, not {v.article(axis.type)}")
+            if len(combinations) * len(axis.raw) > INSTANCES:
+                raise attribute.node.error(f"the matrix has more than {INSTANCES:,} combinations")
             combinations = [{**each, name: item} for item in v.element_values(axis) for each in combinations]
         return [self.root.child(each) if each else self.root for each in combinations]
 
@@ -519,6 +535,8 @@ class Evaluation(Globals):
             except FieldError as reason:
                 raise attribute.node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
         except DefinitionError as error:
+            if error.where is None:
+                error.where = attribute.node.span.where()
             if not error.path:
                 error.path = f"{instance.kind}.{instance.label}.{name}"
             self._failed[key] = error

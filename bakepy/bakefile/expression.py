@@ -48,6 +48,9 @@ class Globals:
     def function_names(self) -> list[str]:
         return []
 
+    def spend(self, steps: int) -> None:
+        """Counts rounds of loops; raises DefinitionError when there were too many of them in all."""
+
 
 class Scope:
     """Names bound by an enclosing `for`, matrix or function, then those outside it."""
@@ -161,11 +164,17 @@ class Template(Node):
             if each.type is not v.STRING:
                 each = part._converted(each, v.STRING, "can not be part of a string")
             pieces.append(each.raw)
-        return v.string("".join(pieces))
+        return _joined(self, pieces)
 
     def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
         for part in self.parts:
             part.collect(found, bound)
+
+
+def _joined(node: Node, pieces: list[str]) -> Value:
+    if sum([len(each) for each in pieces]) > v.LONGEST:
+        raise node.error(f"this text is longer than {v.LONGEST:,} characters")
+    return v.string("".join(pieces))
 
 
 class Wrapped(Node):
@@ -200,7 +209,7 @@ class Joined(Node):
             if each.raw is None:
                 raise self.error("null can not be part of a string")
             pieces.append(self._converted(each, v.STRING, "can not be part of a string").raw)
-        return v.string("".join(pieces))
+        return _joined(self, pieces)
 
     def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
         self.rounds.collect(found, bound)
@@ -485,6 +494,7 @@ class For(Node):
             raise self.source.error("null has no elements to go through")
         if not v.can_iterate(source):
             raise self.source.error(f"{v.article(source.type)} has no elements to go through")
+        scope.globals.spend(len(source.raw))
         items: list[Value] = []
         named: dict[str, Value] = {}
         groups: dict[str, list[Value]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ class Definitions:
 def load(files: Sequence[SourceFile], options: LoadOptions) -> BakeFile:
     """Reads, evaluates and resolves. Raises DefinitionError(s) or UsageError, both with exit code 2."""
     definitions = load_definitions(files, options)
-    with _errors_for_deep_nesting():
+    with _deep_calls():
         return _resolve(definitions.config, options)
 
 
@@ -80,7 +81,7 @@ def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Defin
     """Evaluates everything in the files, for lists and completion. Raises DefinitionError(s)."""
     if not files:
         raise UsageError("there is no bake definition", hint="looked for bake.toml, compose.yaml, docker-bake.hcl, …")
-    with _errors_for_deep_nesting():
+    with _deep_calls():
         bodies, config = _read(files, options)
         evaluation = Evaluation(
             bodies,
@@ -98,12 +99,21 @@ def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Defin
         return Definitions(config, tuple(_variables(evaluation)))
 
 
+_DEPTH = 20_000
+"""Calls within calls, all of them Python's own: a chain of variables takes four for each."""
+
+
 @contextmanager
-def _errors_for_deep_nesting() -> Iterator[None]:
+def _deep_calls() -> Iterator[None]:
+    """Lets names refer to names over thousands of levels; beyond, it is an error like any other."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEPTH))
     try:
         yield
     except RecursionError:
         raise DefinitionError("values or names refer to each other over too many levels") from None
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _builtins(options: LoadOptions) -> dict[str, str]:

@@ -13,11 +13,15 @@ INTEGER = 64
 DOUBLE = 53
 """Bits of a number that came through a machine float (environment values, `pow`, `log`)."""
 
-_LARGEST_EXPONENT = 100_000
+_LARGEST_EXPONENT = 18_000
+_LARGEST_BINARY_EXPONENT = 60_000
 
 
 class Number:
-    """An immutable number. `infinite` is -1 or 1 for the infinities, else 0; `minus_zero` tells `-0` from `0`."""
+    """An immutable number, up to 18,000 decimal places; beyond, OverflowError is raised.
+
+    `infinite` is -1 or 1 for the infinities, else 0; `minus_zero` tells `-0` from `0`.
+    """
 
     __slots__ = ("exponent", "infinite", "mantissa", "minus_zero", "precision")
 
@@ -32,6 +36,8 @@ class Number:
     ) -> None:
         if mantissa:
             size = mantissa.bit_length()
+            if not -_LARGEST_BINARY_EXPONENT < exponent + size < _LARGEST_BINARY_EXPONENT:
+                raise OverflowError("this number is beyond all measure")
             if size > precision:
                 mantissa, exponent = _rounded(mantissa, exponent, size - precision)
             if not mantissa & 1:
@@ -82,9 +88,12 @@ class Number:
         tens -= len(fraction)
         if not value:
             return cls(0, 0, precision, minus_zero=sign < 0)
-        if tens >= 0:
-            return cls(value * 10**tens, 0, precision)
-        return _quotient(value, 0, 10**-tens, 0, precision)
+        try:
+            if tens >= 0:
+                return cls(value * 10**tens, 0, precision)
+            return _quotient(value, 0, 10**-tens, 0, precision)
+        except OverflowError:
+            raise ValueError("out of range") from None
 
     # -- arithmetic
 

@@ -20,6 +20,7 @@ from bakepy.errors import DefinitionError, nearest
 NESTING: Final = 200
 """Brackets, templates and operators may be nested this deep."""
 
+_STEPS: Final = 1000
 _SPACE = re.compile(r"(?:[ \t]+|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _SPACE_AND_NEWLINES = re.compile(r"(?:[ \t\n]+|\r\n|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _NAME = re.compile(r"[^\W\d][\w-]*")
@@ -365,9 +366,8 @@ class ExpressionParser:
     # -- steps: .name .0 .* [key] [*]
 
     def with_steps(self, node: tree.Node) -> tree.Node:
-        start = self.position
         base = node.start
-        while True:
+        for _ in range(_STEPS):
             before = self.position
             self.skip()
             here = self.position
@@ -379,8 +379,7 @@ class ExpressionParser:
             else:
                 self.position = before
                 return node
-            if self.position - start > 100_000:
-                raise self.error("there are too many steps", here)
+        raise self.error(f"there are more than {_STEPS} steps in a row")
 
     def _dot(self, node: tree.Node, dot: int, base: int) -> tree.Node:
         self.skip()

@@ -13,6 +13,7 @@ from functools import cmp_to_key
 from typing import Any, Final
 
 from bakepy.bakefile.number import Number
+from bakepy.errors import DefinitionError
 
 
 class ConvertError(Exception):
@@ -42,6 +43,10 @@ class Type:
 STRING: Final = Type("string")
 NUMBER: Final = Type("number")
 BOOL: Final = Type("bool")
+HEAVIEST: Final = 2_000_000
+"""More parts than this a value can not have."""
+LONGEST: Final = 16_000_000
+"""More characters than this a text that is put together can not have."""
 DYNAMIC: Final = Type("any")
 """The type of a bare `null`, and a wish for any type."""
 PRIMITIVES: Final = (STRING, NUMBER, BOOL)
@@ -94,11 +99,12 @@ class MapType(CollectionType):
 class TupleType(Type):
     """A fixed number of elements, each of its own type."""
 
-    __slots__ = ("elements",)
+    __slots__ = ("_hash", "elements")
 
     def __init__(self, elements: Iterable[Type]) -> None:
         super().__init__("tuple")
         self.elements = tuple(elements)
+        self._hash: int | None = None
 
     @property
     def constraint(self) -> str:
@@ -108,7 +114,9 @@ class TupleType(Type):
         return isinstance(other, TupleType) and self.elements == other.elements
 
     def __hash__(self) -> int:
-        return hash(self.elements)
+        if self._hash is None:
+            self._hash = hash(self.elements)
+        return self._hash
 
 
 class ObjectType(Type):
@@ -140,13 +148,22 @@ class Value:
     """A value: its type and its raw form.
 
     `raw` is None (null), str, bool, `Number`, a tuple of values (list, set, tuple), or a dict (map, object).
+    `weight` counts all parts. Values share their parts, so that a few lines can make a value that has more of them
+    than there is memory to write them down; such a value is refused when it is made, by a DefinitionError.
     """
 
-    __slots__ = ("raw", "type")
+    __slots__ = ("raw", "type", "weight")
 
     def __init__(self, type: Type, raw: Any) -> None:
         self.type = type
         self.raw = raw
+        self.weight = 1
+        if raw.__class__ is tuple:
+            self.weight += sum([each.weight for each in raw])
+        elif raw.__class__ is dict:
+            self.weight += sum([each.weight for each in raw.values()])
+        if self.weight > HEAVIEST:
+            raise DefinitionError(f"a value has more than {HEAVIEST:,} parts")
 
     @property
     def is_null(self) -> bool:

@@ -151,7 +151,7 @@ class _Parser:
     def atom(self) -> Tree | None:
         """One thing that can be repeated; None for a change of flags."""
         character = self.pattern[self.position]
-        if character in "*+?":
+        if character in "*+?{" and self._bounds() is not None:
             raise self.error(f"nothing to repeat before {character!r}")
         if character == "(":
             return self._group()

@@ -12,7 +12,7 @@ from bakepy.bakefile.functions.formatting import format_text
 from bakepy.bakefile.graphemes import graphemes, trim_space
 from bakepy.bakefile.values import Value
 
-_LIMIT: Final = 10_000_000
+_LIMIT: Final = v.LONGEST
 """Longer results are refused."""
 _NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -39,6 +39,8 @@ def _join(separator: Value, *lists: Value) -> Value:
             if item.raw is None:
                 raise FunctionError(f"element {position} is null", argument)
             items.append(item.raw)
+    if sum([len(each) for each in items]) + len(separator.raw) * len(items) > _LIMIT:
+        raise FunctionError("the result is too long")
     return v.string(separator.raw.join(items))
 
 
