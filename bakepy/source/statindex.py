@@ -56,6 +56,8 @@ class StatIndex:
             if _settled(node, now)
         ]
         if rows:
+            # in the order of the table, so that its pages fill one after the other
+            rows.sort()
             self._database.execute_many("INSERT OR REPLACE INTO local_files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
