@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
-_SIZE = re.compile(r"([0-9]*\.?[0-9]+|[0-9]+\.?) ?(?:([bkmgtpBKMGTP])(?:i?[bB])?)?\Z", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?\Z", re.ASCII)
+_SUFFIX = re.compile(r"(?:(b)|([kmgtp])(?:i?b)?)?\Z")
 
 
 def parse_duration(text: str) -> int:
@@ -54,12 +54,13 @@ def _decimal(value: int, scale: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `512`, `64k`, `1.5GiB` (powers of 1024). Raises ValueError."""
-    match = _SIZE.match(text.strip())
-    if not match:
+    """Bytes of `512`, `64k`, `1.5GiB` (powers of 1024, reckoned in floating point). Raises ValueError."""
+    cut = max(text.rfind(char) for char in "0123456789. ") + 1
+    digits, suffix = text[:cut].removesuffix(" "), text[cut:].lower()
+    match = _SUFFIX.match(suffix)
+    if not _NUMBER.match(digits) or not match:
         raise ValueError(f"invalid size '{text}'")
-    power = "bkmgtp".index((match[2] or "b").lower())
-    try:
-        return int(Decimal(match[1]) * 1024**power)
-    except InvalidOperation as error:
-        raise ValueError(f"invalid size '{text}'") from error
+    size = float(digits) * 1024.0 ** "bkmgtp".index(match[2] or "b")
+    if not 0 <= size < 1 << 63:
+        raise ValueError(f"invalid size '{text}'")
+    return int(size)

@@ -48,7 +48,7 @@ class Lexer:
 
     def expand(self, text: str, env: Mapping[str, str]) -> Expanded:
         """Raises ExpansionError."""
-        if self._is_plain(text):
+        if self.is_plain(text) and not _BLANK.search(text):
             return Expanded(text, (text,) if text else ())
         scan = _Scan(self, text, env)
         pieces = scan.until("", self.raw_escapes)
@@ -61,13 +61,16 @@ class Lexer:
 
     def word(self, text: str, env: Mapping[str, str]) -> str:
         """Just the text."""
-        return text if self._is_plain(text) else self.expand(text, env).text
+        return text if self.is_plain(text) else self.expand(text, env).text
 
-    def _is_plain(self, text: str) -> bool:
+    @staticmethod
+    def is_plain(text: str) -> bool:
+        """Whether nothing in the text has a meaning, so that it expands to itself."""
         return text.isalnum() or not _SPECIAL.search(text)
 
 
-_SPECIAL = re.compile(rf"[$'\"\\`<{SPACE}]")
+_SPECIAL = re.compile(r"[$'\"\\`<]")
+_BLANK = re.compile(f"[{SPACE}]")
 
 _Piece = tuple[str | None, bool]
 """Text and whether blanks in it separate words. A None forgets the word begun so far: the default word of an

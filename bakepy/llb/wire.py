@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from bakepy.llb import op as o
 from bakepy.model.platform import Platform
 
+_SMALL = tuple(bytes((value,)) for value in range(0x80))
+
 
 def varint(value: int) -> bytes:
     """Base-128; negative numbers take ten bytes."""
     if 0 <= value < 0x80:
-        return bytes((value,))
+        return _SMALL[value]
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value >= 0x80:
@@ -26,14 +28,19 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+_NUMBER_TAGS = tuple(varint(field << 3) for field in range(32))
+_DATA_TAGS = tuple(varint(field << 3 | 2) for field in range(32))
+
+
 def number(field: int, value: int) -> bytes:
     """A scalar; nothing if it is zero."""
-    return varint(field << 3) + varint(value) if value else b""
+    return _NUMBER_TAGS[field] + varint(value) if value else b""
 
 
 def message(field: int, data: bytes) -> bytes:
     """A length-delimited field, written even if empty."""
-    return varint(field << 3 | 2) + varint(len(data)) + data
+    length = len(data)
+    return _DATA_TAGS[field] + (_SMALL[length] if length < 0x80 else varint(length)) + data
 
 
 def _utf8(value: str) -> bytes:

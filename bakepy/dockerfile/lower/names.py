@@ -37,8 +37,9 @@ def step_name(
 def shown(lexer: Lexer, code: str, env: Mapping[str, str]) -> str:
     """The instruction with its variables replaced, the keyword in upper case."""
     with suppress(ExpansionError):  # a name that can not be expanded is shown as it is
-        expanded = lexer.word(code, env)
-        code = expanded if len(expanded) < max(_MAX_NAME, 2 * len(code)) else code
+        if not lexer.is_plain(code):
+            expanded = lexer.word(code, env)
+            code = expanded if len(expanded) < max(_MAX_NAME, 2 * len(code)) else code
     keyword, blank, rest = code.partition(" ")
     return keyword.upper() + blank + rest
 

@@ -54,6 +54,8 @@ class Scope:
         return self._expand(_DOCUMENT, stage, text, location, checker)
 
     def _expand(self, lexer: Lexer, stage: StageState, text: str, location: Location, checker: Checker) -> str:
+        if lexer.is_plain(text):
+            return text
         try:
             result = lexer.expand(text, stage.env)
         except ExpansionError as error:
