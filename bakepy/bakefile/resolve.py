@@ -186,7 +186,8 @@ class _Resolver:
             current = following
 
     def _inherited(self, name: str, stack: list[str]) -> TargetDraft:
-        """The target over what it inherits, with its overrides. A target met again on the way gives nothing."""
+        """The target over what it inherits, with its overrides. A target met again on the way gives nothing, but is an
+        error where bake.toml says so."""
         if name in self.done:
             return self.done[name]
         own = self.config.targets[name]
@@ -200,11 +201,20 @@ class _Resolver:
         base = TargetDraft(name)
         complete = True
         for parent in parents:
+            position = parents.index(parent)
             if parent in stack:
+                where = nearest_place(own.places, f"inherits[{position}]")
+                # buildx takes such files; bake.toml is read strictly
+                if where is not None and where.file.name.endswith(".toml"):
+                    cycle = " -> ".join([*stack[stack.index(parent) :], parent])
+                    raise DefinitionError(
+                        f"targets inherit from each other: {cycle}",
+                        where=where,
+                        path=f"target.{name}.inherits[{position}]",
+                    )
                 complete = False
                 continue
             if parent not in self.config.targets:
-                position = parents.index(parent)
                 raise DefinitionError(
                     f"there is no target {parent!r} to inherit from",
                     where=nearest_place(own.places, f"inherits[{position}]"),

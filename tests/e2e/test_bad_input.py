@@ -36,6 +36,21 @@ CASES: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
         ["a"],
         ["bake.toml:", "a -> b -> a"],
     ),
+    "cycle in inherits": (
+        {"bake.toml": '[target.a]\ninherits = ["b"]\n[target.b]\ninherits = ["a"]\n'},
+        ["a"],
+        ["bake.toml:4:13", "a -> b -> a", "^"],
+    ),
+    "cycle in groups": (
+        {"bake.toml": '[group.a]\ntargets = ["b"]\n[group.b]\ntargets = ["a"]\n'},
+        ["a"],
+        ["a -> b -> a"],
+    ),
+    "cycle in variables": (
+        {"bake.toml": '[variable.A]\ndefault = "${B}"\n[variable.B]\ndefault = "${A}"\n[target.default]\n'},
+        [],
+        ["bake.toml:4:14", "A -> B -> A"],
+    ),
     "unknown target": (
         {"bake.toml": "[target.server]\n[target.client]\n"},
         ["sever"],
