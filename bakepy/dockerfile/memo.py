@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from bakepy.dockerfile.checks import CheckConfig, Warning
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Arg
+from bakepy.dockerfile.lower.assemble import VertexMemo
 from bakepy.dockerfile.lower.contexts import MainContext
-from bakepy.dockerfile.lower.node import VertexMemo
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
 from bakepy.dockerfile.plan import StagePlan

@@ -113,7 +113,7 @@ def test_malformed_modes(mode: str) -> None:
 def test_csv_fields() -> None:
     assert csv_fields('a,"b,""c""",,d=e') == ["a", 'b,"c"', "", "d=e"]
     for text in ("", 'a"b', '"a', '"a"b'):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             csv_fields(text)
 
 

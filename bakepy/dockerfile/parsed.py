@@ -1,0 +1,57 @@
+"""A Dockerfile that was read once, for any number of targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.instructions import Dockerfile
+from bakepy.dockerfile.memo import Memo
+from bakepy.dockerfile.outline import TargetInfo, list_targets
+from bakepy.dockerfile.parser import Parsed, parse_text
+from bakepy.dockerfile.reader import Dialect, read_dockerfile
+from bakepy.errors import BakeError, DefinitionErrors
+from bakepy.model.location import SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDockerfile:
+    """A Dockerfile that was read once; any number of targets are lowered from it."""
+
+    parsed: Parsed
+    dockerfile: Dockerfile
+    errors: tuple[BakeError, ...] = ()
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+
+    @property
+    def file(self) -> SourceFile:
+        return self.parsed.file
+
+    def targets(self) -> tuple[TargetInfo, ...]:
+        """All stages. Raises DockerfileError(s)."""
+        self.require()
+        return list_targets(self.dockerfile)
+
+    def require(self) -> None:
+        """Raises what is wrong with the text: one DockerfileError, or DefinitionErrors."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise DefinitionErrors(self.errors)
+
+
+def parse(text: str, name: str, *, labs: bool = False) -> ParsedDockerfile:
+    """Never raises; `require` does. `name` is how messages call the file."""
+    file = SourceFile(name, text)
+    if not text:
+        error = DockerfileError(f"{name} is empty", hint="a Dockerfile begins with FROM")
+        return ParsedDockerfile(Parsed(file, "\\", (), (), (), ()), Dockerfile("\\", (), ()), (error,))
+    parsed = parse_text(file)
+    dockerfile, errors = read_dockerfile(parsed.statements, Dialect(parsed.escape, labs))
+    ordered = sorted((*parsed.errors, *errors), key=_place)
+    return ParsedDockerfile(parsed, dockerfile, tuple(ordered))
+
+
+def _place(error: BakeError) -> int:
+    where = error.where
+    return getattr(getattr(where, "start", None), "line", 0)

@@ -1,0 +1,317 @@
+"""One lowering from beginning to end: arguments, plan, stages, vertices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
+from bakepy.dockerfile.directives import find_directive
+from bakepy.dockerfile.epoch import NAME as EPOCH
+from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.dockerfile.globals import global_args, predefined, proxy_env
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.lower.assemble import Assembler
+from bakepy.dockerfile.lower.contexts import MainContext, main_context
+from bakepy.dockerfile.lower.node import Node
+from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
+from bakepy.dockerfile.lower.stage import lower_stage
+from bakepy.dockerfile.memo import KnownPlan, context_key, plan_key, stage_key
+from bakepy.dockerfile.options import LowerOptions
+from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
+from bakepy.dockerfile.parsed import ParsedDockerfile
+from bakepy.dockerfile.plan import MissingImages, Planner, followed
+from bakepy.dockerfile.stages import reachable
+from bakepy.dockerfile.static import check_text
+from bakepy.dockerfile.text import parse_int
+from bakepy.errors import BakeError
+from bakepy.llb.graph import Edge, Graph
+from bakepy.model.frozen import FrozenMap
+from bakepy.model.image_config import ImageConfig
+from bakepy.model.platform import Platform
+from bakepy.model.reference import ImageReference
+
+FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
+"""Of the years 1 and 9999, beyond which no date can be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What one target is. `head` None: an empty tree.
+
+    `base_image` is the config of the image it builds on. `epoch` is SOURCE_DATE_EPOCH; `scans` are further trees for
+    an SBOM scanner, by name; `uncached` tells whether any stage was built without the cache.
+    """
+
+    head: Edge | None
+    graph: Graph
+    image: ImageConfig
+    platform: Platform
+    base_image: ImageConfig | None = None
+    warnings: tuple[Warning, ...] = ()
+    epoch: int | None = None
+    scans: FrozenMap[str, Edge | None] = field(default_factory=FrozenMap)
+    uncached: bool = False
+
+
+class Session:
+    """The working state of one lowering."""
+
+    def __init__(
+        self,
+        parsed: ParsedDockerfile,
+        options: LowerOptions,
+        images: dict[ImageRequest, ResolvedImageConfig | BakeError],
+        times: dict[SourceTimeRequest, int | BakeError | None],
+    ) -> None:
+        self.parsed, self.options, self.images, self.times = parsed, options, images, times
+        self.memo = parsed.memo
+        self.wanted_time: SourceTimeRequest | None = None
+        self.config = CheckConfig()
+        self.warnings: list[Warning] = []
+        self.lexer = Lexer(parsed.dockerfile.escape)
+        self.target_platform = options.platform or options.build_platform
+        self.build_args: dict[str, str] = dict(options.build_args)
+        self.args: dict[str, str] = {}
+        self.arg_notes: dict[str, ArgNote] = {}
+        self.epoch = options.epoch
+        self.known: KnownPlan | None = None
+        self.scope: Scope | None = None
+
+    def prepare(self) -> None:
+        """Raises MissingImages, DockerfileError, DefinitionErrors."""
+        parsed, options = self.parsed, self.options
+        check = options.check
+        if check is None:
+            found = find_directive(parsed.file.text, "check")
+            check = found[0] if found else ""
+        self.config = CheckConfig.parse(check)
+        parsed.require()
+        self.warnings += self._text_warnings()
+        start = predefined(
+            options.build_platform,
+            self.target_platform,
+            self.build_args,
+            options.target or parsed.dockerfile.stages[-1].name,
+        )
+        self.args, self.arg_notes = global_args(start, parsed.dockerfile.global_args, self.lexer, self.build_args)
+        self._settle_epoch()
+        self.known = self._plan(start)
+        self.warnings += self.known.warnings
+
+    def _text_warnings(self) -> tuple[Warning, ...]:
+        known = self.memo.text_warnings.get(self.config)
+        if known is None:
+            checker = Checker(self.config)
+            check_text(self.parsed.parsed, self.parsed.dockerfile, checker)
+            known = self.memo.text_warnings[self.config] = tuple(checker.warnings)
+        return known
+
+    def _plan(self, start: dict[str, str]) -> KnownPlan:
+        key = (plan_key(self.options), self.config, tuple(start.values()), tuple(self.args.items()))
+        known = self.memo.plans.find(key)
+        if known is not None:
+            missing = [request for request in known.used if request not in self.images]
+            if missing:
+                raise MissingImages(missing)
+            if all(self.images[request] in (answer,) for request, answer in known.used.items()):  # is, or equal
+                return known
+        checker = Checker(self.config)
+        try:
+            self._check_defaults(start, checker)
+            planner = Planner(
+                self.parsed.dockerfile,
+                self.options,
+                args=self.args,
+                arg_notes=self.arg_notes,
+                target_platform=self.target_platform,
+                images=self.images,
+                checker=checker,
+            )
+            plan = planner.make()
+        except BakeError:
+            self.warnings += checker.warnings
+            raise
+        held = tuple(self.options.contexts.values())
+        return self.memo.plans.put(key, KnownPlan(plan, tuple(checker.warnings), planner.used, held))
+
+    def _check_defaults(self, start: dict[str, str], checker: Checker) -> None:
+        """Warns of FROMs that are invalid when no build argument is given."""
+        try:
+            args, _ = global_args(start, self.parsed.dockerfile.global_args, self.lexer, {})
+        except DockerfileError:
+            return  # reported when the arguments are needed
+        for stage in self.parsed.dockerfile.stages:
+            head = stage.head
+            try:
+                name = self.lexer.word(head.base, args)
+            except ExpansionError:
+                return
+            try:
+                ImageReference.parse(name)
+            except BakeError:
+                message = f"Default value for ARG {head.base} results in empty or invalid base image name"
+                checker.warn("InvalidDefaultArgInFrom", message, head.location)
+
+    def _settle_epoch(self) -> None:
+        """SOURCE_DATE_EPOCH as build argument or global ARG."""
+        value = self.build_args.get(EPOCH)
+        if value is None:
+            value = self.args.get(EPOCH) or None
+        if value is None:
+            return
+        self.epoch = parse_int(value) if value else None
+        if value and self.epoch is None:
+            self.epoch = self._source_time(value)
+        if self.epoch is not None and not FIRST_SECOND <= self.epoch <= LAST_SECOND:
+            raise DockerfileError(f"SOURCE_DATE_EPOCH {self.epoch} lies outside of the years 1 to 9999")
+        for values in (self.build_args, self.args):
+            if EPOCH in values:
+                if self.epoch is None:
+                    del values[EPOCH]
+                else:
+                    values[EPOCH] = str(self.epoch)
+
+    def _source_time(self, value: str) -> int | None:
+        request = epoch_source(value, self.parsed.dockerfile, self.options, self.args, self.build_args)
+        if request is None:
+            return None
+        if request not in self.times:
+            self.wanted_time = request
+            raise DockerfileError(
+                f"the time of '{value}' for SOURCE_DATE_EPOCH is not known",
+                hint="give SOURCE_DATE_EPOCH as a number of seconds",
+            )
+        answer = self.times[request]
+        if isinstance(answer, BakeError):
+            raise DockerfileError(answer.what, hint=answer.hint) from answer
+        return answer
+
+    def compile(self) -> None:
+        """Lowers the stages of the plan, or takes those that were lowered for another target. Raises
+        DockerfileError."""
+        known, options = self._known(), self.options
+        main = self._main_context()
+        scope = self.scope = Scope(
+            options,
+            self.lexer,
+            Checker(self.config),
+            self.target_platform,
+            self.build_args,
+            self.args,
+            main.node,
+            self.epoch,
+            main.ignored,
+            proxy_env(self.build_args),
+        )
+        shared = (
+            known,
+            main,
+            stage_key(options),
+            self.epoch,
+            scope.proxy,
+            self.args.get(SCAN_CONTEXT),
+            self.args.get(SCAN_STAGE),
+        )
+        for planned in known.plan.wanted(options.all_stages):
+            names, sources = known.inputs_of(planned)
+            key = (
+                planned,
+                shared,
+                scope.compiled.get(planned.base) if planned.base else None,
+                tuple([scope.source(source) for source in sources]),
+                tuple([(self.build_args.get(name), self.args.get(name)) for name in names]),
+            )
+            stage = self.memo.stages.find(key)
+            if stage is None:
+                scope.checker = Checker(self.config)
+                try:
+                    stage = lower_stage(planned, scope)
+                except BakeError:
+                    self.warnings += scope.checker.warnings
+                    raise
+                stage.warnings = scope.checker.warnings
+                self.memo.stages.put(key, stage)
+            scope.compiled[planned] = stage
+            self.warnings += stage.warnings
+        if self.config.error and self.warnings:
+            rules = sorted({warning.rule.name for warning in self.warnings})
+            raise DockerfileError(f"checks failed: {', '.join(rules)}", hint="'# check=error=true' asks for that")
+
+    def _main_context(self) -> MainContext:
+        options = self.options
+        key = (context_key(options.context), options.context_subdir, bool(options.build_args.get(EPOCH)))
+        known = self.memo.contexts.find(key)
+        return known if known is not None else self.memo.contexts.put(key, main_context(options))
+
+    def _known(self) -> KnownPlan:
+        assert self.known is not None
+        return self.known
+
+    def _followed(self) -> Callable[[object], tuple[str, ...]]:
+        """The paths that are read from each local source."""
+        scope = self.scope
+        assert scope is not None
+        read: dict[object, set[str]] = {None: set(), self._known().plan.target.root(): {"/"}}
+        for planned, stage in scope.compiled.items():
+            read[None] |= stage.context_paths
+            if stage.reads_itself:
+                read.setdefault(planned.root(), set()).add("/")
+            for source, paths in stage.reads.items():
+                read.setdefault(source.root(), set()).update(paths)
+        return lambda owner: followed(read.get(owner, ()))
+
+    def assemble(self) -> Lowered:
+        """Vertices of the target and what is below it."""
+        plan, options, scope = self._known().plan, self.options, self.scope
+        assert scope is not None
+        assembler = Assembler(self.memo.vertices, self._followed())
+        target = scope.compiled.get(plan.target, plan.target)
+        head = self._edge(assembler, target.node)
+        scans: dict[str, Edge | None] = {}
+        uncached = target.ignore_cache
+        if target.scan_context:
+            scans["context"] = self._edge(assembler, scope.context)
+        for planned in reachable(plan.target):
+            stage = scope.compiled.get(planned, planned)
+            if planned is not plan.target and stage.scan_stage:
+                scans[stage.label] = self._edge(assembler, stage.node)
+                uncached = uncached or stage.ignore_cache
+        return Lowered(
+            head,
+            assembler.graph(),
+            target.image.finish(self._image_platform(target.image.base.platform), options.labels),
+            self.target_platform,
+            target.base_image,
+            tuple(self.warnings),
+            self.epoch,
+            FrozenMap(scans),
+            uncached,
+        )
+
+    @staticmethod
+    def _edge(assembler: Assembler, node: Node | None) -> Edge | None:
+        return None if node is None else assembler.add(node)
+
+    def _image_platform(self, found: Platform) -> Platform:
+        """The platform in the image config: the base's, unless one was asked for."""
+        wanted = self.options.platform
+        if wanted is not None:
+            same = (wanted.os, wanted.architecture) == (found.os, found.architecture)
+            found = Platform(
+                wanted.os,
+                wanted.architecture,
+                wanted.variant if wanted.variant or not same else found.variant,
+                wanted.os_version if wanted.os_version or not same else found.os_version,
+                wanted.os_features or found.os_features,
+            )
+        return replace(found, os=found.os or "linux").normalized()
+
+    def outline(self) -> Outline:
+        plan, scope = self._known().plan, self.scope
+        assert scope is not None
+        head = plan.target.head
+        notes = [scope.compiled.get(stage, stage).notes for stage in reachable(plan.target)]
+        return make_outline(plan.target.name, head.description if head else "", notes)
