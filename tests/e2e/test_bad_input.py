@@ -39,7 +39,7 @@ CASES: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
     "cycle in inherits": (
         {"bake.toml": '[target.a]\ninherits = ["b"]\n[target.b]\ninherits = ["a"]\n'},
         ["a"],
-        ["bake.toml:4:13", "a -> b -> a", "^"],
+        ["bake.toml:4:14", "a -> b -> a", "^"],
     ),
     "cycle in groups": (
         {"bake.toml": '[group.a]\ntargets = ["b"]\n[group.b]\ntargets = ["a"]\n'},
