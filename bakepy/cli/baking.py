@@ -12,7 +12,7 @@ import anyio
 from bakepy.cli import metadata, report, terminal
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.interrupt import Interruption, interruptible
-from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.cli.resolving import resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError
@@ -24,7 +24,7 @@ from bakepy.model.target import BakeFile
 from bakepy.planner import views
 from bakepy.planner.compiling import PlanOptions, make_plan
 from bakepy.planner.plan import Plan
-from bakepy.progress import open_display
+from bakepy.progress import Display, open_display
 from bakepy.progress.record import RunRecord
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
@@ -93,32 +93,34 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
     check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
     engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
     async with interruptible() as interruption, engine_open as engine:
-        plan = await plan_with(engine, bake_file, options)
-        check_platforms(
-            (planned.target, [one.platform for one in planned.platforms], planned.multi_platform)
-            for planned in plan.targets
-            if not planned.target.linked
-        )
-        status = await _Run(engine, plan, options, interruption).run()
+        record = RunRecord()
+        with _display(bake_file, options) as display:
+            emit = _both(record, display)
+            plan = await plan_with(engine, bake_file, options, emit)
+            check_platforms(
+                (planned.target, [one.platform for one in planned.platforms], planned.multi_platform)
+                for planned in plan.targets
+                if not planned.target.linked
+            )
+            run = _Run(engine, plan, options, interruption, record, emit)
+            await run.build()
+        status = run.conclude()
     return interruption.status or status
 
 
-async def plan_with(engine: Embedded, bake_file: BakeFile, options: BakeOptions) -> Plan:
+def _display(bake_file: BakeFile, options: BakeOptions) -> Display:
+    several = len(bake_file.targets) > 1
+    return open_display(options.progress, sys.stderr, options.environment, several_targets=several)
+
+
+async def plan_with(
+    engine: Embedded, bake_file: BakeFile, options: BakeOptions, emit: Emit = lambda event: None
+) -> Plan:
     """Plans with the engine's view of images and the files of this machine."""
-
-    async def resolve(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
-        found = await engine.resolve_image(
-            request.identifier,
-            request.platform or engine.host,
-            {"oci.store": request.store} if request.store else {},
-            {name: Path(path) for name, path in layouts.items()},
-        )
-        return ResolvedImageConfig(found.digest, found.config)
-
     return await make_plan(
         bake_file,
         files=DiskFiles(options.directory),
-        resolve=resolve,
+        resolve=resolver(engine, emit),
         options=PlanOptions(build_platform=engine.host, granted=options.grants, cgroup_parent=options.cgroup_parent),
     )
 
@@ -126,18 +128,30 @@ async def plan_with(engine: Embedded, bake_file: BakeFile, options: BakeOptions)
 class _Run:
     """One plan on its way."""
 
-    def __init__(self, engine: Embedded, plan: Plan, options: BakeOptions, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        engine: Embedded,
+        plan: Plan,
+        options: BakeOptions,
+        interruption: Interruption,
+        record: RunRecord,
+        emit: Emit,
+    ) -> None:
         self._engine = engine
         self._plan = plan
         self._options = options
         self._interruption = interruption
-        self._record = RunRecord()
+        self._record = record
+        self._emit = emit
         self._colour = terminal.coloured(sys.stderr, options.environment)
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._published: tuple[str, ...] = ()
+        self._failure: BakeError | None = None
 
-    async def run(self) -> int:
-        """Builds, exports, publishes and reports; returns the exit status."""
-        options, plan = self._options, self._plan
-        targets = [target.target for target in plan.targets]
+    async def build(self) -> None:
+        """Builds, exports and publishes. What went wrong with a target is in the outcomes."""
+        options = self._options
+        targets = [target.target for target in self._plan.targets]
         secrets = {
             target.name: SecretProvider(target.secrets, options.environment, options.directory)
             for target in targets
@@ -148,48 +162,47 @@ class _Run:
             for target in targets
             if target.ssh
         }
-        failure: BakeError | None = None
-        published: tuple[str, ...] = ()
-        several = len(targets) > 1
-        with open_display(options.progress, sys.stderr, options.environment, several_targets=several) as display:
-            emit = _both(self._record, display)
-            exporter = self._exporter(emit)
-            self._interruption.cancels = False
-            outcomes = await self._engine.solve(
-                plan,
-                export=exporter.export,
-                emit=emit,
-                options=SolveOptions(options.keep_going, options.jobs, secrets, agents, options.grants),
-                stop=self._interruption.stop,
-            )
-            self._interruption.cancels = True
-            done = [outcome.target for outcome in outcomes if outcome.outcome == SUCCEEDED]
-            if len(done) == len(outcomes) or (options.keep_going and self._interruption.signal is None):
-                try:
-                    published = await exporter.publish(done)
-                except BakeError as error:
-                    failure = error
+        exporter = self._exporter()
+        self._interruption.cancels = False
+        self._outcomes = await self._engine.solve(
+            self._plan,
+            export=exporter.export,
+            emit=self._emit,
+            options=SolveOptions(options.keep_going, options.jobs, secrets, agents, options.grants),
+            stop=self._interruption.stop,
+        )
+        self._interruption.cancels = True
+        done = [outcome.target for outcome in self._outcomes if outcome.outcome == SUCCEEDED]
+        if len(done) == len(targets) or (options.keep_going and self._interruption.signal is None):
+            try:
+                self._published = await exporter.publish(done)
+            except BakeError as error:
+                self._failure = error
+
+    def conclude(self) -> int:
+        """Writes the metadata files and tells how it went; returns the exit status."""
+        options, outcomes = self._options, self._outcomes
         reports = self._reports(outcomes)
         if not options.single:
-            metadata.write_files(plan, outcomes, reports, options.metadata_file, options.directory)
+            metadata.write_files(self._plan, outcomes, reports, options.metadata_file, options.directory)
         elif options.metadata_file is not None and outcomes[-1].outcome == SUCCEEDED:
             metadata.write_single(outcomes[-1], options.directory / options.metadata_file)
-        self._tell(outcomes, reports, published, failure)
-        if failure is not None:
-            return failure.exit_code
-        status = self._status(outcomes)
+        self._tell(reports)
+        if self._failure is not None:
+            return self._failure.exit_code
+        status = self._status()
         if status == 0:
-            self._tell_ids(outcomes)
+            self._tell_id()
         return status
 
-    def _exporter(self, emit: Emit) -> Exporter:
+    def _exporter(self) -> Exporter:
         engine = self._engine
         return Exporter(
             content=engine.content,
             snapshots=engine.snapshots,
             database=engine.database,
             registry=engine.registry,
-            emit=emit,
+            emit=self._emit,
             environ=self._options.environment,
         )
 
@@ -215,26 +228,20 @@ class _Run:
             )
         return reports
 
-    def _tell(
-        self,
-        outcomes: tuple[Outcome, ...],
-        reports: list[report.TargetReport],
-        published: tuple[str, ...],
-        failure: BakeError | None,
-    ) -> None:
+    def _tell(self, reports: list[report.TargetReport]) -> None:
         out, colour = sys.stderr, self._colour
         if self._options.talks:
             linked = {target.name for target in self._plan.targets if target.target.linked}
             shown = [entry for entry in reports if entry.name not in linked or entry.outcome != SUCCEEDED]
             print(report.table(shown, colour=colour), file=out)
-            for name in published:
+            for name in self._published:
                 print(f"tagged {name}", file=out)
             warnings = {(text, ""): None for text in self._options.notes} | _check_warnings(self._plan)
             if warnings:
                 print("\n" + report.warnings(warnings, colour=colour), file=out)
-        found = self._failures(outcomes)
-        if failure is not None:
-            found.append(report.FailureReport((), failure))
+        found = self._failures(self._outcomes)
+        if self._failure is not None:
+            found.append(report.FailureReport((), self._failure))
         if found:
             print(("\n" if self._options.talks else "") + report.failures(found, colour=colour), file=out)
 
@@ -255,21 +262,21 @@ class _Run:
             reports.append(report.FailureReport(tuple(names), error, step.name if step else "", lines))
         return reports
 
-    def _status(self, outcomes: tuple[Outcome, ...]) -> int:
+    def _status(self) -> int:
         linked = {target.name for target in self._plan.targets if target.target.linked}
-        asked = [outcome for outcome in outcomes if outcome.target not in linked]
+        asked = [outcome for outcome in self._outcomes if outcome.target not in linked]
         if all(outcome.outcome == SUCCEEDED for outcome in asked):
             return 0
         if self._options.keep_going and any(outcome.outcome == SUCCEEDED for outcome in asked):
             return 3
         return max((outcome.error.exit_code for outcome in asked if outcome.error is not None), default=1)
 
-    def _tell_ids(self, outcomes: tuple[Outcome, ...]) -> None:
+    def _tell_id(self) -> None:
         """The image ID of the one target: the digest of its config, of an index the index's own (as buildx)."""
         options = self._options
         if not options.print_id and options.image_id_file is None:
             return
-        exported = outcomes[-1].exported
+        exported = self._outcomes[-1].exported
         facts = exported.metadata if exported else {}
         found = str(facts.get("containerimage.config.digest") or facts.get("containerimage.digest") or "")
         if options.image_id_file is not None:
