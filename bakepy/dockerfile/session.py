@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
 from bakepy.dockerfile.directives import find_directive
@@ -307,7 +307,7 @@ class Session:
                 wanted.os_version if wanted.os_version or not same else found.os_version,
                 wanted.os_features or found.os_features,
             )
-        return replace(found, os=found.os or "linux").normalized()
+        return found.normalized()
 
     def outline(self) -> Outline:
         plan, scope = self._known().plan, self.scope

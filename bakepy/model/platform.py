@@ -76,7 +76,7 @@ class Platform:
     def normalized(self) -> Platform:
         """Aliases replaced and default variants filled in or dropped (containerd: `platforms.Normalize`)."""
         architecture, variant = _normal_architecture(self.architecture, self.variant)
-        return Platform(_normal_os(self.os), architecture, variant, self.os_version, tuple(sorted({*self.os_features})))
+        return Platform(_normal_os(self.os) or "linux", architecture, variant, self.os_version, tuple(sorted({*self.os_features})))
 
     def is_known(self) -> bool:
         """Whether both parts are names that Go's toolchain knows."""
