@@ -224,6 +224,7 @@ class BodyParser(ExpressionParser):
     def _block(self, name: str, start: int) -> Block:
         labels: list[str] = []
         spans: list[Span] = []
+        end = start + len(name)
         while not self.next_is("{"):
             here = self.begin()
             if self.next_is('"'):
@@ -232,8 +233,9 @@ class BodyParser(ExpressionParser):
                 labels.append(word)
             else:
                 raise self.unexpected("expected a label in quotes or '{'")
-            spans.append(Span(self.text, here, self.position))
-        header = Span(self.text, start, self.position)
+            end = self.position
+            spans.append(Span(self.text, here, end))
+        header = Span(self.text, start, end)
         self.position += 1
         self.deeper()
         attributes: dict[str, Attribute] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True).filter(
     lambda name: name not in ("for", "if", "in", "true", "false", "null")
 )
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\n\t\"\\$%{}~'"), max_size=12).map(
-    lambda text: __import__("unicodedata").normalize("NFC", text)
+    lambda text: unicodedata.normalize("NFC", text)
 )
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | TEXTS,
@@ -82,7 +83,7 @@ def test_a_value_in_json_reads_back(value: Any, ascii_only: bool) -> None:
     assert plain(encode(data.node().value(Scope(Globals())))) == value
 
 
-BODIES = st.recursive(
+BODIES: st.SearchStrategy[Any] = st.recursive(
     st.dictionaries(NAMES, PLAIN, max_size=3).map(lambda attributes: (attributes, [])),
     lambda inner: st.tuples(
         st.dictionaries(NAMES, PLAIN, max_size=3),
@@ -129,7 +130,13 @@ def toml_plain(data: Data) -> Any:
             return [toml_plain(each) for each in data.value]
     assert isinstance(data, Scalar)
     raw = data.value.raw
-    return float(raw) if isinstance(raw, Number) and not raw.is_whole else int(str(raw)) if isinstance(raw, Number) else raw
+    return (
+        float(raw)
+        if isinstance(raw, Number) and not raw.is_whole
+        else int(str(raw))
+        if isinstance(raw, Number)
+        else raw
+    )
 
 
 PIECES = st.sampled_from(
@@ -184,14 +191,94 @@ def toml(value: Any) -> str:
 
 FRAGMENTS = st.sampled_from(
     [
-        "target", "group", "variable", "function", '"a"', "default", "{", "}", "\n", "=", "[", "]", "(", ")", "${", "}",
-        "%{", "if true", "for x in [1]", "endif", "endfor", "else", '"', "<<EOT\n", "EOT\n", "<<-E\n", "1", "0.5", "-", "+",
-        "/", "*", "%", "==", "!=", "&&", "||", "?", ":", ",", ".", "...", "=>", "null", "true", "x", "#", "//", "/*", "*/",
-        "inherits", "matrix", "name", "tags", "args", "context", "contexts", "output", "platforms", "try", "convert(",
-        "regex(", "format(", "range(", "\\", "\\u12", "é", "\x00", "\ufeff", "\r", "services:", "  build: .", "- ", "&a",
-        "*a", "!reset", "<<: *a", "$", "$$", "${A:-", "[target.a]", "[[x]]", "'''", '"""', "include", "target:a",
+        "target",
+        "group",
+        "variable",
+        "function",
+        '"a"',
+        "default",
+        "{",
+        "}",
+        "\n",
+        "=",
+        "[",
+        "]",
+        "(",
+        ")",
+        "${",
+        "}",
+        "%{",
+        "if true",
+        "for x in [1]",
+        "endif",
+        "endfor",
+        "else",
+        '"',
+        "<<EOT\n",
+        "EOT\n",
+        "<<-E\n",
+        "1",
+        "0.5",
+        "-",
+        "+",
+        "/",
+        "*",
+        "%",
+        "==",
+        "!=",
+        "&&",
+        "||",
+        "?",
+        ":",
+        ",",
+        ".",
+        "...",
+        "=>",
+        "null",
+        "true",
+        "x",
+        "#",
+        "//",
+        "/*",
+        "*/",
+        "inherits",
+        "matrix",
+        "name",
+        "tags",
+        "args",
+        "context",
+        "contexts",
+        "output",
+        "platforms",
+        "try",
+        "convert(",
+        "regex(",
+        "format(",
+        "range(",
+        "\\",
+        "\\u12",
+        "é",
+        "\x00",
+        "\ufeff",
+        "\r",
+        "services:",
+        "  build: .",
+        "- ",
+        "&a",
+        "*a",
+        "!reset",
+        "<<: *a",
+        "$",
+        "$$",
+        "${A:-",
+        "[target.a]",
+        "[[x]]",
+        "'''",
+        '"""',
+        "include",
+        "target:a",
     ]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=400)
@@ -218,7 +305,9 @@ def test_any_bytes_give_a_result_or_an_error_of_bakepy(data: bytes, name: str) -
         assert error.render()
 
 
-@pytest.mark.parametrize("text", ["{", "[1,]", '{"a" 1}', '{"a":1}}', "nul", "01", '"\\x"', "// c\n{}", "{'a':1}", '"\n"'])
+@pytest.mark.parametrize(
+    "text", ["{", "[1,]", '{"a" 1}', '{"a":1}}', "nul", "01", '"\\x"', "// c\n{}", "{'a':1}", '"\n"']
+)
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError):
         parse_json(Text(SourceFile("x.json", text)))
@@ -227,9 +316,11 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 # -- patterns, beside Python's re, where both have the same syntax
 
 PATTERNS = st.lists(
-    st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "(", ")", "|", "*", "+", "?", "*?", "{1,2}", "^", "$", r"\d", r"\b", "(?:"]),
+    st.sampled_from(
+        ["a", "b", ".", "[ab]", "[^a]", "(", ")", "|", "*", "+", "?", "*?", "{1,2}", "^", "$", r"\d", r"\b", "(?:"]
+    ),
     max_size=8,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @settings(max_examples=500)

@@ -127,14 +127,14 @@ def test_expressions_mean(source: str, expected: str) -> None:
         ),
         (
             '"a${nothing}"',
-            "x.hcl:1:5: null can not be part of a string\n    \"a${nothing}\"\n        ^^^^^^^",
+            'x.hcl:1:5: null can not be part of a string\n    "a${nothing}"\n        ^^^^^^^',
         ),
         (
-            'true ? 1 : [2]',
+            "true ? 1 : [2]",
             "x.hcl:1:1: the two results do not fit one type: a number and a tuple\n"
             "    true ? 1 : [2]\n    ^^^^^^^^^^^^^^",
         ),
-        ('1 < "x"', "x.hcl:1:5: an operand of <: a number is required\n    1 < \"x\"\n        ^^^"),
+        ('1 < "x"', 'x.hcl:1:5: an operand of <: a number is required\n    1 < "x"\n        ^^^'),
         ("0 / 0", "x.hcl:1:1: zero by zero, or infinity by infinity, has no value\n    0 / 0\n    ^^^^^"),
         (
             "{a.b = 1}",
@@ -142,17 +142,19 @@ def test_expressions_mean(source: str, expected: str) -> None:
             "hint: put it in quotes for a name with dots, in parentheses for its value",
         ),
         (
-            "{for x in [1, 2]: \"a\" => x}",
+            '{for x in [1, 2]: "a" => x}',
             "x.hcl:1:19: two elements give the key 'a'\n    {for x in [1, 2]: \"a\" => x}\n                      ^^^\n"
             "hint: write `...` after the value to group by key",
         ),
         (
             '"a\nb"',
-            "x.hcl:1:3: a string in quotes can not go over several lines\n    \"a\n      ^\nhint: write \\n, or use <<EOT",
+            'x.hcl:1:3: a string in quotes can not go over several lines\n    "a\n      ^\n'
+            "hint: write \\n, or use <<EOT",
         ),
         (
             '"%{ iff true }"',
-            "x.hcl:1:2: there is no template directive 'iff'\n    \"%{ iff true }\"\n     ^^^^^^\nhint: did you mean 'if'?",
+            "x.hcl:1:2: there is no template directive 'iff'\n    \"%{ iff true }\"\n     ^^^^^^\n"
+            "hint: did you mean 'if'?",
         ),
         ('"%{ if true }x"', "x.hcl:1:2: 'if' without 'endif'\n    \"%{ if true }x\"\n     ^^^^^^^^^^^^"),
     ],

@@ -45,9 +45,9 @@ def load_text(
     return load([SourceFile(name, text)], options)
 
 
-def one_target(text: str, name: str = "default", **options: Any) -> Target:
-    """The target called `name` of a file in which it can be asked for."""
-    return load_text(text, name, **options).targets[name]
+def one_target(text: str, wanted: str = "default", /, **options: Any) -> Target:
+    """The target called `wanted`."""
+    return load_text(text, wanted, **options).targets[wanted]
 
 
 def printed(text: str, *targets: str, **options: Any) -> Any:

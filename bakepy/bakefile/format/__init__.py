@@ -1,0 +1,48 @@
+"""How bake files are laid out: one form for each, comments kept, what the file means untouched."""
+
+from __future__ import annotations
+
+from bakepy.bakefile.body import BodyParser
+from bakepy.bakefile.load import check_text
+from bakepy.bakefile.source import Text
+from bakepy.errors import DefinitionError, UsageError
+from bakepy.model.location import SourceFile
+
+
+def format_text(file: SourceFile) -> str:
+    """The text of `file`, an HCL or TOML file by its name, as it should be laid out.
+
+    A file without a telling name (standard input) is what it can be read as, HCL first. Raises DefinitionError for a
+    file that can not be read, which is left alone, and UsageError for one of another kind.
+    """
+    text = Text(file)
+    check_text(text)
+    name = file.name.lower()
+    if name.endswith(".toml"):
+        return _toml(text)
+    if name.endswith(".hcl"):
+        return _hcl(text)
+    if name.endswith((".json", ".yaml", ".yml")):
+        raise UsageError(f"{file.name}: only HCL and TOML files are laid out", hint="known endings: .hcl and .toml")
+    try:
+        return _hcl(text)
+    except DefinitionError as error:
+        try:
+            return _toml(text)
+        except DefinitionError:
+            raise error from None
+
+
+def _hcl(text: Text) -> str:
+    from bakepy.bakefile.format.hcl import format_hcl
+
+    BodyParser(text).file()
+    return format_hcl(text.text)
+
+
+def _toml(text: Text) -> str:
+    from bakepy.bakefile.format.toml import format_toml
+    from bakepy.bakefile.toml_reader import parse_toml
+
+    parse_toml(text)
+    return format_toml(text.text)

@@ -1,0 +1,187 @@
+"""Compose files: what bake takes from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bakepy.bakefile import render
+from bakepy.bakefile.compose_env import SubstitutionError, parse_env_file, substitute
+from bakepy.bakefile.compose_service import human_size
+from bakepy.bakefile.compose_yaml import resolve_scalar, scalar_text
+from bakepy.errors import BakeError
+from tests.support.bakefiles import load_files
+
+
+def targets(text: str, *wanted: str, env: Mapping[str, str] | None = None, **files: str) -> Any:
+    others = {name.replace("__", "/").replace("_yaml", ".yaml"): content for name, content in files.items()}
+    result = load_files({"compose.yaml": text, **others}, *wanted, env=env)
+    return json.loads(render(result))["target"]
+
+
+def failure(text: str) -> str:
+    with pytest.raises(BakeError) as caught:
+        targets(text)
+    return str(caught.value)
+
+
+def test_services_that_are_built_become_targets() -> None:
+    text = """services:
+  web.app:
+    image: shop/web
+    build:
+      context: ./web
+      args: [A=1, B]
+      labels: {a: 1.50, b: yes}
+      additional_contexts: {base: "service:base"}
+      secrets: [token]
+      shm_size: 64m
+      ulimits: {nofile: 5, core: {soft: 1, hard: 2}}
+      extra_hosts: ["db:10.0.0.1", "six=[::1]"]
+      x-bake: {platforms: linux/amd64 linux/arm64, tags: [x]}
+  base: {build: .}
+  db: {image: postgres}
+secrets: {token: {environment: TOKEN}}
+"""
+    found = targets(text, env={"B": "env", "TOKEN": "t"})
+    assert sorted(found) == ["base", "web_app"]
+    assert found["web_app"] == {
+        "context": "web",
+        "contexts": {"base": "target:base"},
+        "dockerfile": "Dockerfile",
+        "args": {"A": "1", "B": "env"},
+        "labels": {"a": "1.5", "b": "yes"},
+        "tags": ["x"],
+        "secret": [{"id": "token", "env": "TOKEN"}],
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "shm-size": "64MiB",
+        "ulimits": ["core=1:2", "nofile=0:0"],
+        "extra-hosts": {"db": "10.0.0.1", "six": "::1"},
+    }
+
+
+def test_dotenv_and_the_service_s_own_variables_fill_arguments() -> None:
+    text = """services:
+  a:
+    environment: {OWN: own}
+    env_file: vars.env
+    build: {context: ., args: [OWN, FILE, DOT, NONE], target: "${STAGE:-dev}"}
+"""
+    files = {"compose.yaml": text, "vars.env": "FILE=file # c\n", ".env": "DOT='dot'\nSTAGE=prod\n"}
+    target = load_files(files, "a").targets["a"]
+    assert dict(target.args) == {"OWN": "own", "FILE": "file", "DOT": "dot"}
+    assert target.target == "prod"
+
+
+def test_files_extend_include_and_merge() -> None:
+    text = """include: [sub/compose.yaml]
+services:
+  a:
+    extends: {file: sub/compose.yaml, service: b}
+    build: {args: {X: 2}}
+"""
+    inner = "services:\n  b:\n    build: {context: ctx, args: {X: 1, Y: 1}, tags: [t]}\n"
+    found = targets(text, sub__compose_yaml=inner)
+    assert found["b"]["context"] == "sub/ctx"
+    assert found["a"]["context"] == "sub/ctx"
+    assert found["a"]["args"] == {"X": "2", "Y": "1"}
+
+
+def test_reset_and_override_forget_what_was_set() -> None:
+    first = "services:\n  a:\n    build: {context: x, tags: [one], args: {A: 1}}\n"
+    second = "services:\n  a:\n    build: {args: !reset null, tags: !override [two]}\n"
+    target = load_files({"a.yaml": first, "b.yaml": second}, "a", names=["a.yaml", "b.yaml"]).targets["a"]
+    assert target.tags == ("two",)
+    assert dict(target.args) == {}
+
+
+def test_hcl_comes_on_top_of_compose() -> None:
+    files = {
+        "docker-bake.hcl": 'target "a" { tags = ["hcl"] }\n',
+        "compose.yaml": "services: {a: {build: {context: x, tags: [yaml]}}}\n",
+    }
+    target = load_files(files).targets["a"]
+    assert (target.context, target.tags) == ("x", ("hcl",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "services:\n  a:\n    build:\n      contxt: .\n",
+            "compose.yaml:4:7: services.a.build.contxt: unknown key 'contxt'",
+        ),
+        ("services:\n  a:\n    build: {tags: x}\n", "services.a.build.tags: expected strings, found the string 'x'"),
+        ("services:\n  a: {}\n", "the service 'a' has neither an image nor a build"),
+        ("services:\n  a: {build: ., image: '${X:?needed}'}\n", "services.a.image: the variable X is required: needed"),
+        ("services:\n  a: {build: ., image: '${1}'}\n", "'${1}' is no reference to a variable"),
+        ("services: [a]\n", "services: expected a mapping of services"),
+        ("services:\n  a:\n\tbuild: .\n", "compose.yaml:3:1: no YAML: found character that cannot start any token"),
+        ("services:\n  a: {build: .}\n  a: {build: x}\n", "the key 'a' is already set in line 2"),
+        (
+            "services:\n  1: {build: .}\n",
+            'a key must be text, not 1\n      1: {build: .}\n      ^\nhint: put it in quotes: "1"',
+        ),
+        ("services:\n  a: {build: {context: ., secrets: [s]}}\n", "there is no secret 's'"),
+        ("services:\n  a: {extends: b}\n  b: {extends: a}\n", "services extend each other: a -> b -> a"),
+        ("services:\n  a: {extends: c}\n", "there is no service 'c' to extend"),
+        ("include: [compose.yaml]\nservices: {}\n", "files include each other: compose.yaml -> compose.yaml"),
+        ("services:\n  a: {build: ., env_file: gone}\n", "services.a.env_file: open gone: no such file or directory"),
+        ("services:\n  a: {build: {context: ., pull: maybe}}\n", "expected true or false, found 'maybe'"),
+        ("services:\n  a: {build: {context: ., x-bake: {pull: 'true'}}}\n", "expected true or false, found 'true'"),
+        ("version: '3'\n", "the compose file has neither services nor secrets"),
+    ],
+)
+def test_mistakes_are_shown(text: str, message: str) -> None:
+    assert message in failure(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$A ${A} $$A", "1 1 $A"),
+        ("${B:-x}${B-y}${E:-z}${E-w}", "xyz"),
+        ("${A:+set}${E:+no}${E+yes}", "setyes"),
+        ("${B:-${A}}", "1"),
+        ("$ 5$", "$ 5$"),
+    ],
+)
+def test_variables_in_text(text: str, expected: str) -> None:
+    assert substitute(text, lambda name: {"A": "1", "E": ""}.get(name)) == expected
+
+
+def test_a_required_variable_says_why() -> None:
+    with pytest.raises(SubstitutionError, match="the variable B is required: because"):
+        substitute("${B:?because}", lambda name: None)
+
+
+def test_env_files() -> None:
+    text = "# c\nexport A=1\nB=\"x\\n$A\"\nC='$A'\nD: y #c\nE\nF=a#b\n"
+    assert parse_env_file(text, {"E": "e"}.get) == {"A": "1", "B": "x\n1", "C": "$A", "D": "y", "E": "e", "F": "a#b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("yes", "yes"),
+        ("010", "8"),
+        ("0x10", "16"),
+        ("1.50", "1.5"),
+        ("1e3", "1000"),
+        ("True", "true"),
+        ("1_000", "1000"),
+        ("2024-01-02", "2024-01-02 00:00:00 +0000 UTC"),
+        ("1e21", "1e+21"),
+        ("08", "8"),
+    ],
+)
+def test_plain_scalars_mean_what_go_takes_them_for(text: str, expected: str) -> None:
+    assert scalar_text(resolve_scalar(text)) == expected
+
+
+@pytest.mark.parametrize(("size", "text"), [(1000000, "976.6KiB"), (1024, "1KiB"), (67108864, "64MiB"), (5, "5B")])
+def test_sizes_have_four_digits(size: int, text: str) -> None:
+    assert human_size(size) == text

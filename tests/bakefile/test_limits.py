@@ -1,0 +1,93 @@
+"""Hostile files end in a clear error, soon."""
+
+from __future__ import annotations
+
+import pytest
+
+from bakepy.bakefile import evaluate
+from bakepy.errors import BakeError
+from tests.support.bakefiles import load_text, one_target
+
+
+def failure(text: str, name: str = "docker-bake.hcl") -> str:
+    with pytest.raises(BakeError) as caught:
+        load_text(text, "*", name=name)
+    assert caught.value.exit_code == 2
+    return str(caught.value).splitlines()[0]
+
+
+DOUBLED = "".join(f"v{n} = [v{n - 1}, v{n - 1}]\n" for n in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("x = " + "[" * 10_000, "x.hcl", "this is nested too deep: more than 200 levels"),
+        ("x = " + "(" * 10_000, "x.hcl", "this is nested too deep: more than 200 levels"),
+        ("x = " + "-" * 10_000 + "1", "x.hcl", "this is nested too deep: more than 200 levels"),
+        ("x = " + '"${' * 10_000, "x.hcl", "this is nested too deep: more than 200 levels"),
+        ('x = "' + "%{if true}" * 10_000 + '"', "x.hcl", "this is nested too deep: more than 200 levels"),
+        ("a {\n" * 10_000, "x.hcl", "this is nested too deep: more than 200 levels"),
+        ("x = 1" + " + 1" * 10_000, "x.hcl", "there are more than 1000 operators in a row"),
+        ("x = a" + "[0]" * 10_000, "x.hcl", "there are more than 1000 steps in a row"),
+        ('{"x":' + "[" * 10_000, "x.json", "this is nested too deep: more than 500 levels"),
+        ("[locals]\nx = " + "[" * 10_000, "bake.toml", "this is nested too deep: more than 200 levels"),
+        ("a." * 10_000 + "b = 1", "bake.toml", "this key has more than 200 parts"),
+        ('v0 = ["x"]\n' + DOUBLED, "x.hcl", "a value has more than 2,000,000 parts"),
+        (
+            'v0 = "xxxxxxxx"\n' + "".join(f'v{n} = "${{v{n - 1}}}${{v{n - 1}}}"\n' for n in range(1, 60)),
+            "x.hcl",
+            "this text is longer than 16,000,000 characters",
+        ),
+        (
+            'target "x" {\n  name = "x-${a}"\n  matrix = { a = range(1000), b = range(1000), c = range(1000) }\n}',
+            "x.hcl",
+            "the matrix has more than 200,000 combinations",
+        ),
+        ("x = 1e100000000", "x.hcl", "this number can not be used: out of range"),
+        ("x = 1e17000 * 1e17000", "x.hcl", "this number is beyond all measure"),
+        ('x = format("%999999999d", 1)', "x.hcl", "more than 100000 characters"),
+        ('x = regex("((a{1000}){1000}){1000}", "a")', "x.hcl", "the pattern is too large"),
+        ("x: &x [*x]\nservices: {}", "x.yaml", "an alias leads back into its own anchor"),
+        (
+            "a0: &a0 [x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 9))
+            + "services: {}",
+            "x.yaml",
+            "the file has more than 200000 nodes",
+        ),
+        ("x = \x00\n", "x.hcl", "expected an expression"),
+        ("x = \udcff\n", "x.hcl", "this is not UTF-8"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_hostile_files_are_refused(text: str, name: str, message: str) -> None:
+    assert message in failure(text, name)
+
+
+def test_a_thousand_variables_may_refer_to_each_other() -> None:
+    chain = "".join(f'variable "v{n}" {{ default = v{n + 1} }}\n' for n in range(1000))
+    text = chain + 'variable "v1000" { default = "end" }\ntarget "default" { args = { a = v0 } }\n'
+    assert dict(one_target(text).args) == {"a": "end"}
+
+
+def test_a_chain_of_ten_thousand_is_an_error_like_any_other() -> None:
+    chain = "".join(f'variable "v{n}" {{ default = v{n + 1} }}\n' for n in range(10_000))
+    assert failure(chain) == "values or names refer to each other over too many levels"
+
+
+def test_functions_that_call_others_twice_and_loops_in_loops_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "STEPS", 50_000)
+    loops = "x = [for a in range(1000): [for b in range(1000): [for c in range(1000): c]]]"
+    assert "take more than 50,000 steps in all" in failure(loops)
+    text = 'function "f0" {\n  params = [x]\n  result = x\n}\n' + "".join(
+        f'function "f{n}" {{\n  params = [x]\n  result = f{n - 1}(x) == f{n - 1}(x)\n}}\n' for n in range(1, 60)
+    )
+    assert "take more than 50,000 steps in all" in failure(text + "x = f59(1)\n")
+
+
+def test_five_thousand_parents_and_two_thousand_links() -> None:
+    parents = "".join(f'target "t{n}" {{ inherits = ["t{n + 1}"] }}\n' for n in range(5000))
+    assert one_target(parents + 'target "t5000" { tags = ["x"] }\n', "t0").tags == ("x",)
+    links = "".join(f'target "l{n}" {{\n  contexts = {{ a = "target:l{n + 1}" }}\n}}\n' for n in range(2000))
+    assert len(load_text(links + 'target "l2000" {}\n', "l0").targets) == 2001
