@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from bakepy.errors import DefinitionError
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
 from bakepy.model.location import SourceRange
 
 Location: TypeAlias = tuple[SourceRange, ...]
@@ -36,3 +36,11 @@ class DockerfileError(DefinitionError):
             self.locations = (*self.locations, location)
             self.where = self.where or location[0]
         return self
+
+
+def raise_all(errors: Sequence[BakeError]) -> None:
+    """Raises the error, or all of them as DefinitionErrors; nothing if there is none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DefinitionErrors(errors)

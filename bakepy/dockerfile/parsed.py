@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.errors import DockerfileError, raise_all
 from bakepy.dockerfile.instructions import Dockerfile
 from bakepy.dockerfile.memo import Memo
 from bakepy.dockerfile.outline import TargetInfo, list_targets
 from bakepy.dockerfile.parser import Parsed, parse_text
 from bakepy.dockerfile.reader import Dialect, read_dockerfile
-from bakepy.errors import BakeError, DefinitionErrors
+from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 
 
@@ -34,10 +34,7 @@ class ParsedDockerfile:
 
     def require(self) -> None:
         """Raises what is wrong with the text: one DockerfileError, or DefinitionErrors."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            raise DefinitionErrors(self.errors)
+        raise_all(self.errors)
 
 
 def parse(text: str, name: str, *, labs: bool = False) -> ParsedDockerfile:

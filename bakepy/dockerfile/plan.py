@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bakepy.dockerfile.checks import Checker
-from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.errors import DockerfileError, raise_all
 from bakepy.dockerfile.expansion import Expanded, ExpansionError, Lexer
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Add, Copy, Dockerfile, OnBuild, Run, Stage, Workdir
@@ -83,9 +83,14 @@ class Planner:
         self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
 
     def make(self) -> StagePlan:
-        """Raises DockerfileError, MissingImages."""
+        """Raises DockerfileError, or DefinitionErrors for several stages; MissingImages."""
+        errors: list[DockerfileError] = []
         for stage in self.dockerfile.stages:
-            self.enter(stage)
+            try:
+                self.enter(stage)
+            except DockerfileError as error:
+                errors.append(error)
+        raise_all(errors)
         target = self.table.target(self.options.target)
         for state, stage in zip(list(self.table.states), self.dockerfile.stages, strict=True):
             for instruction in stage.instructions:
@@ -191,6 +196,7 @@ class Planner:
 
     def resolve(self, needed: Mapping[StageState, None]) -> None:
         """Finds the base of every stage that has none among the stages; checks the names of all."""
+        errors: list[DockerfileError] = []
         for state in self.table.states:
             if state.base is not None or state.dispatched or state.resolved:
                 continue
@@ -208,10 +214,11 @@ class Planner:
             except DockerfileError as error:
                 if error.where is None and state.head:
                     error.where = state.head.statement.find(state.head.base)
-                error.at(state.location)
-                raise
+                errors.append(error.at(state.location))
             if not state.registered:
                 state.dispatched = True
+        if not self.missing:
+            raise_all(errors)
 
     def _resolve_base(self, state: StageState, wanted: bool) -> None:
         written = state.base_name

@@ -9,7 +9,7 @@ from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
 from bakepy.dockerfile.directives import find_directive
 from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
-from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.errors import DockerfileError, raise_all
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import global_args, predefined, proxy_env
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
@@ -18,6 +18,7 @@ from bakepy.dockerfile.lower.contexts import MainContext, main_context
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.stage import lower_stage
+from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.memo import KnownPlan, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
@@ -190,8 +191,10 @@ class Session:
         return answer
 
     def compile(self) -> None:
-        """Lowers the stages of the plan, or takes those that were lowered for another target. Raises
-        DockerfileError."""
+        """Lowers the stages of the plan, or takes those that were lowered for another target.
+
+        Raises DockerfileError, or DefinitionErrors when several stages are wrong. Warnings end at the first error.
+        """
         known, options = self._known(), self.options
         main = self._main_context()
         scope = self.scope = Scope(
@@ -215,8 +218,13 @@ class Session:
             self.args.get(SCAN_CONTEXT),
             self.args.get(SCAN_STAGE),
         )
+        errors: list[BakeError] = []
+        failed: set[StageState] = set()
         for planned in known.plan.wanted(options.all_stages):
             names, sources = known.inputs_of(planned)
+            if planned.base in failed or any(source in failed for source in sources):
+                failed.add(planned)  # what it says can not be judged
+                continue
             key = (
                 planned,
                 shared,
@@ -229,13 +237,18 @@ class Session:
                 scope.checker = Checker(self.config)
                 try:
                     stage = lower_stage(planned, scope)
-                except BakeError:
-                    self.warnings += scope.checker.warnings
-                    raise
+                except BakeError as error:
+                    if not errors:
+                        self.warnings += scope.checker.warnings
+                    errors.append(error)
+                    failed.add(planned)
+                    continue
                 stage.warnings = scope.checker.warnings
                 self.memo.stages.put(key, stage)
             scope.compiled[planned] = stage
-            self.warnings += stage.warnings
+            if not errors:
+                self.warnings += stage.warnings
+        raise_all(errors)
         if self.config.error and self.warnings:
             rules = sorted({warning.rule.name for warning in self.warnings})
             raise DockerfileError(f"checks failed: {', '.join(rules)}", hint="'# check=error=true' asks for that")

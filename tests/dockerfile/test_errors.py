@@ -107,6 +107,27 @@ def test_the_whole_message(text: str, message: str) -> None:
     assert failure(text) == message
 
 
+def test_faults_of_independent_stages_are_told_together() -> None:
+    text = (
+        "FROM missing-a AS a\nFROM missing-b AS b\nFROM alpine AS c\nEXPOSE x\nFROM c AS d\nEXPOSE y\n"
+        "FROM alpine AS e\nSTOPSIGNAL z\nFROM scratch\nCOPY --from=d a b\nCOPY --from=e a b\n"
+    )
+    assert [
+        line for line in failure(text + "COPY --from=a a b\nCOPY --from=b a b\n").splitlines() if line[0] == "D"
+    ] == [
+        "Dockerfile:1:6: docker.io/library/missing-a:latest: not found",
+        "Dockerfile:2:6: docker.io/library/missing-b:latest: not found",
+    ]
+    assert [line for line in failure(text).splitlines() if line[0] == "D"] == [
+        "Dockerfile:4:1: 'x': 'x' is no port",
+        "Dockerfile:8:1: unknown signal 'z'",
+    ]
+    assert [line for line in failure("FROM $A\nFROM --platform=x alpine\n").splitlines() if line[0] == "D"] == [
+        "Dockerfile:1:6: the base image '$A' is empty",
+        "Dockerfile:2:17: failed to parse platform x: unknown operating system or architecture 'x'",
+    ]
+
+
 def test_an_unknown_target_names_the_nearest_stage() -> None:
     assert failure("FROM alpine AS build\nFROM alpine AS test\n", target="biuld") == (
         "there is no stage 'biuld'\nhint: did you mean 'build'?"
