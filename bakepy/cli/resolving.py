@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
+
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import BakeError
@@ -39,6 +41,9 @@ def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
             found = await resolve(request, layouts)
         except BakeError as error:
             emit(VertexFailed(digest, time.time(), error.what))
+            raise
+        except anyio.get_cancelled_exc_class():
+            emit(VertexFailed(digest, time.time(), "cancelled", cancelled=True))
             raise
         emit(VertexDone(digest, time.time()))
         return found

@@ -28,6 +28,7 @@ from bakepy.cli.options import (
     Sbom,
     state_root,
 )
+from bakepy.cli.supported import granted
 
 
 def run(
@@ -41,6 +42,12 @@ def run(
     list_: Annotated[
         str, typer.Option("--list", help="List targets or variables; build nothing.", metavar="WHAT")
     ] = "",
+    list_targets: Annotated[
+        bool, typer.Option("--list-targets", help="The same as --list=targets.", hidden=True)
+    ] = False,
+    list_variables: Annotated[
+        bool, typer.Option("--list-variables", help="The same as --list=variables.", hidden=True)
+    ] = False,
     no_cache: NoCache = None,
     pull: Pull = None,
     push: Push = False,
@@ -68,6 +75,8 @@ def run(
         targets=targets, files=file, overrides=set_, variables=var, push=push, load=load, no_cache=no_cache, pull=pull,
         call="check" if check else call, sbom=sbom, provenance=provenance, policies=policy,
     )  # fmt: skip
+    granted(allow or ())
+    list_ = list_ or ("targets" if list_targets else "variables" if list_variables else "")
     if list_:
         if print_:
             raise typer.BadParameter("it can not be given together with --print", param_hint="--list")

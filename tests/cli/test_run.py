@@ -96,6 +96,8 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["TARGET", "DESCRIPTION"], ["api"], ["web", "draws", "pages"],
     ]  # fmt: skip
+    assert app.run(["run", "--list-variables"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["TAG", "dev", "what", "to", "call", "it"]
     assert "it can not be given together with --print" in failed(capsys, "--list", "targets", "--print")
 
 
@@ -113,6 +115,7 @@ def test_printing_imports_only_what_it_needs(project: Path) -> None:
         (["--engine", "buildkit"], "ERROR: there is no engine 'buildkit'\nhint: one of embedded\n"),
         (["--progress", "tyt"], "ERROR: unknown value 'tyt' of --progress\nhint: did you mean 'tty'?\n"),
         (["--allow", "x"], "ERROR: --allow x: there is no entitlement 'x'\n"),
+        (["--allow", "x", "--print"], "ERROR: --allow x: there is no entitlement 'x'\n"),
         (["-f", "none.toml"], "ERROR: open none.toml: no such file or directory\n"),
     ],
 )
