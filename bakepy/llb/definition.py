@@ -47,7 +47,7 @@ class Definition:
         out = [wire.message(1, vertex.data) for vertex in self.vertices] + [wire.message(1, closing)]
         said = {str(vertex.digest): vertex.metadata for vertex in self.vertices}
         said[str(Digest.of(closing))] = self.closing_metadata()
-        out += [_entry(2, digest, _metadata(metadata)) for digest, metadata in sorted(said.items())]
+        out += [_entry(2, digest, metadata_bytes(metadata)) for digest, metadata in sorted(said.items())]
         if any(vertex.locations for vertex in self.vertices):
             out.append(wire.message(3, self._source()))
         return b"".join(out)
@@ -95,7 +95,8 @@ def _bool_map(field: int, values: Mapping[str, bool]) -> bytes:
     )
 
 
-def _metadata(metadata: OpMetadata) -> bytes:
+def metadata_bytes(metadata: OpMetadata) -> bytes:
+    """What is said about one op, as `pb.OpMetadata`."""
     out = wire.number(1, metadata.ignore_cache) + wire.string_map(2, metadata.description)
     if metadata.export_cache is not None:
         out += wire.message(4, wire.number(1, metadata.export_cache))
