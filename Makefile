@@ -34,7 +34,7 @@ demo: venv
 
 test: venv-dev
 	@.ci/packages test
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 check: venv-dev
 	@$(BIN)/ruff format --check .
