@@ -62,7 +62,10 @@ class Sources:
         if folder and not self.files.is_directory(folder):
             near = self._near(*posixpath.split(folder))
             raise DefinitionError(f"the Dockerfile '{path}' does not exist: there is no folder '{folder}'", hint=near)
-        raise DefinitionError(f"the Dockerfile '{path}' does not exist", hint=self._near(folder, name))
+        raise DefinitionError(
+            f"the Dockerfile '{path}' does not exist (open {name}: no such file or directory)",
+            hint=self._near(folder, name),
+        )
 
     def _near(self, folder: str, name: str) -> str:
         return nearest(name, self.files.names(folder or "."))

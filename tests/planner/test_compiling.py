@@ -288,7 +288,8 @@ def test_a_missing_dockerfile_is_told_at_its_place_with_the_nearest_name() -> No
     where = located("[target.t]", 'dockerfile = "Dockerfil"', dockerfile=(2, 1, 10))
     text = message(bake(Target("t", dockerfile="Dockerfil", locations=where)), {"Dockerfile": "FROM scratch\n"})
     assert text == (
-        "bake.toml:2:15: target.t.dockerfile: the Dockerfile 'Dockerfil' does not exist\n"
+        "bake.toml:2:15: target.t.dockerfile: the Dockerfile 'Dockerfil' does not exist "
+        "(open Dockerfil: no such file or directory)\n"
         '    dockerfile = "Dockerfil"\n'
         "                  ^^^^^^^^^\n"
         "hint: did you mean 'Dockerfile'?"
@@ -377,7 +378,7 @@ def test_a_target_that_needs_a_broken_one_says_nothing() -> None:
         bake(Target("app", contexts=FrozenMap(base="target:base")), Target("base", dockerfile="none")),
         {"Dockerfile": "FROM base\n"},
     )
-    assert text == "target.base.dockerfile: the Dockerfile 'none' does not exist"
+    assert text == "target.base.dockerfile: the Dockerfile 'none' does not exist (open none: no such file or directory)"
 
 
 def test_images_that_can_not_be_resolved_are_told_together() -> None:
