@@ -116,6 +116,10 @@ class CheckConfig:
         return not self.skip_all and rule.name not in self.skip
 
 
+class ChecksFailed(DockerfileError):
+    """Checks found something in a file that wants that to be an error (`# check=error=true`)."""
+
+
 @dataclass(slots=True)
 class Checker:
     """Takes warnings and keeps those of rules that run."""

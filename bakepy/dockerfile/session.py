@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bakepy.dockerfile.checks import CheckConfig, Checker, Warning
+from bakepy.dockerfile.checks import CheckConfig, Checker, ChecksFailed, Warning
 from bakepy.dockerfile.directives import find_directive
 from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
@@ -251,7 +251,7 @@ class Session:
         raise_all(errors)
         if self.config.error and self.warnings:
             rules = sorted({warning.rule.name for warning in self.warnings})
-            raise DockerfileError(f"checks failed: {', '.join(rules)}", hint="'# check=error=true' asks for that")
+            raise ChecksFailed(f"checks failed: {', '.join(rules)}", hint="'# check=error=true' asks for that")
 
     def _main_context(self) -> MainContext:
         options = self.options

@@ -51,7 +51,7 @@ class PlanOptions:
 
 
 @dataclass(slots=True)
-class _Unit:
+class Unit:
     """One compilation, perhaps of several targets. `lowered` stays None if it fails."""
 
     compilation: Compilation
@@ -60,7 +60,7 @@ class _Unit:
 
 
 @dataclass(slots=True)
-class _Failures:
+class Failures:
     """What went wrong, each thing once, in the order of the targets."""
 
     by_target: dict[str, list[BakeError]] = field(default_factory=dict)
@@ -100,17 +100,10 @@ async def make_plan(
     """
     options = options or PlanOptions()
     sources = Sources(files)
-    failures = _Failures()
-    settings: dict[str, TargetSettings] = {}
-    levels = _levels(bake, failures)
-    for name, target in bake.targets.items():
-        try:
-            settings[name] = read_target(
-                target, sources, build_platform=options.build_platform, cgroup_parent=options.cgroup_parent
-            )
-        except BakeError as error:
-            failures.add(name, error)
-    compiler = _Compiler(resolve, sources.layouts, settings, failures)
+    failures = Failures()
+    levels = link_levels(bake, failures)
+    settings = read_targets(bake, sources, options, failures)
+    compiler = Compiler(resolve, sources.layouts, settings, failures)
     for level in levels:
         await compiler.compile(level)
     plan = compiler.plan([name for level in levels for name in level], sources)
@@ -119,7 +112,22 @@ async def make_plan(
     return plan
 
 
-def _levels(bake: BakeFile, failures: _Failures) -> list[list[str]]:
+def read_targets(
+    bake: BakeFile, sources: Sources, options: PlanOptions, failures: Failures
+) -> dict[str, TargetSettings]:
+    """All targets that can be read; what is wrong with the others is a failure."""
+    settings: dict[str, TargetSettings] = {}
+    for name, target in bake.targets.items():
+        try:
+            settings[name] = read_target(
+                target, sources, build_platform=options.build_platform, cgroup_parent=options.cgroup_parent
+            )
+        except BakeError as error:
+            failures.add(name, error)
+    return settings
+
+
+def link_levels(bake: BakeFile, failures: Failures) -> list[list[str]]:
     """Targets such that links point to earlier levels only. A cycle or an unknown link is a failure."""
     level: dict[str, int] = {}
     for start in bake.targets:
@@ -163,20 +171,24 @@ def _link_error(target: Target, context: str, what: str, hint: str = "") -> Defi
 
 
 @dataclass(slots=True)
-class _Compiler:
+class Compiler:
     """The compilations of a plan, by what makes them different."""
 
     resolve: ImageResolver
     layouts: Mapping[str, str]
     settings: Mapping[str, TargetSettings]
-    failures: _Failures
-    _units: dict[Hashable, _Unit] = field(default_factory=dict)
-    _of: dict[str, list[_Unit]] = field(default_factory=dict)
+    failures: Failures
+    _units: dict[Hashable, Unit] = field(default_factory=dict)
+    _of: dict[str, list[Unit]] = field(default_factory=dict)
     _images: dict[ImageRequest, ResolvedImageConfig | BakeError] = field(default_factory=dict)
+
+    def compiled(self, name: str) -> bool:
+        """Whether that target was compiled without a failure."""
+        return name in self._of
 
     async def compile(self, names: Iterable[str]) -> None:
         """Compiles these targets, whose links are compiled already. What fails is noted, not raised."""
-        fresh: list[_Unit] = []
+        fresh: list[Unit] = []
         for name in names:
             setting = self.settings.get(name)
             if setting is None or any(other not in self._of for other in setting.links.values()):
@@ -191,7 +203,7 @@ class _Compiler:
                 self._of[name] = units
             except BakeError as error:
                 self.failures.add(name, error)
-        await self._provide_images(fresh)
+        await self.provide_images(fresh)
         for unit in fresh:
             try:
                 unit.lowered = unit.compilation.lower()
@@ -201,23 +213,23 @@ class _Compiler:
                     with suppress(BakeError), located(first, "target", first.target or ""):
                         raise error
                 for target in unit.targets:
-                    self.failures.add(target.name, self._as_caused(error, unit))
+                    self.failures.add(target.name, self.as_caused(error, unit))
         for name in [name for name, units in self._of.items() if any(unit.lowered is None for unit in units)]:
             del self._of[name]
 
-    def _unit(self, setting: TargetSettings, platform: Platform | None) -> tuple[_Unit, bool]:
+    def _unit(self, setting: TargetSettings, platform: Platform | None) -> tuple[Unit, bool]:
         options = setting.for_platform(platform)
-        linked, identity = self._linked(setting, platform)
+        linked, identity = self.linked(setting, platform)
         key = (id(setting.dockerfile), options, identity)
         if (known := self._units.get(key)) is not None:
             known.targets.append(setting.target)
             return known, False
         if linked:
             options = replace(options, contexts=FrozenMap({**options.contexts, **linked}))
-        unit = self._units[key] = _Unit(Compilation(setting.dockerfile, options), [setting.target])
+        unit = self._units[key] = Unit(Compilation(setting.dockerfile, options), [setting.target])
         return unit, True
 
-    def _linked(
+    def linked(
         self, setting: TargetSettings, platform: Platform | None
     ) -> tuple[dict[str, NamedContext], tuple[Hashable, ...]]:
         """The graphs of linked targets as contexts, and what tells them from others.
@@ -248,11 +260,11 @@ class _Compiler:
                 identity.append((key, message))
         return contexts, tuple(identity)
 
-    def _graph(self, unit: _Unit) -> GraphContext:
+    def _graph(self, unit: Unit) -> GraphContext:
         assert unit.lowered is not None
         return GraphContext(unit.lowered.graph, unit.lowered.head, unit.lowered.image)
 
-    async def _provide_images(self, units: Iterable[_Unit]) -> None:
+    async def provide_images(self, units: Iterable[Unit]) -> None:
         """Rounds: ask every compilation what it is missing, resolve what is new, hand it out."""
         waiting = list(units)
         while waiting:
@@ -273,7 +285,7 @@ class _Compiler:
         except BakeError as error:
             self._images[request] = error
 
-    def _as_caused(self, error: BakeError, unit: _Unit) -> BakeError:
+    def as_caused(self, error: BakeError, unit: Unit) -> BakeError:
         """A registry that failed shows at the FROM that wanted the image, but it stays a registry error. The name of
         the image may be a stage's, misspelled."""
         cause = error.__cause__
