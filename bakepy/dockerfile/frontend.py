@@ -52,6 +52,8 @@ def platforms_of(attrs: Mapping[str, str]) -> tuple[list[Platform], bool]:
 def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: LocalContext) -> LowerOptions:
     """All but platforms and named contexts; `main` is the main context if it is local. Raises DockerfileError."""
     build_args = _with_prefix(attrs, "build-arg:")
+    _refuse_removed(attrs, build_args)
+    main = replace(main, session=attrs.get(f"local-sessionid:{main.name}", main.session))
     no_cache = attrs.get("no-cache")
     network = attrs.get("force-network-mode", "")
     if network not in _NETWORKS:
@@ -87,6 +89,14 @@ def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: Loca
     if not isinstance(options.context, LocalContext) and "contextsubdir" in attrs:
         options = replace(options, context_subdir=attrs["contextsubdir"])
     return options
+
+
+def _refuse_removed(attrs: Mapping[str, str], build_args: Mapping[str, str]) -> None:
+    """Settings of long ago that BuildKit refuses instead of ignoring them."""
+    if attrs.get("override-copy-image"):
+        raise DockerfileError("'override-copy-image' is not supported any more")
+    if parse_bool(build_args.get("BUILDKIT_DISABLE_FILEOP", "")):
+        raise DockerfileError("the build argument BUILDKIT_DISABLE_FILEOP is not supported any more")
 
 
 def _with_prefix(attrs: Mapping[str, str], prefix: str) -> dict[str, str]:

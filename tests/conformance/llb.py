@@ -102,7 +102,8 @@ class Case:
             kind, _, rest = spec.partition(":")
             if kind == "local":
                 shared = attrs.get(f"sharedkey:localdir:{name}", "")
-                contexts[name] = LocalContext(rest, SESSION, "", shared, self.read(f"{rest}/.dockerignore"))
+                session = attrs.get(f"local-sessionid:{rest}", SESSION)
+                contexts[name] = LocalContext(rest, session, "", shared, self.read(f"{rest}/.dockerignore"))
             elif kind == "input" and rest in options.get("inputs", {}):
                 contexts[name] = self.input(options["inputs"][rest])
             else:
