@@ -33,8 +33,16 @@ COMMANDS = {
     "bake": _Command("run", "run"),
     "build": _Command("build", "build"),
     "plan": _Command("plan", "plan"),
+    "check": _Command("check", "check"),
+    "ls": _Command("ls", "ls"),
+    "fmt": _Command("fmt", "fmt"),
+    "schema": _Command("schema", "schema"),
     "doctor": _Command("doctor", "doctor"),
+    "completion": _Command("completion", "completion"),
 }
+
+COMPLETE = "_BAKEPY_COMPLETE"
+"""With it in the environment, bakepy completes a command line instead of running one."""
 
 _HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 
@@ -43,9 +51,18 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns the exit status. Never raises a BakeError or an OSError."""
     before = signal.signal(signal.SIGINT, _end_now)
     try:
-        return _run(arguments)
+        return _run(_completed(arguments))
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _completed(arguments: Sequence[str]) -> Sequence[str]:
+    """The words of the command line that a shell wants to have completed, if it is a shell that asks."""
+    if COMPLETE not in os.environ:
+        return arguments
+    from bakepy.cli.completion import prepare_completion
+
+    return prepare_completion(os.environ)
 
 
 def _end_now(number: int, _: FrameType | None) -> None:

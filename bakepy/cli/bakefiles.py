@@ -12,15 +12,36 @@ from typing import Annotated
 
 import typer
 
-from bakepy.bakefile.load import LoadOptions, load, load_definitions
+from bakepy.bakefile.load import Definitions, LoadOptions, load, load_definitions
 from bakepy.bakefile.lookup import read_files
 from bakepy.bakefile.request import Request
+from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 from bakepy.model.platform import host_platform
 from bakepy.model.target import BakeFile
 
+
+def complete_targets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For shells: names of targets and groups that begin so. Files that can not be read complete nothing."""
+    files = tuple(ctx.params.get("file") or ())
+    if "-" in files:
+        return []
+    from bakepy.bakefile.listing import target_names
+
+    try:
+        disk = Disk()
+        sources = read_files(files, os.environ, disk)
+        names = target_names(load_definitions(sources, LoadOptions(environment=os.environ, reader=disk)))
+    except (BakeError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Targets = Annotated[
-    list[str] | None, typer.Argument(help="Targets and groups; default if none is named.", metavar="[TARGET]...")
+    list[str] | None,
+    typer.Argument(
+        help="Targets and groups; default if none is named.", metavar="[TARGET]...", autocompletion=complete_targets
+    ),
 ]
 Files = Annotated[
     list[str] | None,
@@ -60,11 +81,15 @@ class BakeRequest:
         """Raises DefinitionError(s) or UsageError."""
         return load(self.files, self.options)
 
+    def definitions(self) -> Definitions:
+        """Everything in the files. Raises DefinitionError(s)."""
+        return load_definitions(self.files, self.options)
+
     def listed(self, what: str) -> str:
         """The text of `--list`."""
         from bakepy.bakefile.listing import render_list
 
-        return render_list(what, load_definitions(self.files, self.options))
+        return render_list(what, self.definitions())
 
 
 def read_request(

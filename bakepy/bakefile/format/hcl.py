@@ -40,7 +40,7 @@ def format_hcl(text: str) -> str:
         comment = row[-1].text if len(row) > 1 and row[-1].kind == COMMENT else ""
         code = row[:-1] if comment else row
         flat = len(opened) == opened_before == lowest and not any("\n" in token.text for token in row)
-        text_of = INDENT * indent + spaced(code)
+        text_of = INDENT * indent + spaced(code) if code else ""
         equals = _assignment(code)
         if not (flat and equals) or (aligned and lines[aligned[-1][0]].indent != indent):
             settle()

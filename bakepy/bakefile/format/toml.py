@@ -108,7 +108,7 @@ class _Reader:
         return pieces
 
     def _value(self, pieces: list[Line], depth: int) -> None:
-        """Adds a value to the last line; lines are added if it takes several. `depth`: its lines are indented so far."""
+        """Adds a value to the last line, and lines if it takes several; these are indented by `depth`."""
         match self._next():
             case (kind, "[") if kind == SIGN:
                 self._array(pieces, depth)

@@ -1,0 +1,221 @@
+"""The commands for people: ls, fmt, schema, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bakepy.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+HCL = """\
+variable "TAG" { default = "dev" }
+group "default" {
+  description = "what is shipped"
+  targets     = ["app", "tool"]
+}
+target "_base" { platforms = ["linux/amd64", "linux/arm64"] }
+target "app" {
+  description = "the server"
+  inherits    = ["_base"]
+  tags        = ["app:${TAG}"]
+}
+target "tool" {}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"]})
+    (tmp_path / "docker-bake.hcl").write_text(HCL)
+    return tmp_path
+
+
+# -- ls
+
+
+def test_ls_shows_groups_and_what_targets_come_to(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["ls"]) == 0
+    assert capsys.readouterr().out == (
+        "GROUP    TARGETS    DESCRIPTION\n"
+        "default  app, tool  what is shipped\n"
+        "\n"
+        "TARGET  INHERITS  PLATFORMS                 TAGS     DESCRIPTION\n"
+        "app     _base     linux/amd64, linux/arm64  app:dev  the server\n"
+        "tool\n"
+    )
+
+
+def test_ls_as_json_with_private_names_and_a_variable(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["ls", "--format", "json", "--all", "--var", "TAG=v1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["groups"] == [{"name": "default", "targets": ["app", "tool"], "description": "what is shipped"}]
+    assert [each["name"] for each in found["targets"]] == ["_base", "app", "tool"]
+    assert found["targets"][1] == {
+        "name": "app",
+        "description": "the server",
+        "inherits": ["_base"],
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "tags": ["app:v1"],
+    }
+
+
+def test_ls_lists_the_others_when_one_target_is_broken(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "docker-bake.hcl").write_text('target "a" { inherits = ["b"] }\ntarget "c" { tags = ["c:1"] }\n')
+    assert app.run(["ls"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "TARGET  INHERITS  TAGS\na       b\nc                 c:1\n"
+    assert err.startswith("WARNING: a can not be baked\n    docker-bake.hcl:1:26: target.a.inherits[0]: there is no")
+
+
+def test_ls_refuses_an_unknown_format(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["ls", "--format", "jso"]) == 2
+    assert capsys.readouterr().err == "ERROR: unknown value 'jso' of --format\nhint: did you mean 'json'?\n"
+
+
+# -- fmt
+
+UNTIDY = 'target "a"{\ncontext="."\n}\n'
+TIDY = 'target "a" {\n  context = "."\n}\n'
+
+
+def test_fmt_lays_out_the_files_it_finds_and_names_those_it_changed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "docker-bake.hcl").write_text(UNTIDY)
+    (project / "docker-bake.hcl").chmod(0o640)
+    (project / "bake.toml").write_text("[target.a]\n")
+    assert app.run(["fmt"]) == 0
+    assert capsys.readouterr() == ("", "docker-bake.hcl\n")
+    assert (project / "docker-bake.hcl").read_text() == TIDY
+    assert (project / "docker-bake.hcl").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in project.iterdir()) == ["bake.toml", "docker-bake.hcl"]
+
+
+def test_fmt_writes_through_a_link(project: Path) -> None:
+    (project / "real.hcl").write_text(UNTIDY)
+    (project / "link.hcl").symlink_to("real.hcl")
+    assert app.run(["fmt", "link.hcl"]) == 0
+    assert (project / "link.hcl").is_symlink()
+    assert (project / "real.hcl").read_text() == TIDY
+
+
+def test_fmt_check_changes_nothing_and_tells(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "docker-bake.hcl").write_text(UNTIDY)
+    assert app.run(["fmt", "--check"]) == 1
+    assert capsys.readouterr() == ("", "docker-bake.hcl is not laid out as bakepy fmt does it\n")
+    assert (project / "docker-bake.hcl").read_text() == UNTIDY
+    (project / "docker-bake.hcl").write_text(TIDY)
+    assert app.run(["fmt", "--check"]) == 0
+
+
+def test_fmt_diff_shows_what_would_change(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "docker-bake.hcl").write_text('target "a" {}\nx=1')
+    assert app.run(["fmt", "--diff", "docker-bake.hcl"]) == 0
+    assert capsys.readouterr().out == (
+        "--- docker-bake.hcl\n+++ docker-bake.hcl.fmt\n@@ -1,2 +1,2 @@\n"
+        ' target "a" {}\n-x=1\n\\ No newline at end of file\n+x = 1\n'
+    )
+
+
+def test_fmt_goes_on_after_a_broken_file_and_leaves_it_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "bad.hcl").write_text("target {\n")
+    (project / "docker-bake.hcl").write_text(UNTIDY)
+    assert app.run(["fmt", "bad.hcl", "docker-bake.hcl"]) == 2
+    assert capsys.readouterr().err.startswith("ERROR: bad.hcl:")
+    assert (project / "bad.hcl").read_text() == "target {\n"
+    assert (project / "docker-bake.hcl").read_text() == TIDY
+
+
+def test_fmt_of_standard_input(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bakepy", "fmt", "-"],
+        input=UNTIDY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.stdout, done.stderr) == (TIDY, "")
+
+
+def test_fmt_without_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "docker-bake.hcl").unlink()
+    assert app.run(["fmt"]) == 2
+    assert capsys.readouterr().err == (
+        "ERROR: there is no bake.toml and no docker-bake.hcl here\nhint: name the files: bakepy fmt FILE\n"
+    )
+
+
+# -- schema
+
+
+@pytest.mark.parametrize("kind", ["bake", "metadata"])
+def test_schema_prints_the_published_file(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["schema", kind]) == 0
+    assert capsys.readouterr().out == (ROOT / "schemas" / f"{kind}.schema.json").read_text("utf-8")
+
+
+def test_schema_of_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["schema", "metdata"]) == 2
+    assert capsys.readouterr().err == "ERROR: there is no schema 'metdata'\nhint: did you mean 'metadata'?\n"
+
+
+# -- completion
+
+
+def completions(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    words = line.split(" ")
+    monkeypatch.setitem(os.environ, "_BAKEPY_COMPLETE", "complete_bash")
+    monkeypatch.setitem(os.environ, "COMP_WORDS", line)
+    monkeypatch.setitem(os.environ, "COMP_CWORD", str(len(words) - 1))
+    assert app.run([]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.split()
+
+
+def test_targets_and_groups_are_completed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert completions("bakepy run ", monkeypatch, capsys) == ["app", "default", "tool"]
+    assert completions("bakepy bake app t", monkeypatch, capsys) == ["tool"]
+    assert completions("bakepy pl", monkeypatch, capsys) == ["plan"]
+
+
+def test_targets_of_the_named_file_are_completed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "other.hcl").write_text("target other {}\n")
+    assert completions("bakepy run -f other.hcl ", monkeypatch, capsys) == ["other"]
+
+
+@pytest.mark.parametrize("text", ["target {", 'target "a" { tags = [missing] }', ""])
+def test_broken_files_complete_nothing(
+    text: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "docker-bake.hcl").write_text(text)
+    assert completions("bakepy run ", monkeypatch, capsys) == []
+    assert completions("bakepy run -f nowhere.hcl ", monkeypatch, capsys) == []
+    assert completions("bakepy run -f - ", monkeypatch, capsys) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["completion", shell]) == 0
+    out = capsys.readouterr().out
+    assert "_BAKEPY_COMPLETE" in out
+    assert "bakepy" in out
+
+
+def test_no_script_for_other_shells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["completion", "tcsh"]) == 2
+    assert capsys.readouterr().err == "ERROR: no completion for 'tcsh'\nhint: bash, zsh or fish\n"
