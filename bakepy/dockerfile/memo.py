@@ -18,9 +18,11 @@ from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
 from bakepy.dockerfile.plan import StagePlan
 from bakepy.errors import BakeError
+from bakepy.llb.graph import Edge, Graph
+from bakepy.model.frozen import FrozenMap
 
 V = TypeVar("V")
-_PLANS, _STAGES, _CONTEXTS = 32, 512, 32
+_PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 512, 32, 64
 
 
 class Recent(Generic[V]):
@@ -70,6 +72,16 @@ class KnownPlan:
         return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembled:
+    """The vertices of one target and of the trees that are scanned besides it."""
+
+    head: Edge | None
+    graph: Graph
+    scans: FrozenMap[str, Edge | None]
+    uncached: bool
+
+
 @dataclass(slots=True, eq=False)
 class Memo:
     """Belongs to one parsed Dockerfile. Not for several threads at once."""
@@ -79,6 +91,7 @@ class Memo:
     stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
     contexts: Recent[MainContext] = field(default_factory=lambda: Recent(_CONTEXTS))
     vertices: VertexMemo = field(default_factory=VertexMemo)
+    results: Recent[Assembled] = field(default_factory=lambda: Recent(_RESULTS))
 
 
 def context_key(context: NamedContext) -> Hashable:

@@ -19,7 +19,7 @@ from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.stage import lower_stage
 from bakepy.dockerfile.lower.state import StageState
-from bakepy.dockerfile.memo import KnownPlan, context_key, plan_key, stage_key
+from bakepy.dockerfile.memo import Assembled, KnownPlan, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
@@ -278,10 +278,26 @@ class Session:
 
     def assemble(self) -> Lowered:
         """Vertices of the target and what is below it."""
-        plan, options, scope = self._known().plan, self.options, self.scope
+        plan, scope = self._known().plan, self.scope
         assert scope is not None
-        assembler = Assembler(self.memo.vertices, self._followed())
         target = scope.compiled.get(plan.target, plan.target)
+        key = (plan.target, scope.context, tuple(scope.compiled.values()))  # everything else follows from these
+        made = self.memo.results.find(key) or self.memo.results.put(key, self._assembled(target, scope))
+        return Lowered(
+            made.head,
+            made.graph,
+            target.image.finish(self._image_platform(target.image.base.platform), self.options.labels),
+            self.target_platform,
+            target.base_image,
+            tuple(self.warnings),
+            self.epoch,
+            made.scans,
+            made.uncached,
+        )
+
+    def _assembled(self, target: StageState, scope: Scope) -> Assembled:
+        plan = self._known().plan
+        assembler = Assembler(self.memo.vertices, self._followed())
         head = self._edge(assembler, target.node)
         scans: dict[str, Edge | None] = {}
         uncached = target.ignore_cache
@@ -292,17 +308,7 @@ class Session:
             if planned is not plan.target and stage.scan_stage:
                 scans[stage.label] = self._edge(assembler, stage.node)
                 uncached = uncached or stage.ignore_cache
-        return Lowered(
-            head,
-            assembler.graph(),
-            target.image.finish(self._image_platform(target.image.base.platform), options.labels),
-            self.target_platform,
-            target.base_image,
-            tuple(self.warnings),
-            self.epoch,
-            FrozenMap(scans),
-            uncached,
-        )
+        return Assembled(head, assembler.graph(), FrozenMap(scans), uncached)
 
     @staticmethod
     def _edge(assembler: Assembler, node: Node | None) -> Edge | None:
