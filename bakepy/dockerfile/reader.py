@@ -21,6 +21,8 @@ from bakepy.model.image_config import Healthcheck
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*\Z", re.ASCII)
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
 _MILLISECOND = 10**6
+MAX_STAGES = 10_000
+"""More are an accident or an attack; each costs time, needed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +390,9 @@ def read_dockerfile(
                 heads.append(i.From(statement, "scratch", "", ""))
             continue
         if isinstance(instruction, i.From):
+            if len(heads) == MAX_STAGES:
+                errors.append(statement.error(f"the Dockerfile has more than {MAX_STAGES} stages"))
+                break
             heads.append(instruction)
             bodies.append([])
         elif bodies:

@@ -160,8 +160,9 @@ def test_lowering_without_its_images_is_a_mistake_of_the_caller() -> None:
         "FROM a\nRUN --mount=" + "," * 60000 + " x",
         "\n".join(f"FROM a AS s{n}\nCOPY --from=s{(n + 1) % 300} a b" for n in range(300)),
         "FROM a\nLABEL a=" + '"' * 60001,
+        "FROM a\n" * 20_000,
     ],
-    ids=["growing env", "growing arg", "ports", "commas", "cycle", "quotes"],
+    ids=["growing env", "growing arg", "ports", "commas", "cycle", "quotes", "stages"],
 )
 def test_a_hostile_file_ends_with_an_error(text: str) -> None:
     assert len(failure(text)) < 2000
