@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from bakepy.bakefile.compose_env import EnvFileError, SubstitutionError, merged_environment, parse_env_file, substitute
@@ -19,6 +19,7 @@ from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
 from bakepy.model.location import SourceFile
+from bakepy.model.value import dataclass
 
 _NESTING: Final = 100
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import yaml
 
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
+from bakepy.model.value import dataclass
 
 Path = tuple[str, ...]
 

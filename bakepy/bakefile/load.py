@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from bakepy.bakefile import values as v
@@ -25,6 +25,7 @@ from bakepy.errors import BakeError, DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.target import BakeFile, Group, Target
+from bakepy.model.value import dataclass
 
 if TYPE_CHECKING:
     from bakepy.bakefile.compose import ComposeFile, Surroundings

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from bakepy.bakefile.config import Config, TargetDraft
 from bakepy.bakefile.resolve import select
 from bakepy.errors import BakeError
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

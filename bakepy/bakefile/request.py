@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bakepy.bakefile.config import is_remote
 from bakepy.bakefile.entries import EntryError, csv_fields, parse_bool, parse_policy
 from bakepy.bakefile.load import LoadOptions
 from bakepy.bakefile.reader import Reader
 from bakepy.errors import UsageError, nearest
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

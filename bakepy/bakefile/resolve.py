@@ -92,6 +92,7 @@ class _Resolver:
         self.overrides = overrides
         self.done: dict[str, TargetDraft] = {}
         self._linked_up: set[str] = set()
+        self._looped = False
         self._groups: dict[str, GroupDraft] = {}
         for each in config.groups:
             self._groups.setdefault(each.name, each)
@@ -126,7 +127,7 @@ class _Resolver:
         """A target with all it inherits and all overrides, and the values that none need give."""
         if name not in self.config.targets:
             raise self._missing(name, by)
-        draft = self._inherited(name, []).copy()
+        draft = self._resolved(name).copy()
         draft.normalize()
         values = draft.values
         values.pop("inherits", None)
@@ -185,35 +186,24 @@ class _Resolver:
                 return " -> ".join(path[path.index(following) :])
             current = following
 
-    def _inherited(self, name: str, stack: list[str]) -> TargetDraft:
-        """The target over what it inherits, with its overrides. A target met again on the way gives nothing, but is an
-        error where bake.toml says so."""
+    def _resolved(self, name: str) -> TargetDraft:
+        """The target over what it inherits. Results are kept for other targets, unless a loop had a part in them."""
+        visited: dict[str, TargetDraft | None] = {}
+        self._looped = False
+        draft = self._inherited(name, visited)
+        if not self._looped:
+            self.done.update({each: found for each, found in visited.items() if found is not None})
+        return draft
+
+    def _inherited(self, name: str, visited: dict[str, TargetDraft | None]) -> TargetDraft:
+        """With its overrides. A target that is met again on the way to itself gives nothing (None in `visited`)."""
         if name in self.done:
             return self.done[name]
+        visited[name] = None
         own = self.config.targets[name]
-        parents: Sequence[str] = own.values.get("inherits") or ()
-        if not parents and name not in self.overrides.changes:
-            draft = own.copy()
-            draft.normalize()
-            self.done[name] = draft
-            return draft
-        stack.append(name)
         base = TargetDraft(name)
-        complete = True
-        for parent in parents:
-            position = parents.index(parent)
-            if parent in stack:
-                where = nearest_place(own.places, f"inherits[{position}]")
-                # buildx takes such files; bake.toml is read strictly
-                if where is not None and where.file.name.endswith(".toml"):
-                    cycle = " -> ".join([*stack[stack.index(parent) :], parent])
-                    raise DefinitionError(
-                        f"targets inherit from each other: {cycle}",
-                        where=where,
-                        path=f"target.{name}.inherits[{position}]",
-                    )
-                complete = False
-                continue
+        parents: Sequence[str] = own.values.get("inherits") or ()
+        for position, parent in enumerate(parents):
             if parent not in self.config.targets:
                 raise DefinitionError(
                     f"there is no target {parent!r} to inherit from",
@@ -221,15 +211,16 @@ class _Resolver:
                     path=f"target.{name}.inherits[{position}]",
                     hint=nearest(parent, self.config.targets),
                 )
-            base.merge(self._inherited(parent, stack))
-        stack.pop()
+            inherited = visited[parent] if parent in visited else self._inherited(parent, visited)
+            if inherited is None:
+                self._looped = True
+            else:
+                base.merge(inherited)
         base.folders.pop("", None)
         base.merge(own)
-        base.name = name
         self.overrides.apply(base)
         base.normalize()
-        if complete or not stack:
-            self.done[name] = base
+        visited[name] = base
         return base
 
     # -- links

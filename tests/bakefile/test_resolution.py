@@ -64,6 +64,18 @@ target "b" {
     assert dict(one_target(text, "b").args) == {"x": "b", "y": "b"}
 
 
+def test_what_a_loop_cuts_for_one_target_is_whole_for_another() -> None:
+    text = """target "a" {
+  inherits = ["b"]
+  args = { x = "a" }
+}
+target "b" { inherits = ["c"] }
+target "c" { inherits = ["a"] }
+"""
+    both = load_text(text, "a", "b").targets
+    assert [dict(both[name].args) for name in ("a", "b")] == [{"x": "a"}, {"x": "a"}]
+
+
 def test_a_missing_parent_is_named_with_the_nearest() -> None:
     assert failure('target "default" { inherits = ["bsae"] }\ntarget "base" {}') == (
         "docker-bake.hcl:1:32: target.default.inherits[0]: there is no target 'bsae' to inherit from\n"

@@ -41,8 +41,6 @@ def _convert(call: Call, scope: Scope) -> Value:
     want = parse_type(call.arguments[1])
     if want is None:
         raise call.arguments[1].error("expected a type, such as list(string)")
-    if value.raw is None and call.arguments[0].keyword() != "null":
-        raise call.arguments[0].error("an argument of convert() can not be null")
     try:
         return v.convert(value, want)
     except ConvertError as reason:

@@ -45,13 +45,14 @@ def _join(separator: Value, *lists: Value) -> Value:
 
 
 def _one_to_one(text: str, upper: bool) -> str:
-    """Case by character: what would become several characters stays as it is."""
-    changed = text.upper() if upper else text.lower()
-    if len(changed) == len(text) and text.isascii():
-        return changed
+    """Case by character: what would become several characters becomes its title form, or stays as it is."""
+    if text.isascii():
+        return text.upper() if upper else text.lower()
     pieces = []
     for character in text:
         other = character.upper() if upper else character.lower()
+        if len(other) > 1:
+            other = character.title() if upper else other[0]
         pieces.append(other if len(other) == 1 else character)
     return "".join(pieces)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare
 from bakepy.bakefile.values import Value
+from bakepy.model.value import dataclass
 
 _MONTHS: Final = (
     "January",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare
 from bakepy.bakefile.values import Value
+from bakepy.model.value import dataclass
 
 _EXTRAS: Final = r"(?:-([0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?(?:\+([0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?"
 _VERSION: Final = re.compile(rf"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?{_EXTRAS}\Z")
