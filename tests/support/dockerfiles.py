@@ -26,7 +26,9 @@ def provided(found: Compilation) -> Compilation:
     return found
 
 
-def lower(text: str, ignore: str | None = None, *, build_args: dict[str, str] | None = None, **fields: object) -> Lowered:
+def lower(
+    text: str, ignore: str | None = None, *, build_args: dict[str, str] | None = None, **fields: object
+) -> Lowered:
     """`fields` are those of `LowerOptions`."""
     fields.setdefault("context", LocalContext(session="s", ignore=ignore))
     options = LowerOptions(build_platform=AMD64, build_args=FrozenMap(build_args or {}), **fields)  # type: ignore[arg-type]
