@@ -161,9 +161,27 @@ class _Loader:
                 self._extend_all(value, file.text.name, environment)
                 model = merge(model, value)
                 _unify(model)
+                self._name_keys(model)
         if folder:
             _move(model, folder)
         return model
+
+    def _name_keys(self, model: dict[str, Any]) -> None:
+        """Lists of SSH keys become mappings after each file, which decides what a later file can override."""
+        services = model.get("services")
+        for name, service in services.items() if isinstance(services, dict) else ():
+            build = service.get("build") if isinstance(service, dict) else None
+            keys = build.get("ssh") if isinstance(build, dict) else None
+            if not isinstance(keys, list):
+                continue
+            named: dict[str, str | None] = {}
+            for each in keys:
+                key, equals, value = each.partition("=") if isinstance(each, str) else ("", "", "")
+                if not equals and key != "default":
+                    path = ("services", name, "build", "ssh")
+                    raise self._error(path, f"{each!r} is no SSH key: expected default or id=path")
+                named[key] = value if equals else None
+            build["ssh"] = named
 
     def _error(self, path: Path, what: str, hint: str = "") -> DefinitionError:
         return Project(places=self.places).error(path, what, hint)
@@ -374,15 +392,13 @@ def merge(base: Any, over: Any, path: Path = ()) -> Any:
             kept = _sequence(base)
             return [*kept, *(each for each in _sequence(over) if each not in kept)]
         if inner == ("build",):
-            return merge(_as_build(base), _as_build(over), ("build",))
+            base, over = _as_build(base), _as_build(over)
         if inner in (("depends_on",), ("networks",), ("models",)):
             base, over = _as_mapping(base), _as_mapping(over)
         if inner == ("logging",) and isinstance(base, dict) and isinstance(over, dict):
             drivers = base.get("driver"), over.get("driver")
             if drivers[0] != drivers[1] and None not in drivers:
                 return over
-    if path and path[0] == "build" and ("build", *path[1:]) in _TO_SEQUENCE | _HOSTS:
-        return merge(base, over, ("services", "", *path))
     if over is None:
         return base
     if isinstance(base, dict):

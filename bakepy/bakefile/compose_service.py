@@ -270,7 +270,7 @@ class ServiceReader:
             "cache-to": self._caches(build, "cache_to", path),
             "target": build.get("target"),
             "secret": tuple(self._secret(each, path) for each in self._build_secrets(build, path[:2])),
-            "ssh": self._ssh(build.get("ssh"), (*path, "ssh")),
+            "ssh": self._ssh(build.get("ssh")),
             "platforms": tuple(build.get("platforms") or ()),
             "network": build.get("network"),
             "shm-size": self._shm_size(build.get("shm_size"), (*path, "shm_size")),
@@ -348,18 +348,9 @@ class ServiceReader:
             raise self.error((*path, "secrets"), f"the external secret {name!r} can not be used")
         return SecretEntry(name, move_path("", secret.get("file") or ""), secret.get("environment") or "")
 
-    def _ssh(self, value: Any, path: Path) -> tuple[SSHEntry, ...]:
-        found: list[SSHEntry] = []
-        if isinstance(value, dict):
-            found = [SSHEntry(key, () if each is None else (scalar_text(each),)) for key, each in value.items()]
-        else:
-            by_name: dict[str, SSHEntry] = {}
-            for each in value or ():
-                key, equals, text = each.partition("=")
-                if not equals and key != "default":
-                    raise self.error(path, f"{each!r} is no SSH key: expected default or id=path")
-                by_name[key] = SSHEntry(key, (text,) if text else ())
-            found = list(by_name.values())
+    def _ssh(self, value: Any) -> tuple[SSHEntry, ...]:
+        """Keys by id; lists have become mappings when the files were merged."""
+        found = [SSHEntry(key, (scalar_text(each),) if each else ()) for key, each in (value or {}).items()]
         return tuple(sorted(found, key=lambda each: (each.id, each.paths)))
 
     def _shm_size(self, value: Any, path: Path) -> str | None:
