@@ -7,9 +7,9 @@ buildx prints. Times are seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

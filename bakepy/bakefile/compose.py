@@ -172,7 +172,7 @@ class _Loader:
         for name, service in services.items() if isinstance(services, dict) else ():
             build = service.get("build") if isinstance(service, dict) else None
             keys = build.get("ssh") if isinstance(build, dict) else None
-            if not isinstance(keys, list):
+            if not isinstance(build, dict) or not isinstance(keys, list):
                 continue
             named: dict[str, str | None] = {}
             for each in keys:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from bakepy.bakefile import entries
@@ -16,6 +16,7 @@ from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import BakeFile, Group, OutputEntry, Target
+from bakepy.model.value import dataclass
 from bakepy.planner import limits
 from bakepy.planner.contexts import clean, is_remote
 

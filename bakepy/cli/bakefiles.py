@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 from bakepy.model.platform import host_platform
 from bakepy.model.target import BakeFile
+from bakepy.model.value import dataclass
 
 
 def complete_targets(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 
 from bakepy.model.platform import Platform, host_platform
+from bakepy.model.value import dataclass
 
 
 class Verdict(Enum):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.cli import terminal
 from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 from bakepy.progress.log import seconds, size
 from bakepy.progress.record import StepCounts
 

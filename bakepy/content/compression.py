@@ -12,7 +12,6 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 import zstandard
@@ -20,6 +19,7 @@ from isal import igzip, isal_zlib
 
 from bakepy.errors import BuildError, DefinitionError, nearest
 from bakepy.model.oci import DOCKER_LAYER, OCI_LAYER
+from bakepy.model.value import dataclass
 
 BLOCK_SIZE = 1 << 20
 """Bytes of input that are compressed as a piece."""

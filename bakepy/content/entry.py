@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.oci import Descriptor
+from bakepy.model.value import dataclass
 
 WHITEOUT_PREFIX = b".wh."
 OPAQUE_WHITEOUT = b".wh..wh..opq"

@@ -6,11 +6,12 @@ Names and messages are those of BuildKit's checks, so that `# check=skip=…` an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bakepy.dockerfile.directives import DirectiveReader
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.text import parse_bool
+from bakepy.model.value import dataclass
 
 _DOCS = "https://docs.docker.com/go/dockerfile/rule/"
 

@@ -12,8 +12,6 @@ Nothing here waits, reads files or looks at the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.epoch import SourceTimeRequest
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
@@ -23,6 +21,7 @@ from bakepy.dockerfile.parsed import ParsedDockerfile, parse
 from bakepy.dockerfile.plan import MissingImages
 from bakepy.dockerfile.session import Lowered, Session
 from bakepy.errors import BakeError
+from bakepy.model.value import dataclass
 
 __all__ = ["CheckResult", "Compilation", "Lowered", "ParsedDockerfile", "parse"]
 

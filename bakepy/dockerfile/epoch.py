@@ -6,7 +6,6 @@ Which source's time is wanted is found here; asking for it is the caller's busin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
@@ -17,6 +16,7 @@ from bakepy.dockerfile.lower.copy import check_digest, is_http, url_filename
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.options import GitContext, GraphContext, HTTPContext, LowerOptions, NamedContext
 from bakepy.llb.op import SourceOp
+from bakepy.model.value import dataclass
 
 NAME = "SOURCE_DATE_EPOCH"
 

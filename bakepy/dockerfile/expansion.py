@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from bakepy.dockerfile.glob import first_match, longest_suffix, replace_all
 from bakepy.dockerfile.text import SPACE
+from bakepy.model.value import dataclass
 
 _T = TypeVar("_T")
 _DEPTH = 150

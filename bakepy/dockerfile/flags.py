@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bakepy.dockerfile.parser import Statement
 from bakepy.errors import nearest
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

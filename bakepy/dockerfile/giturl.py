@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, unquote, unquote_plus
 
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.text import parse_bool
 from bakepy.errors import nearest
+from bakepy.model.value import dataclass
 
 _PROTOCOL = re.compile(r"([a-zA-Z0-9]+)://")
 _SCP = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?\Z")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
+from bakepy.model.value import dataclass
 
 _MARK = re.compile(r"(\d*)<<(-?)[\t\n\f\r ]*([^<]*)\Z", re.ASCII)
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.model.digest import Digest
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.dockerfile.errors import Location
 from bakepy.dockerfile.heredoc import Heredoc
 from bakepy.dockerfile.parser import Statement
 from bakepy.model.image_config import Healthcheck
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

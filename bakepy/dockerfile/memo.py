@@ -6,7 +6,7 @@ Everything here is a pure function's result by its arguments; forgetting any of 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from bakepy.dockerfile.checks import CheckConfig, Warning
@@ -20,6 +20,7 @@ from bakepy.dockerfile.plan import StagePlan
 from bakepy.errors import BakeError
 from bakepy.llb.graph import Edge, Graph
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.value import dataclass
 
 V = TypeVar("V")
 _PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 512, 32, 64

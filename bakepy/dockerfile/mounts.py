@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bakepy.dockerfile.duration import parse_size
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.flags import csv_fields
 from bakepy.dockerfile.text import parse_bool, parse_unsigned
 from bakepy.errors import nearest
+from bakepy.model.value import dataclass
 
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from bakepy.llb.graph import Edge, Graph
@@ -10,6 +10,7 @@ from bakepy.llb.op import HostIP, LinuxResources, NetMode, Ulimit
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform, host_platform
+from bakepy.model.value import dataclass
 
 _EMPTY: FrozenMap[str, str] = FrozenMap()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.errors import Location
 from bakepy.dockerfile.instructions import ArgItem, Dockerfile
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.errors import DockerfileError, raise_all
 from bakepy.dockerfile.instructions import Dockerfile
@@ -12,6 +12,7 @@ from bakepy.dockerfile.parser import Parsed, parse_text
 from bakepy.dockerfile.reader import Dialect, read_dockerfile
 from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

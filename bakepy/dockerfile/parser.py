@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from bakepy.dockerfile.directives import DirectiveReader, DuplicateDirective
@@ -18,6 +18,7 @@ from bakepy.dockerfile.text import SPACE, split_blanks
 from bakepy.dockerfile.words import NotStrings, json_words, split_flags
 from bakepy.errors import BakeError
 from bakepy.model.location import Position, SourceFile, SourceRange
+from bakepy.model.value import dataclass
 
 MAX_LINE = 65535
 """Longest line in bytes, its end not counted, as in the reference implementation."""

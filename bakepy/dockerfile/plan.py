@@ -7,7 +7,6 @@ again when it has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, raise_all
@@ -32,6 +31,7 @@ from bakepy.errors import BakeError, nearest
 from bakepy.model.location import SourceFile
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
+from bakepy.model.value import dataclass
 
 _COUNTED = (Add, Copy, Run, Workdir)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bakepy.dockerfile import instructions as i
 from bakepy.dockerfile.duration import parse_duration
@@ -17,6 +17,7 @@ from bakepy.dockerfile.text import SPACE, parse_int, split_blanks
 from bakepy.dockerfile.words import NotStrings, assignments, json_or_words, json_words, split_words
 from bakepy.errors import nearest
 from bakepy.model.image_config import Healthcheck
+from bakepy.model.value import dataclass
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*\Z", re.ASCII)
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)

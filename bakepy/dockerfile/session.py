@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.checks import CheckConfig, Checker, ChecksFailed, Warning
 from bakepy.dockerfile.directives import find_directive
@@ -33,6 +33,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
+from bakepy.model.value import dataclass
 
 FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
 """Of the years 1 and 9999, beyond which no date can be written."""

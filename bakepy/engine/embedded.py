@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -26,13 +26,17 @@ from bakepy.events import Emit, Event, VertexAdded, VertexCached, VertexStatus
 from bakepy.llb.graph import Edge, Vertex
 from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform, host_platform
+from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
+from bakepy.source.git import GitSource
+from bakepy.source.http import HttpSource
 from bakepy.source.image import ImageSource, ResolvedImage
+from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource
 from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear, located
 from bakepy.worker.ref import Ref
@@ -66,6 +70,8 @@ class Embedded:
         self._layouts: dict[str, Path] = {}
         self._images = ImageSource(registry, content, self._layouts)
         self._local = LocalSource(database)
+        self._git = GitSource(root, environment)
+        self._http = HttpSource(content, database)
         self._pulls: _Pulls | None = None
         self.snapshots = SnapshotStore(root, database, content, self._fetch)
 
@@ -98,6 +104,7 @@ class Embedded:
                 host=host or host_platform(),
             )
             stack.enter_context(engine.snapshots)
+            stack.push_async_callback(engine._http.aclose)
             yield engine
 
     async def resolve_image(
@@ -130,7 +137,7 @@ class Embedded:
             await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
         self._pulls = _Pulls(emit)
         async with _ExecContexts(self, options, users) as contexts:
-            binder = Binder(self._workshop(plan, contexts.of, self._pulls.vertices))
+            binder = Binder(self._workshop(plan, contexts.of, self._pulls.vertices, contexts.lent))
             with KeyLocks(self.root / "keys.lock") as locks:
                 async with Solver[Ref].open(
                     vertices,
@@ -181,16 +188,20 @@ class Embedded:
         plan: Plan,
         exec_context: Callable[[Vertex], Awaitable[ExecContext]],
         pulled_for: MutableMapping[Digest, Digest],
+        lent: Callable[[Vertex], Lent] = lambda vertex: NOTHING,
     ) -> Workshop:
         return Workshop(
             snapshots=self.snapshots,
             database=self.database,
             images=self._images,
             local=self._local,
+            git=self._git,
+            http=self._http,
             locals={name: Path(path) for name, path in plan.locals.items()},
             host=self.host,
             exec_context=exec_context,
             pulled_for=pulled_for,
+            lent=lent,
         )
 
     async def _fetch(self, snapshot: Snapshot, origin: str) -> None:
@@ -238,12 +249,16 @@ class _ExecContexts:
         async with self._lock:
             if self._context is None:
                 self._context = await self._open()
+        lent = self.lent(vertex)
+        return replace(self._context, secrets=lent, ssh=lent)
+
+    def lent(self, vertex: Vertex) -> _Lent:
+        """What the targets that need a step lend to it."""
         names = self._users.get(vertex.digest, ())
-        lent = _Lent(
+        return _Lent(
             tuple(self._options.secrets[name] for name in names if name in self._options.secrets),
             tuple(self._options.ssh[name] for name in names if name in self._options.ssh),
         )
-        return replace(self._context, secrets=lent, ssh=lent)
 
     async def _open(self) -> ExecContext:
         from bakepy.worker.context import open_exec_context

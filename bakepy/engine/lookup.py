@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bakepy.errors import BuildError
 from bakepy.llb.graph import Vertex
 from bakepy.llb.op import SourceOp
+from bakepy.model.value import dataclass
 from bakepy.solver.vertex import CacheMap, Log, SolverOp
 from bakepy.worker.ref import Ref
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ from bakepy.events import Emit
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 from bakepy.source.image import ResolvedImage
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from bakepy.errors import DefinitionError, nearest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 TYPES = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ from bakepy.exporter.outputs import ImageOptions
 from bakepy.exporter.result import PlatformResult, TargetResult
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.oci import Descriptor, Manifest
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import io
 import json
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from bakepy.errors import BuildError
+from bakepy.model.value import dataclass
 
 _DEFAULT = "unix:///var/run/docker.sock"
 _CONNECT_SECONDS = 10.0

@@ -14,13 +14,13 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from bakepy.content.entry import LayerEntry
 from bakepy.errors import BuildError
 from bakepy.exporter.files import copy_range
+from bakepy.model.value import dataclass
 
 _XATTR_REFUSED = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,7 +6,7 @@ Rules for dates and for a history that does not fit the layers: BuildKit `export
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bakepy.content.entry import Layer
@@ -27,6 +27,7 @@ from bakepy.model.oci import (
     Manifest,
 )
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 CREATED = "org.opencontainers.image.created"
 _FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"

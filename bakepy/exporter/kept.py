@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.content.database import Database
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
+from bakepy.model.value import dataclass
 
 _TABLE = """CREATE TABLE IF NOT EXISTS exporter_images (
     name TEXT PRIMARY KEY, media_type TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL

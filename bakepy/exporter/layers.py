@@ -7,7 +7,7 @@ became. When a layer was made is remembered too, so that an image that is built 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import anyio.from_thread
@@ -23,6 +23,7 @@ from bakepy.errors import BuildError
 from bakepy.exporter.image import ExportLayer, time_text
 from bakepy.exporter.once import Once
 from bakepy.model.oci import Descriptor
+from bakepy.model.value import dataclass
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 
 _TABLE = """CREATE TABLE IF NOT EXISTS exporter_dates (

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bakepy.exporter.files import replacing, write_all
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
+from bakepy.model.value import dataclass
 
 OUTCOMES = ("succeeded", "failed", "blocked", "cancelled", "not started")
 

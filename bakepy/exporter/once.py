@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 import anyio
+
+from bakepy.model.value import dataclass
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from bakepy.content import compression
@@ -18,6 +18,7 @@ from bakepy.errors import DefinitionError, nearest
 from bakepy.exporter.annotations import Annotation, annotation_attribute, parse_annotation
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import OutputEntry, Target
+from bakepy.model.value import dataclass
 
 TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 

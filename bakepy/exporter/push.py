@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import anyio
@@ -15,6 +15,7 @@ from bakepy.exporter.once import Once
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 from bakepy.model.reference import ImageReference
+from bakepy.model.value import dataclass
 
 Progress = Callable[[str, str, int, int], None]
 """Id, what is done with it, bytes so far, bytes in all."""

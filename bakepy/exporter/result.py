@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from bakepy.model.frozen import FrozenMap
@@ -11,6 +11,7 @@ from bakepy.model.image_config import ImageConfig
 from bakepy.model.oci import Descriptor
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +21,7 @@ from bakepy.exporter.progress import ExportProgress
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.exporter.tree import walk
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 from bakepy.snapshot.store import SnapshotStore
 
 _SECOND = 10**9

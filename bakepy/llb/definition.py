@@ -6,13 +6,13 @@ The closing op, inputs only, names the head. `marshal` gives the `pb.Definition`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bakepy.llb import wire
 from bakepy.llb.graph import Edge, Graph, Vertex
 from bakepy.llb.op import LinuxResources, OpMetadata
 from bakepy.model.digest import Digest
 from bakepy.model.location import SourceFile
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

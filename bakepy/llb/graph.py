@@ -7,7 +7,7 @@ need no recursion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bakepy.llb import wire
 from bakepy.llb.op import Op, OpMetadata, SourceOp
@@ -15,6 +15,7 @@ from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

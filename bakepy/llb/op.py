@@ -5,10 +5,11 @@ Numbers that point to inputs (`Mount.input`, `FileAction.input`, …) index the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.value import dataclass
 
 NONE = -1
 

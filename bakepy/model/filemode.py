@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.errors import DefinitionError
+from bakepy.model.value import dataclass
 
 SETUID, SETGID, STICKY = 0o4000, 0o2000, 0o1000
 _STANDARD = SETUID | SETGID | 0o777

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from bakepy.errors import BakeError
@@ -16,6 +16,7 @@ from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.oci import parse_json_object, platform_from_json, platform_to_json
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

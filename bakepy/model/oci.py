@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

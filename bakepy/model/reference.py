@@ -6,10 +6,11 @@ Grammar and normalisation: distribution/reference (`docker.io/library/` is impli
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bakepy.errors import DefinitionError
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 
 _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?\Z")

@@ -6,10 +6,11 @@ Field names follow the bake reference (`cache-from` is `cache_from`); the order 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
+from bakepy.model.value import dataclass
 
 _EMPTY: FrozenMap[str, str] = FrozenMap()
 

@@ -10,7 +10,7 @@ platform that a target names is the one that is looked at, so that a base image 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.compile import Compilation
@@ -20,6 +20,7 @@ from bakepy.errors import BakeError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile
 from bakepy.model.target import BakeFile
+from bakepy.model.value import dataclass
 from bakepy.planner.compiling import (
     Compiler,
     Failures,

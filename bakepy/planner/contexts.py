@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 
 from bakepy.errors import DefinitionError
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

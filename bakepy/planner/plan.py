@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.llb.graph import Edge, Graph
 from bakepy.model.digest import Digest
@@ -12,6 +12,7 @@ from bakepy.model.image_config import ImageConfig
 from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
+from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from bakepy.dockerfile import options as d
@@ -20,6 +20,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
+from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 from bakepy.planner import limits
 from bakepy.planner.sources import Sources

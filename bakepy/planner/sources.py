@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.compile import ParsedDockerfile, parse
 from bakepy.dockerfile.options import LayoutContext, LocalContext
 from bakepy.errors import BakeError, DefinitionError, nearest
 from bakepy.model.digest import Digest
 from bakepy.model.oci import ImageIndex
+from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 from bakepy.planner.files import FileReader
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from bakepy.events import (
@@ -19,6 +19,7 @@ from bakepy.events import (
     VertexWarning,
 )
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 from bakepy.progress.log import Tail
 
 

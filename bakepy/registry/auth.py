@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.value import dataclass
 from bakepy.session.credentials import Credential
 
 CLIENT_ID = "bakepy"

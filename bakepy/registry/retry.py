@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bakepy.model.value import dataclass
 
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
@@ -19,6 +19,7 @@ import anyio
 
 from bakepy._version import __version__
 from bakepy.errors import RegistryError
+from bakepy.model.value import dataclass
 from bakepy.registry.auth import (
     Challenge,
     Token,

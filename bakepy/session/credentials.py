@@ -11,11 +11,12 @@ import binascii
 import json
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from bakepy.errors import UsageError
+from bakepy.model.value import dataclass
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_SERVER = "https://index.docker.io/v1/"

@@ -15,11 +15,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bakepy.content.entry import NO_XATTRS, WHITEOUT_PREFIX, LayerEntry
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.value import dataclass
 from bakepy.snapshot.tree import CAPABILITY
 
 OPAQUE_XATTR = "trusted.overlay.opaque"

@@ -10,11 +10,11 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from bakepy.errors import BuildError, nearest
 from bakepy.model.patterns import BadPattern, MatchState, PatternMatcher, clean, glob_regex, has_wildcards
+from bakepy.model.value import dataclass
 from bakepy.snapshot.filetree import FileTree, Node, kind, show
 from bakepy.snapshot.threads import Stopped
 

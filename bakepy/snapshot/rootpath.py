@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from bakepy.errors import BuildError
+from bakepy.model.value import dataclass
 
 MAX_LINKS = 255
 

@@ -19,7 +19,6 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from bakepy.content.store import ContentStore
 from bakepy.errors import EngineError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
+from bakepy.model.value import dataclass
 from bakepy.snapshot import overlay
 from bakepy.snapshot.active import Active, View
 from bakepy.snapshot.changes import tree_changes, upper_changes

@@ -19,10 +19,10 @@ Nobody needs it any more: back to IDLE, through STOPPING while a job of it has t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic
 
+from bakepy.model.value import dataclass
 from bakepy.solver.vertex import CacheMap, Failure, R, Record, SolverOp, SolverVertex
 
 

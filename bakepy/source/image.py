@@ -6,7 +6,6 @@ Each name is resolved once in a run, each document read once; layers are fetched
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,6 +23,7 @@ from bakepy.model.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, ImageIndex
 from bakepy.model.platform import Platform
 from bakepy.model.platform_match import choose
 from bakepy.model.reference import ImageReference
+from bakepy.model.value import dataclass
 from bakepy.registry.registry import Registry
 from bakepy.registry.transfer import Progress
 from bakepy.snapshot.store import SnapshotStore

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +35,14 @@ from bakepy.llb.op import (
 )
 from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 from bakepy.snapshot.contenthash import Selection
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.solver.vertex import CacheMap, Dependency, Log, SolverOp
+from bakepy.source.git import GitRequest, GitSource
+from bakepy.source.http import HttpRequest, HttpSource
 from bakepy.source.image import ImageSource, layers_to_snapshot
+from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource, LocalTree
 from bakepy.worker.file import content_digest, file_key, run_file
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
@@ -52,12 +56,6 @@ EXEC, NETWORK, BYTES = "exec", "network", "bytes"
 _CONTENT_OFF = 2
 """`MountContentCache.OFF` of BuildKit's ops.proto."""
 
-_ELSEWHERE = {
-    "git": "git sources",
-    "http": "sources from the web",
-    "https": "sources from the web",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -65,16 +63,20 @@ class Workshop:
 
     `locals` tells the folder behind each `local://` name. `exec_context` is asked when a process is to be run for a
     vertex: what it is lent may differ between vertices. `pulled_for` is told the vertex of the image that has a layer.
+    `lent` tells what servers of a source may be shown.
     """
 
     snapshots: SnapshotStore
     database: Database
     images: ImageSource
     local: LocalSource
+    git: GitSource
+    http: HttpSource
     locals: Mapping[str, Path]
     host: Platform
     exec_context: Callable[[Vertex], Awaitable[ExecContext]]
     pulled_for: MutableMapping[Digest, Digest] = field(default_factory=dict)
+    lent: Callable[[Vertex], Lent] = lambda vertex: NOTHING
 
 
 class Binder:
@@ -99,12 +101,15 @@ class Binder:
                 return _Image(vertex, op, workshop)
             case SourceOp() if op.scheme == "local":
                 return _Local(op, workshop)
+            case SourceOp() if op.scheme == "git":
+                return _Git(vertex, op, workshop)
+            case SourceOp() if op.scheme in ("http", "https"):
+                return _Http(vertex, op, workshop)
         where = vertex.locations[0][0] if vertex.locations and vertex.locations[0] else None
-        what = _ELSEWHERE.get(op.scheme, f"'{op.scheme}' sources")
         raise EngineError(
-            f"the embedded engine does not read {what} yet: {op.identifier}",
+            f"the embedded engine does not read '{op.scheme}' sources: {op.identifier}",
             where=where,
-            hint="images, OCI layouts and local folders work; docker buildx reads git and web addresses",
+            hint="images, OCI layouts, local folders, git repositories and web addresses work",
         )
 
     async def snapshot_of(self, ref: Ref) -> str | None:
@@ -182,6 +187,45 @@ class _Local(_Source):
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
         assert self._tree is not None
         return [LocalRef(result_id, self._tree)]
+
+
+class _Git(_Source):
+    """A git repository; its key is the commit, whatever it is called and wherever it is."""
+
+    pool = NETWORK
+
+    def __init__(self, vertex: Vertex, op: SourceOp, workshop: Workshop) -> None:
+        self._op = op
+        self._lent = workshop.lent(vertex)
+        self._workshop = workshop
+
+    async def cache_map(self) -> CacheMap[Ref]:
+        git, request = self._workshop.git, GitRequest.of(self._op)
+        return CacheMap(_key("git", git.key(request, await git.resolve(request, self._lent))))
+
+    async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        request = GitRequest.of(self._op)
+        await self._workshop.git.place(request, result_id, self._workshop.snapshots, self._lent)
+        return [TreeRef(result_id, result_id)]
+
+
+class _Http(_Source):
+    """A file from the web; its key is its content, name, mode and time."""
+
+    pool = NETWORK
+
+    def __init__(self, vertex: Vertex, op: SourceOp, workshop: Workshop) -> None:
+        self._op = op
+        self._lent = workshop.lent(vertex)
+        self._workshop = workshop
+
+    async def cache_map(self) -> CacheMap[Ref]:
+        return CacheMap(_key("http", await self._workshop.http.key(HttpRequest.of(self._op), self._lent)))
+
+    async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        request = HttpRequest.of(self._op)
+        await self._workshop.http.place(request, result_id, self._workshop.snapshots, self._lent)
+        return [TreeRef(result_id, result_id)]
 
 
 class _Exec(_Known):

@@ -10,13 +10,13 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from bakepy.llb.op import CacheSharing
+from bakepy.model.value import dataclass
 from bakepy.snapshot.tree import remove_tree
 
 _RETRY_SECONDS = 0.03

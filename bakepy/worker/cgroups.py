@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from bakepy.model.value import dataclass
 
 _ROOT = Path("/sys/fs/cgroup")
 

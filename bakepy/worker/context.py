@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 from bakepy.snapshot import syscalls
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.worker.cachemounts import CacheMounts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import anyio.to_thread
 from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 from bakepy.snapshot.rootpath import make_directories, read_text
 from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext

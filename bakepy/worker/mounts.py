@@ -11,12 +11,13 @@ import posixpath
 import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, ExecOp, Mount, MountType, SecretOpt
+from bakepy.model.value import dataclass
 from bakepy.snapshot.active import Active
 from bakepy.snapshot.rootpath import resolve
 from bakepy.snapshot.tree import copy_tree

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from bakepy.llb.op import Ulimit
+from bakepy.model.value import dataclass
 from bakepy.worker.seccomp import profile_json
 from bakepy.worker.seccomp_bpf import ANNOTATION, compiled
 from bakepy.worker.users import ProcessUser

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from bakepy.errors import EngineError
+from bakepy.model.value import dataclass
 from bakepy.worker.cgroups import Cgroups
 
 _CANDIDATES = ("crun", "runc", "youki")

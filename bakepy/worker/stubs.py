@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from bakepy.model.value import dataclass
 from bakepy.snapshot.rootpath import make_directories, resolve
 from bakepy.worker.oci import ContainerMount
 

@@ -6,9 +6,8 @@ primary and supplementary groups of the files, `user:group` brings that group on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bakepy.errors import BuildError
+from bakepy.model.value import dataclass
 
 MAX_ID = 2**31 - 1
 

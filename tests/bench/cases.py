@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -104,9 +105,8 @@ def startup(bench: Bench) -> Iterator[Result]:
 def demo(bench: Bench) -> Iterator[Result]:
     """The monorepo example when nothing has changed."""
     folder = bench.folder / "examples/monorepo"
-    environment = {**bench.environment, "BASE": f"docker-image://{bench.base}"}
     printed = subprocess.run(
-        [bench.bakepy, "run", "--print"], cwd=folder, env=environment, check=True, capture_output=True
+        [bench.bakepy, "run", "--print"], cwd=folder, env=bench.environment, check=True, capture_output=True
     )
     definition = json.loads(printed.stdout)
     for target in definition["target"].values():
@@ -127,6 +127,48 @@ def steps(bench: Bench) -> Iterator[Result]:
         },
     )
     yield bench.both("20 × `RUN true`, cold", folder, goal=0.35, cold=True)
+
+
+def step(bench: Bench) -> Iterator[Result]:
+    """What one step costs: 41 steps less one step, divided by 40; beside the runtime alone on the same bundles, as a
+    program between bakepy and crun sees it."""
+    runtime = shutil.which("crun") or "crun"
+    times = bench.folder / "times"
+    between = bench.folder / "between/crun"
+    between.parent.mkdir()
+    between.write_text(f"""#!/bin/sh
+begin=$(date +%s%N)
+{runtime} "$@"
+status=$?
+echo $(($(date +%s%N) - begin)) >> {times}
+exit $status
+""")
+    between.chmod(0o755)
+
+    def run(count: int, stamp: str, environment: dict[str, str]) -> float:
+        lines = [f"FROM {bench.base}", "ARG STAMP", *(f"RUN true {number}" for number in range(count))]
+        definition = {"target": {"default": {"output": ["type=cacheonly"], "args": {"STAMP": stamp}}}}
+        folder = bench.place(
+            f"step{count}", {"Dockerfile": "\n".join(lines), "docker-bake.json": json.dumps(definition)}
+        )
+        return Command([bench.bakepy, "bake", "--progress", "quiet"], folder, environment).seconds(0)
+
+    ours, bare = [], []
+    for pair in range(-1, bench.pairs):
+        whole = run(41, f"s{pair}", bench.environment) - run(1, f"s{pair}", bench.environment)
+        times.unlink(missing_ok=True)
+        run(41, f"b{pair}", {**bench.environment, "BAKEPY_RUNTIME": str(between)})
+        if pair >= 0:
+            ours.append(whole / 40)
+            bare.append(statistics.median(int(line) / 1e9 for line in times.read_text().split()))
+    yield Result(
+        "one `RUN true`, all it costs",
+        statistics.median(ours),
+        statistics.median(bare),
+        bench.pairs,
+        4,
+        "bare `crun run`",
+    )
 
 
 def matrix(bench: Bench) -> Iterator[Result]:
@@ -199,6 +241,7 @@ ALL: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "startup": startup,
     "demo": demo,
     "steps": steps,
+    "step": step,
     "matrix": matrix,
     "archive": archive,
 }

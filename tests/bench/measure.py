@@ -62,9 +62,13 @@ class Result:
     def row(self) -> str:
         met = "" if self.ratio <= self.goal else " (missed)"
         return (
-            f"| {self.name} | {self.ours * 1000:,.0f} ms | {self.peer * 1000:,.0f} ms | {self.versus} "
+            f"| {self.name} | {_milliseconds(self.ours)} | {_milliseconds(self.peer)} | {self.versus} "
             f"| {self.ratio:.2f} | ≤ {self.goal:g}{met} | {self.pairs} |"
         )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
 
 def compare(name: str, ours: Command, peer: Command, *, goal: float, versus: str, pairs: int, warm: int = 1) -> Result:

@@ -92,6 +92,7 @@ async def test_archives_are_known_by_content(kitchen: Kitchen, pack: Callable[[b
         b"\x28\xb5\x2f\xfd but no zstd",
         b"PK\x03\x04" + bytes(600),
     ],
+    ids=["empty", "text", "long text", "empty tar", "zeros", "gzip of text", "cut gzip", "bzip2", "xz", "zstd", "zip"],
 )
 async def test_what_is_no_archive_is_copied(kitchen: Kitchen, data: bytes) -> None:
     (kitchen.context / "file").write_bytes(data)

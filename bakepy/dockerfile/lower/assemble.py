@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from weakref import WeakKeyDictionary
 
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.lower.node import GivenNode, LateNode, Node
 from bakepy.llb.graph import Edge, Graph, Vertex
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 
 MAX_DEFINITION = 256 << 20
 """Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""

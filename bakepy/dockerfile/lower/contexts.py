@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.errors import DockerfileError
@@ -38,6 +37,7 @@ from bakepy.model.image_config import ImageConfig
 from bakepy.model.patterns import PatternMatcher
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
+from bakepy.model.value import dataclass
 
 _PLAIN_NAME = re.compile(r"[a-z]{1,16}[0-9]{0,16}\Z")
 Resolve = Callable[[ImageRequest], ResolvedImageConfig]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
@@ -20,6 +20,7 @@ from bakepy.dockerfile.text import parse_int, parse_unsigned
 from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
 from bakepy.model.digest import Digest
 from bakepy.model.patterns import PatternMatcher
+from bakepy.model.value import dataclass
 
 _FILE_CAPS = frozenset({"file.base"})
 

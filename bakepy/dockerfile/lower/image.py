@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from bakepy.dockerfile.duration import format_duration
@@ -11,6 +11,7 @@ from bakepy.dockerfile.text import quote
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import Healthcheck, HistoryEntry, ImageConfig
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 COMMENT = "buildkit.dockerfile.v0"
 """Marks history entries that a Dockerfile frontend wrote; other tools look for exactly this text."""

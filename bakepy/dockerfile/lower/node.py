@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.llb.graph import Edge, Vertex
@@ -35,6 +35,7 @@ from bakepy.llb.op import (
     UserOpt,
 )
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """Bytes of the file that could not be decoded."""

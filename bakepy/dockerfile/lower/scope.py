@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
@@ -17,6 +17,7 @@ from bakepy.dockerfile.suggest import suggestion
 from bakepy.llb.op import ProxyEnv
 from bakepy.model.patterns import PatternMatcher
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 SCAN_CONTEXT, SCAN_STAGE = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
 NO_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})

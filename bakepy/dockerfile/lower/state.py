@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.errors import Location
@@ -14,6 +14,7 @@ from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.llb.op import NetMode
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
+from bakepy.model.value import dataclass
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.model.filemode import SymbolicMode
+from bakepy.model.value import dataclass
 from bakepy.snapshot.contenthash import Filter, Match, pick
 from bakepy.snapshot.filetree import FileTree, Node, show, unreadable
 from bakepy.snapshot.threads import Stopped

@@ -8,13 +8,14 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bakepy.content.database import Database
 from bakepy.llb.op import NONE, ChownOpt, CopyAction, FileOp, SymlinkAction, UserOpt
 from bakepy.model.patterns import has_wildcards
+from bakepy.model.value import dataclass
 from bakepy.snapshot.contenthash import Selection, digest, hash_files
 from bakepy.snapshot.filetree import FileTree, Node, unreadable
 from bakepy.snapshot.store import SnapshotStore
