@@ -214,6 +214,7 @@ class _Resolver:
             inherited = visited[parent] if parent in visited else self._inherited(parent, visited)
             if inherited is None:
                 self._looped = True
+                self._refuse_loop(own, position, [each for each, draft in visited.items() if draft is None])
             else:
                 base.merge(inherited)
         base.folders.pop("", None)
@@ -222,6 +223,19 @@ class _Resolver:
         base.normalize()
         visited[name] = base
         return base
+
+    @staticmethod
+    def _refuse_loop(target: TargetDraft, position: int, path: list[str]) -> None:
+        """buildx takes targets that inherit from each other; bake.toml is read strictly."""
+        parent = target.values["inherits"][position]
+        where = nearest_place(target.places, f"inherits[{position}]")
+        if where is not None and where.file.name.endswith(".toml"):
+            cycle = " -> ".join([*path[path.index(parent) :], parent])
+            raise DefinitionError(
+                f"targets inherit from each other: {cycle}",
+                where=where,
+                path=f"target.{target.name}.inherits[{position}]",
+            )
 
     # -- links
 

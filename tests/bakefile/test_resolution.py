@@ -76,6 +76,14 @@ target "c" { inherits = ["a"] }
     assert [dict(both[name].args) for name in ("a", "b")] == [{"x": "a"}, {"x": "a"}]
 
 
+def test_a_loop_of_parents_is_an_error_in_toml() -> None:
+    text = '[target.a]\ninherits = ["b"]\n[target.b]\ninherits = ["c"]\n[target.c]\ninherits = ["b"]\n'
+    assert failure(text, "a", name="bake.toml") == (
+        "bake.toml:6:14: target.c.inherits[0]: targets inherit from each other: b -> c -> b\n"
+        '    inherits = ["b"]\n                 ^'
+    )
+
+
 def test_a_missing_parent_is_named_with_the_nearest() -> None:
     assert failure('target "default" { inherits = ["bsae"] }\ntarget "base" {}') == (
         "docker-bake.hcl:1:32: target.default.inherits[0]: there is no target 'bsae' to inherit from\n"
