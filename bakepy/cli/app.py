@@ -34,6 +34,7 @@ COMMANDS = {
     "build": _Command("build", "build"),
     "plan": _Command("plan", "plan"),
     "check": _Command("check", "check"),
+    "llb": _Command("llb", "llb"),
     "ls": _Command("ls", "ls"),
     "fmt": _Command("fmt", "fmt"),
     "schema": _Command("schema", "schema"),

@@ -60,15 +60,6 @@ def bake(bake_file: BakeFile, options: BakeOptions) -> int:
     return anyio.run(_bake, bake_file, options)
 
 
-def check(bake_file: BakeFile, options: BakeOptions) -> int:
-    """Runs the build checks of the Dockerfiles; builds nothing. Status 1 if one has something to say."""
-    plan = anyio.run(_plan, bake_file, options)
-    colour = terminal.coloured(sys.stdout, options.environment)
-    found = _check_warnings(plan)
-    print(report.warnings(found, colour=colour) if found else "Check complete, no warnings found.")
-    return 1 if found else 0
-
-
 def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
     """Prints a view of the plan, `text`, `json` or `dot`, with what the engine knows already."""
     plan, cached = anyio.run(_plan_and_look, bake_file, options)
@@ -82,7 +73,8 @@ async def _plan_and_look(bake_file: BakeFile, options: BakeOptions) -> tuple[Pla
         return plan, await engine.cached(plan)
 
 
-async def _plan(bake_file: BakeFile, options: BakeOptions) -> Plan:
+async def plan_only(bake_file: BakeFile, options: BakeOptions) -> Plan:
+    """Plans for somebody who builds nothing."""
     async with Embedded.open(options.root, environment=options.environment) as engine:
         return await plan_with(engine, bake_file, options)
 

@@ -141,6 +141,7 @@ def build(
             single=True,
             image_id_file=iidfile,
             print_id=quiet or progress == "quiet",
+            call="check" if check else call,
         ),
     )
 

@@ -32,24 +32,29 @@ class Launch:
     single: bool = False
     image_id_file: Path | None = None
     print_id: bool = False
+    call: str = ""
 
 
 def launch(bake_file: BakeFile, options: Launch) -> None:
-    """Bakes, or checks if that is what all targets are called for. Raises BakeError, or typer.Exit with a status."""
+    """Bakes, or asks the Dockerfiles if that is what the targets are called for. Raises BakeError, or typer.Exit with
+    a status."""
     supported.check_engine(options.engine)
     if options.builder:
         raise UsageError("--builder: the embedded engine has no builders", hint="leave it out")
     mode = check_mode({"none": "quiet"}.get(options.progress, options.progress))
     grants = supported.granted(options.allow)
     supported.check_bake(bake_file, grants)
-    checking = any(target.call in ("check", "lint") for target in bake_file.targets.values())
-    if not checking:
-        _enter()
+    methods = supported.called(bake_file)
+    if methods:
+        from bakepy.cli.calls import CallFlags, call
 
-    from bakepy.cli.baking import BakeOptions, bake, check
+        flags = CallFlags.parse(options.call)
+        raise typer.Exit(call(bake_file, methods, flags, root=options.root, single=options.single))
+    _enter()
 
-    work = check if checking else bake
-    status = work(
+    from bakepy.cli.baking import BakeOptions, bake
+
+    status = bake(
         bake_file,
         BakeOptions(
             root=options.root,

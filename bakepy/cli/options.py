@@ -38,7 +38,7 @@ Allow = Annotated[list[str] | None, typer.Option("--allow", help="Grant an entit
 Provenance = Annotated[str, typer.Option("--provenance", help="Not supported yet but for false.", metavar="SPEC")]
 Sbom = Annotated[str, typer.Option("--sbom", help="Not supported yet but for false.", metavar="SPEC")]
 Builder = Annotated[str, typer.Option("--builder", help="Not supported by the embedded engine.", metavar="NAME")]
-Call = Annotated[str, typer.Option("--call", help="build or check.", metavar="METHOD")]
+Call = Annotated[str, typer.Option("--call", help="build, check, outline or targets.", metavar="METHOD")]
 CheckOnly = Annotated[bool, typer.Option("--check/--no-check", help="The same as --call=check.")]
 
 

@@ -102,5 +102,6 @@ def run(
             metadata_file=metadata_file,
             keep_going=keep_going,
             jobs=jobs,
+            call="check" if check else call,
         ),
     )

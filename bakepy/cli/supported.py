@@ -19,7 +19,8 @@ ENTITLEMENTS = (
     "fs.write",
     "buildx.local.delete",
 )
-CALLS = ("build", "check", "lint")
+CALLS = ("build", "check", "lint", "outline", "targets")
+_CALL_HINT = "one of build, check, outline and targets"
 _GRANTS = ("network.host", "security.insecure")
 
 
@@ -49,6 +50,29 @@ def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
         raise DefinitionErrors(errors)
 
 
+def called(bake: BakeFile) -> dict[str, str]:
+    """What targets are asked instead of being built: `check`, `outline` or `targets`, by name of the target.
+
+    Raises DefinitionError if others of the same run are to be built.
+    """
+    methods = {
+        target.name: "check" if target.call == "lint" else target.call
+        for target in bake.targets.values()
+        if target.call not in (None, "", "build")
+    }
+    if methods:
+        for target in bake.targets.values():
+            if target.name not in methods and not target.linked:
+                name, method = next(iter(methods.items()))
+                raise DefinitionError(
+                    f"the target is to be built, but '{name}' is called for {method}: one run does only one of both",
+                    where=target.where("name") or target.where("call"),
+                    path=f"target.{target.name}",
+                    hint=f"name the targets that you want, or give --call {method}",
+                )
+    return methods
+
+
 def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionError]:
     def refuse(path: str, what: str, hint: str) -> DefinitionError:
         return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
@@ -65,7 +89,7 @@ def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionErro
         if not policy.disabled:
             yield refuse(f"policy[{number}]", "source policies are not supported yet", "take it out")
     if target.call and target.call not in CALLS:
-        yield refuse("call", f"the call '{target.call}' is not supported yet", "build and check are")
+        yield refuse("call", f"there is no call '{target.call}'", nearest(target.call, CALLS) or _CALL_HINT)
     for number, name in enumerate(target.entitlements):
         if name.partition("=")[0] in _GRANTS and name not in grants:
             yield refuse(f"entitlements[{number}]", f"{name} is not allowed", f"--allow {name} grants it")

@@ -290,7 +290,7 @@ class Compiler:
         the image may be a stage's, misspelled."""
         cause = error.__cause__
         while isinstance(cause, BakeError):
-            if not isinstance(cause, DefinitionError):
+            if not isinstance(cause, DefinitionError) and any(known is cause for known in self._images.values()):
                 hint = error.hint
                 for request, known in self._images.items():
                     if known is cause and not request.store:

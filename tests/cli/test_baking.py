@@ -117,17 +117,6 @@ def test_rawjson_is_nothing_but_json_and_quiet_is_nothing(project: Path) -> None
     assert bakepy(project, "run", "--progress", "quiet").stderr == ""
 
 
-def test_check_tells_what_the_build_checks_find(project: Path) -> None:
-    assert bakepy(project, "run", "--check").stdout == "Check complete, no warnings found.\n"
-    (project / "Dockerfile").write_text("from scratch AS base\nFROM base AS more\n")
-    found = bakepy(project, "run", "--check", status=1).stdout
-    assert found.splitlines() == [
-        "WARNING: Dockerfile:1: FromAsCasing: 'AS' and 'from' keywords' casing do not match",
-        "WARNING: Dockerfile:1: ConsistentInstructionCasing: Command 'from' should match the case of the command "
-        "majority (uppercase)",
-    ]
-
-
 def test_build_writes_image_id_and_metadata_and_prints_the_id(project: Path) -> None:
     done = bakepy(
         project, "build", ".", "-q", "--target", "more", "-t", "x:1", "-o", "type=oci,dest=x.tar",

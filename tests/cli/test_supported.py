@@ -2,7 +2,7 @@
 
 import pytest
 
-from bakepy.cli.supported import check_bake, check_engine, granted, notes
+from bakepy.cli.supported import called, check_bake, check_engine, granted, notes
 from bakepy.errors import BakeError, DefinitionErrors, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile, CacheEntry, PolicyEntry, Target
@@ -35,8 +35,10 @@ def test_entitlements_need_a_grant() -> None:
     check_bake(bake(target), granted(["network.host"]))
 
 
-def test_policies_and_calls_are_refused() -> None:
-    assert refusal(Target("t", call="outline")).startswith("target.t.call: the call 'outline' is not supported yet")
+def test_policies_and_unknown_calls_are_refused() -> None:
+    assert refusal(Target("t", call="outlien")) == (
+        "target.t.call: there is no call 'outlien'\nhint: did you mean 'outline'?"
+    )
     assert refusal(Target("t", policy=(PolicyEntry(("a.rego",)),))).startswith("target.t.policy[0]: ")
 
 
@@ -62,4 +64,17 @@ def test_unknown_engines_and_entitlements_are_refused() -> None:
         granted(["network.hots"])
     assert str(caught.value) == (
         "--allow network.hots: there is no entitlement 'network.hots'\nhint: did you mean 'network.host'?"
+    )
+
+
+def test_targets_are_called_or_built_but_not_both() -> None:
+    linked = Target("base", linked=True)
+    asked = Target("app", call="lint")
+    assert called(bake(asked, linked, Target("docs", call="targets"))) == {"app": "check", "docs": "targets"}
+    assert called(bake(Target("a"), Target("b", call="build"))) == {}
+    with pytest.raises(BakeError) as caught:
+        called(bake(asked, Target("web")))
+    assert str(caught.value) == (
+        "target.web: the target is to be built, but 'app' is called for check: one run does only one of both\n"
+        "hint: name the targets that you want, or give --call check"
     )
