@@ -111,7 +111,9 @@ def _inputs(flags: BuildFlags, read_stdin: Callable[[], str]) -> tuple[str, str,
         return flags.context, "Dockerfile", read_stdin()
     if not flags.file:
         return flags.context, "Dockerfile", None
-    return flags.context, flags.file if is_remote(flags.file) else f"cwd://{clean(flags.file)}", None
+    if is_remote(flags.file) or (is_remote(flags.context) and not flags.file.startswith("/")):
+        return flags.context, flags.file, None  # a relative path is one in the far context
+    return flags.context, f"cwd://{clean(flags.file)}", None
 
 
 def _arguments(flags: BuildFlags) -> dict[str, str | None]:

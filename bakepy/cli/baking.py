@@ -12,7 +12,7 @@ import anyio
 from bakepy.cli import metadata, report, terminal
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.interrupt import Interruption, interruptible
-from bakepy.cli.resolving import resolver
+from bakepy.cli.resolving import Remote, resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError
@@ -113,6 +113,7 @@ async def plan_with(
         bake_file,
         files=DiskFiles(options.directory),
         resolve=resolver(engine, emit),
+        remote=Remote(engine, emit, options.environment, options.directory),
         options=PlanOptions(build_platform=engine.host, granted=options.grants, cgroup_parent=options.cgroup_parent),
     )
 

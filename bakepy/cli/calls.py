@@ -16,7 +16,7 @@ from bakepy.bakefile.entries import csv_fields, parse_bool
 from bakepy.bakefile.render import render
 from bakepy.cli import answers, terminal
 from bakepy.cli.disk import DiskFiles
-from bakepy.cli.resolving import resolver
+from bakepy.cli.resolving import Remote, resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import UsageError, nearest
 from bakepy.model.target import BakeFile
@@ -69,6 +69,7 @@ async def ask(bake_file: BakeFile, methods: Mapping[str, str], root: Path) -> tu
             methods,
             files=DiskFiles(Path.cwd()),
             resolve=resolver(engine, lambda event: None),
+            remote=Remote(engine, lambda event: None, os.environ, Path.cwd()),
             options=PlanOptions(build_platform=engine.host),
         )
 

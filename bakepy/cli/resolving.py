@@ -1,9 +1,11 @@
-"""The planner's questions about images, answered by the engine and shown as steps of the run."""
+"""The planner's questions about images and far sources, answered by the engine and shown as steps of the run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -12,9 +14,14 @@ from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import BakeError
 from bakepy.events import Emit, VertexAdded, VertexDone, VertexFailed, VertexStarted
+from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.reference import ImageReference
+from bakepy.model.target import Target
 from bakepy.planner.compiling import ImageResolver
+from bakepy.session.secrets import SecretProvider
+from bakepy.session.ssh import AgentProvider
+from bakepy.source.lent import Lent, redacted
 
 
 def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
@@ -35,17 +42,73 @@ def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
             return await resolve(request, layouts)
         name = ImageReference.parse(request.reference).familiar()
         digest = Digest.of(f"load metadata\0{request.reference}\0{request.platform}".encode())
-        emit(VertexAdded(digest, f"[internal] load metadata for {name}"))
-        emit(VertexStarted(digest, time.time()))
-        try:
-            found = await resolve(request, layouts)
-        except BakeError as error:
-            emit(VertexFailed(digest, time.time(), error.what))
-            raise
-        except anyio.get_cancelled_exc_class():
-            emit(VertexFailed(digest, time.time(), "cancelled", cancelled=True))
-            raise
-        emit(VertexDone(digest, time.time()))
-        return found
+        with _told(emit, digest, f"[internal] load metadata for {name}"):
+            return await resolve(request, layouts)
 
     return resolve_and_tell
+
+
+class Remote:
+    """Looks into far sources with the engine; each look is told. Implements the planner's `RemoteReader`."""
+
+    def __init__(self, engine: Embedded, emit: Emit, environment: Mapping[str, str], directory: Path) -> None:
+        self._sources = engine.remote
+        self._emit = emit
+        self._environment = environment
+        self._directory = directory
+
+    async def is_archive(self, op: SourceOp, targets: Sequence[Target]) -> bool:
+        with self._told(op, "remote build context"):
+            return await self._sources.is_archive(op, self._lent(targets))
+
+    async def read(self, op: SourceOp, path: str, targets: Sequence[Target]) -> bytes:
+        with self._told(op, path or "remote Dockerfile"):
+            return await self._sources.read(op, path, self._lent(targets))
+
+    async def time(self, op: SourceOp, targets: Sequence[Target]) -> int | None:
+        with self._told(op, "time"):
+            return await self._sources.time(op, self._lent(targets))
+
+    def _told(self, op: SourceOp, what: str) -> AbstractContextManager[None]:
+        digest = Digest.of(f"{what}\0{op.identifier}\0{sorted(op.attrs.items())}".encode())
+        return _told(self._emit, digest, f"[internal] load {what} of {redacted(op.identifier)}")
+
+    def _lent(self, targets: Sequence[Target]) -> Lent:
+        """What the targets lend, all together: the first that has it gives it."""
+        return _Lent(
+            SecretProvider([entry for one in targets for entry in one.secrets], self._environment, self._directory),
+            AgentProvider([entry for one in targets for entry in one.ssh], self._environment, self._directory),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """Secrets and agents of several targets."""
+
+    secrets: SecretProvider
+    agents: AgentProvider
+
+    def get(self, id: str) -> bytes | None:
+        return self.secrets.get(id)
+
+    def socket(self, id: str) -> Path | None:
+        return self.agents.socket(id)
+
+
+@contextmanager
+def _told(emit: Emit, digest: Digest, name: str) -> Iterator[None]:
+    """Shows what is done inside as a step of the run."""
+    emit(VertexAdded(digest, name))
+    emit(VertexStarted(digest, time.time()))
+    try:
+        yield
+    except FileNotFoundError:
+        emit(VertexDone(digest, time.time()))  # that it is not there is an answer
+        raise
+    except (BakeError, OSError) as error:
+        emit(VertexFailed(digest, time.time(), error.what if isinstance(error, BakeError) else str(error)))
+        raise
+    except anyio.get_cancelled_exc_class():
+        emit(VertexFailed(digest, time.time(), "cancelled", cancelled=True))
+        raise
+    emit(VertexDone(digest, time.time()))

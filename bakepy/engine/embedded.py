@@ -38,6 +38,7 @@ from bakepy.source.http import HttpSource
 from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource
+from bakepy.source.remote import RemoteSources
 from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear, located
 from bakepy.worker.ref import Ref
 
@@ -72,6 +73,7 @@ class Embedded:
         self._local = LocalSource(database)
         self._git = GitSource(root, environment)
         self._http = HttpSource(content, database)
+        self.remote = RemoteSources(self._git, self._http, content)
         self._pulls: _Pulls | None = None
         self.snapshots = SnapshotStore(root, database, content, self._fetch)
 

@@ -31,6 +31,7 @@ from bakepy.planner.compiling import (
     read_targets,
 )
 from bakepy.planner.files import FileReader
+from bakepy.planner.remote import RemoteReader
 from bakepy.planner.settings import TargetSettings
 from bakepy.planner.sources import Sources
 
@@ -73,6 +74,7 @@ async def answer_calls(
     files: FileReader,
     resolve: ImageResolver,
     options: PlanOptions | None = None,
+    remote: RemoteReader | None = None,
 ) -> tuple[Answer, ...]:
     """Answers `methods` (by target: check, outline or targets), in the order of the targets.
 
@@ -82,9 +84,11 @@ async def answer_calls(
     options = options or PlanOptions()
     sources, failures = Sources(files), Failures()
     levels = link_levels(bake, failures)
+    if remote is not None:
+        await sources.remote.load(bake.targets, remote)
     settings = read_targets(bake, sources, options, failures)
     failures.raise_any(bake.targets)
-    compiler = Compiler(resolve, sources.layouts, settings, failures)
+    compiler = Compiler(resolve, sources.layouts, settings, failures, remote)
     needed = {other for setting in settings.values() for other in setting.links.values()}
     for level in levels:
         await compiler.compile([name for name in level if name in needed])

@@ -15,6 +15,7 @@ import anyio
 
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.compile import Compilation, Lowered
+from bakepy.dockerfile.epoch import SourceTimeRequest
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.options import GraphContext, InvalidContext, NamedContext
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, nearest
@@ -26,6 +27,7 @@ from bakepy.model.target import BakeFile, Target
 from bakepy.planner.entitlements import check_entitlements
 from bakepy.planner.files import FileReader
 from bakepy.planner.plan import Plan, PlannedPlatform, PlannedTarget, PlanWarning
+from bakepy.planner.remote import RemoteReader
 from bakepy.planner.settings import TargetSettings, located, read_target
 from bakepy.planner.sources import Sources
 
@@ -92,9 +94,14 @@ class Failures:
 
 
 async def make_plan(
-    bake: BakeFile, *, files: FileReader, resolve: ImageResolver, options: PlanOptions | None = None
+    bake: BakeFile,
+    *,
+    files: FileReader,
+    resolve: ImageResolver,
+    options: PlanOptions | None = None,
+    remote: RemoteReader | None = None,
 ) -> Plan:
-    """Compiles every target of `bake`.
+    """Compiles every target of `bake`. Without `remote` contexts that are far away are refused.
 
     Raises DefinitionError, or DefinitionErrors for several of them, with their places; and what `resolve` raises.
     """
@@ -102,8 +109,10 @@ async def make_plan(
     sources = Sources(files)
     failures = Failures()
     levels = link_levels(bake, failures)
+    if remote is not None:
+        await sources.remote.load(bake.targets, remote)
     settings = read_targets(bake, sources, options, failures)
-    compiler = Compiler(resolve, sources.layouts, settings, failures)
+    compiler = Compiler(resolve, sources.layouts, settings, failures, remote)
     for level in levels:
         await compiler.compile(level)
     plan = compiler.plan([name for level in levels for name in level], sources)
@@ -178,6 +187,8 @@ class Compiler:
     layouts: Mapping[str, str]
     settings: Mapping[str, TargetSettings]
     failures: Failures
+    remote: RemoteReader | None = None
+    _times: dict[SourceTimeRequest, int | BakeError | None] = field(default_factory=dict)
     _units: dict[Hashable, Unit] = field(default_factory=dict)
     _of: dict[str, list[Unit]] = field(default_factory=dict)
     _images: dict[ImageRequest, ResolvedImageConfig | BakeError] = field(default_factory=dict)
@@ -267,6 +278,7 @@ class Compiler:
     async def provide_images(self, units: Iterable[Unit]) -> None:
         """Rounds: ask every compilation what it is missing, resolve what is new, hand it out."""
         waiting = list(units)
+        await self._provide_times(waiting)
         while waiting:
             asked = {id(unit): unit.compilation.missing() for unit in waiting}
             waiting = [unit for unit in waiting if asked[id(unit)]]
@@ -278,6 +290,19 @@ class Compiler:
             for unit in waiting:
                 for request in asked[id(unit)]:
                     unit.compilation.provide(request, self._images[request])
+
+    async def _provide_times(self, units: Iterable[Unit]) -> None:
+        """Finds out the times of sources that SOURCE_DATE_EPOCH names."""
+        for unit in units:
+            request = unit.compilation.missing_time()
+            if request is None or self.remote is None:
+                continue
+            if request not in self._times:
+                try:
+                    self._times[request] = await self.remote.time(request.op, unit.targets)
+                except BakeError as error:
+                    self._times[request] = error
+            unit.compilation.provide_time(request, self._times[request])
 
     async def _resolve(self, request: ImageRequest) -> None:
         try:

@@ -23,6 +23,7 @@ from bakepy.model.target import Target
 from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 from bakepy.planner import limits
+from bakepy.planner.remote import RemoteContext, dockerfile_inside, remote_context
 from bakepy.planner.sources import Sources
 
 _LINES_OF_A_LIST = 50
@@ -54,14 +55,16 @@ def read_target(
     Raises DefinitionError with the place in the bake file, DefinitionErrors for several.
     """
     faults = _Faults(target)
-    context: LocalContext | None = None
+    context: LocalContext | RemoteContext | None = None
     dockerfile: ParsedDockerfile | None = None
     with faults.at("context", target.context):
-        folder = _context_folder(target, sources)
+        context = sources.remote.context(target.context) if c.is_remote(target.context) else None
+        folder = _context_folder(target, sources) if context is None else "."
         path: str | None = None
         with located(target, "dockerfile-inline" if target.dockerfile_inline else "dockerfile", target.dockerfile):
             path, dockerfile = _dockerfile(target, folder, sources)
-        context = sources.folder(folder, "context", sources.ignore(path, folder))
+        if context is None:
+            context = sources.folder(folder, "context", sources.ignore(path, folder))
     arguments: FrozenMap[str, str] = FrozenMap(
         (name, value) for name, value in target.args.items() if value is not None
     )
@@ -154,8 +157,6 @@ def _not_as_context(text: str, context: c.Context) -> str:
     match context:
         case c.StdinContext():
             return "a context from standard input is not possible in a bake file"
-        case c.RemoteContext():
-            return f"the embedded engine can not build from '{text}' yet: clone or download it first"
         case c.TargetContext():
             return 'a target can not be the main context; link it with contexts = { name = "target:…" }'
     return f"'{text}' can not be the main context; name it in contexts"
@@ -169,7 +170,9 @@ def _dockerfile(target: Target, context: str, sources: Sources) -> tuple[str | N
     if written == "-":
         raise DefinitionError("a Dockerfile from standard input is not possible in a bake file")
     if c.is_remote(written):
-        raise DefinitionError(f"the Dockerfile '{written}' is far away, which is not supported yet")
+        return None, sources.remote.dockerfile(written, "")
+    if c.is_remote(target.context) and (inside := dockerfile_inside(target)) is not None:
+        return None, sources.remote.dockerfile(target.context, inside)
     if written.startswith("cwd://"):
         path = c.clean(written.removeprefix("cwd://"))
     else:
@@ -215,6 +218,8 @@ def _contexts(target: Target, sources: Sources, faults: _Faults) -> dict[str, d.
                 case c.FolderContext(path=path):
                     preferred = f"_{name}" if name in ("context", "dockerfile") else name
                     named[name] = sources.folder(path, preferred, sources.own_ignore(path))
+                case c.RemoteContext(url=url):
+                    named[name] = remote_context(url)
                 case other:
                     raise DefinitionError(_not_as_context(text, other))
     return named

@@ -13,6 +13,7 @@ from bakepy.model.oci import ImageIndex
 from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 from bakepy.planner.files import FileReader
+from bakepy.planner.remote import RemoteMemory
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -27,6 +28,7 @@ class Sources:
     """Absolute folder by local name."""
     layouts: dict[str, str] = field(default_factory=dict)
     """Absolute folder by store name."""
+    remote: RemoteMemory = field(default_factory=RemoteMemory)
     _names: dict[str, str] = field(default_factory=dict)
     _dockerfiles: dict[str, ParsedDockerfile] = field(default_factory=dict)
     _inline: dict[str, ParsedDockerfile] = field(default_factory=dict)

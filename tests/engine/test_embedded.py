@@ -242,14 +242,6 @@ class TestEndings:
         assert kinds.index(TargetStarted) == kinds.index(VertexStarted) - 1
         assert kinds[-1] is TargetDone
 
-    async def test_an_unknown_source_is_refused_with_what_can_be_done(self, bench: Kitchen) -> None:
-        plan = await bench.plan([target("t", "FROM busybox\nADD https://example.invalid/x /x\n", contexts=BUSYBOX)])
-        with pytest.raises(EngineError) as caught:
-            await bench.bake(plan=plan)
-        assert caught.value.what == (
-            "the embedded engine does not read sources from the web yet: https://example.invalid/x"
-        )
-
 
 def _containers(bench: Kitchen) -> list[str]:
     found = subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True, text=True, check=False)

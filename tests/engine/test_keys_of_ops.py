@@ -42,7 +42,7 @@ MAKE = ExecOp(Meta(args=("make",), env=("PATH=/bin",)), (ROOT,))
 def _map(op: ExecOp | FileOp, inputs: Sequence[Vertex] = (BASE,), platform: Platform = AMD64) -> CacheMap[Ref]:
     """The cache map of an op on these inputs. Nothing of the workshop is touched for it."""
     nothing = cast(Any, None)
-    workshop = Workshop(nothing, nothing, nothing, nothing, {}, AMD64, nothing)
+    workshop = Workshop(nothing, nothing, nothing, nothing, nothing, nothing, {}, AMD64, nothing)
     vertex = Vertex.make(op, (Edge(below.digest) for below in inputs), platform=platform)
     found = Binder(workshop).op_of(vertex).known_map
     assert found is not None
@@ -144,10 +144,10 @@ def test_caches_of_steps_without_the_cache_are_cleared() -> None:
 def test_a_source_that_can_not_be_read_is_refused() -> None:
     workshop = cast(Any, None)
     with pytest.raises(EngineError) as caught:
-        Binder(workshop).op_of(Vertex.make(SourceOp("git://github.com/a/b.git")))
+        Binder(workshop).op_of(Vertex.make(SourceOp("ftp://example.com/b")))
     assert caught.value.render() == (
-        "the embedded engine does not read git sources yet: git://github.com/a/b.git\n"
-        "hint: images, OCI layouts and local folders work; docker buildx reads git and web addresses"
+        "the embedded engine does not read 'ftp' sources: ftp://example.com/b\n"
+        "hint: images, OCI layouts, local folders, git repositories and web addresses work"
     )
 
 

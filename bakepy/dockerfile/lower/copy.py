@@ -174,7 +174,7 @@ def is_http(path: str) -> bool:
 
 def _check_checksum(expanded: _Expanded) -> None:
     if len(expanded.sources) != 1:
-        raise DockerfileError("--checksum needs exactly one source")
+        raise DockerfileError("checksum can't be specified for multiple sources")
     path = expanded.sources[0]
     if not is_http(path) and _find_git(path) is None:
         raise DockerfileError("--checksum needs a source that is a URL or a git repository")
@@ -202,12 +202,12 @@ class _Remotes:
         git = parse_git(path)
         if git is not None:
             if not self.is_add:
-                raise DockerfileError(f"COPY can not copy from a git repository: '{path}'", hint="use ADD")
+                raise DockerfileError(f"source can't be a git ref for COPY: '{path}'", hint="use ADD")
             return ActionPlan(self.common, self.git(git))
         if not is_http(path):
             return None
         if not self.is_add:
-            raise DockerfileError(f"COPY can not copy from a URL: '{path}'", hint="use ADD")
+            raise DockerfileError(f"source can't be a URL for COPY: '{path}'", hint="use ADD")
         filename = url_filename(path)
         if self.checksum:
             check_digest(self.checksum)

@@ -1,0 +1,173 @@
+"""The `git` program, kept apart from the user's configuration, hooks, prompts and credential helpers.
+
+Addresses and tokens reach it through its environment, so that they stand on no command line and in no file.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process
+
+from bakepy.errors import BuildError, EngineError
+from bakepy.model.frozen import FrozenMap
+
+_PASSED = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
+)
+_CONFIG = {
+    # local paths only where bakepy itself names them: a submodule must not reach into this machine
+    "protocol.file.allow": "user",
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.detachedHead": "false",
+    "init.defaultBranch": "master",
+    "fetch.fsckObjects": "false",
+    "safe.directory": "*",
+}
+_NO_SHALLOW = ("--depth", "shallow")
+
+
+class GitFailed(BuildError):
+    """git ended with a failing status; `said` is what it wrote to its standard error."""
+
+    def __init__(self, what: str, said: str) -> None:
+        lines = said.strip().splitlines()
+        super().__init__(f"{what}: {lines[-1]}" if lines else what, detail=lines[:-1])
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """How git is called for one repository. `config` are settings for these calls only; `hidden` are texts that must
+    not be shown, with what is shown instead."""
+
+    environment: Mapping[str, str]
+    known_hosts: Path
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+    index: Path | None = None
+    agent: Path | None = None
+    config: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    hidden: FrozenMap[str, str] = field(default_factory=FrozenMap)
+
+    def at(self, git_dir: Path, work_tree: Path | None = None, index: Path | None = None) -> Git:
+        """The same for another folder."""
+        return replace(self, git_dir=git_dir, work_tree=work_tree, index=index)
+
+    def with_config(self, settings: Mapping[str, str]) -> Git:
+        return replace(self, config=FrozenMap({**self.config, **settings}))
+
+    def without(self, name: str) -> Git:
+        """Without a setting."""
+        return replace(self, config=FrozenMap({key: value for key, value in self.config.items() if key != name}))
+
+    async def run(self, *arguments: str, what: str, stdin: bytes = b"") -> bytes:
+        """What git wrote to its standard output. `what` says in errors what failed.
+
+        A server that can not give parts of its history is asked for all of it. A call that is cancelled ends with
+        all its helpers. Raises GitFailed, EngineError if there is no git.
+        """
+        try:
+            return await self._run(arguments, what, stdin)
+        except GitFailed as failure:
+            whole = [argument for argument in arguments if not argument.startswith("--depth=")]
+            if len(whole) == len(arguments) or not any(mark in failure.said for mark in _NO_SHALLOW):
+                raise
+        return await self._run(whole, what, stdin)
+
+    async def succeeds(self, *arguments: str) -> bool:
+        """Whether git ends well."""
+        try:
+            await self._run(arguments, "ask git", b"")
+        except GitFailed:
+            return False
+        return True
+
+    async def _run(self, arguments: Sequence[str], what: str, stdin: bytes) -> bytes:
+        try:
+            process = await anyio.open_process(
+                ["git", *arguments],
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                cwd=self.work_tree or self.git_dir or "/",
+                env=self._environment(),
+                start_new_session=True,
+                umask=0o022,
+            )
+        except FileNotFoundError as error:
+            raise EngineError("git is needed to read git repositories", hint="install git") from error
+        out, said = bytearray(), bytearray()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_collect, process.stdout, out)
+                tasks.start_soon(_collect, process.stderr, said)
+                if process.stdin is not None:
+                    await process.stdin.send(stdin)
+                    await process.stdin.aclose()
+                status = await process.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(process)
+        if status != 0:
+            raise GitFailed(what, self._shown(said.decode(errors="replace")))
+        return bytes(out)
+
+    def _environment(self) -> dict[str, str]:
+        # hosts known to the user must keep their keys; new ones are noted beside the repositories. Only lent keys count
+        hosts = f"{shlex.quote(str(self.known_hosts))} ~/.ssh/known_hosts"
+        ssh = (
+            "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new"
+            f" -o UserKnownHostsFile={shlex.quote(hosts)}"
+        )
+        environment = {
+            "PATH": self.environment.get("PATH", os.defpath),
+            "HOME": "/dev/null",
+            "LC_ALL": "C",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_SSH_COMMAND": ssh,
+        }
+        environment |= {name: self.environment[name] for name in _PASSED if name in self.environment}
+        for name, path in (("DIR", self.git_dir), ("WORK_TREE", self.work_tree), ("INDEX_FILE", self.index)):
+            if path is not None:
+                environment[f"GIT_{name}"] = str(path)
+        if self.agent is not None:
+            environment["SSH_AUTH_SOCK"] = str(self.agent)
+        settings = {**_CONFIG, **self.config}
+        environment["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (name, value) in enumerate(settings.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = name
+            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        return environment
+
+    def _shown(self, text: str) -> str:
+        for secret, instead in self.hidden.items():
+            text = text.replace(secret, instead)
+        return text
+
+
+async def _collect(stream: ByteReceiveStream | None, into: bytearray) -> None:
+    assert stream is not None
+    async for data in stream:
+        into += data
+
+
+async def _end(process: Process) -> None:
+    """Ends what is left of git and the helpers that it started, all in a session of their own."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    await process.aclose()
