@@ -37,6 +37,7 @@ COMMANDS = {
     "llb": _Command("llb", "llb"),
     "ls": _Command("ls", "ls"),
     "fmt": _Command("fmt", "fmt"),
+    "convert": _Command("convert", "convert"),
     "schema": _Command("schema", "schema"),
     "doctor": _Command("doctor", "doctor"),
     "completion": _Command("completion", "completion"),

@@ -1,4 +1,4 @@
-"""The commands for people: ls, fmt, schema, completion."""
+"""The commands for people: ls, fmt, convert, schema, completion."""
 
 from __future__ import annotations
 
@@ -153,6 +153,83 @@ def test_fmt_without_files(project: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == (
         "ERROR: there is no bake.toml and no docker-bake.hcl here\nhint: name the files: bakepy fmt FILE\n"
     )
+
+
+# -- convert
+
+
+def test_convert_writes_the_other_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["convert", "docker-bake.hcl", "bake.toml"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (project / "bake.toml").read_text() == (
+        '[variable.TAG]\ndefault = "dev"\n\n'
+        '[group.default]\ndescription = "what is shipped"\ntargets = ["app", "tool"]\n\n'
+        '[target._base]\nplatforms = ["linux/amd64", "linux/arm64"]\n\n'
+        '[target.app]\ndescription = "the server"\ninherits = ["_base"]\ntags = ["app:${TAG}"]\n\n'
+        "[target.tool]\n"
+    )
+    assert app.run(["bake", "--print", "-f", "docker-bake.hcl"]) == 0
+    expected = capsys.readouterr().out
+    assert app.run(["bake", "--print", "-f", "bake.toml"]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_convert_replaces_nothing_unless_forced(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "bake.toml").write_text("mine\n")
+    assert app.run(["convert", "docker-bake.hcl", "bake.toml"]) == 2
+    assert capsys.readouterr().err == "ERROR: bake.toml is there already\nhint: --force replaces it\n"
+    assert (project / "bake.toml").read_text() == "mine\n"
+    assert app.run(["convert", "docker-bake.hcl", "bake.toml", "--force"]) == 0
+    assert (project / "bake.toml").read_text().startswith("[variable.TAG]")
+
+
+def test_convert_to_standard_output(project: Path) -> None:
+    for arguments, first in ((["-"], "[variable.TAG]"), (["-", "--to", "json"], "{")):
+        done = subprocess.run(
+            [sys.executable, "-m", "bakepy", "convert", "docker-bake.hcl", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert (done.stdout.splitlines()[0], done.stderr) == (first, "")
+
+
+def test_convert_refuses_what_would_mean_something_else(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "sub").mkdir()
+    (project / "sub" / "a.hcl").write_text('target "a" { context = "." }\n')
+    assert app.run(["convert", "sub/a.hcl", "sub/bake.toml"]) == 2
+    assert capsys.readouterr().err == (
+        "ERROR: target.a would not stay what it is; nothing was written\n"
+        "hint: paths in bake.toml are meant from its folder: go there, and convert the file there\n"
+    )
+    assert not (project / "sub" / "bake.toml").exists()
+
+
+def test_convert_of_a_file_with_an_error_says_that_nothing_is_proved(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "a.hcl").write_text('target "a" { tags = [missing] }\n')
+    assert app.run(["convert", "a.hcl", "bake.toml"]) == 0
+    assert capsys.readouterr().err.startswith(
+        "WARNING: whether both files mean the same can not be checked: there is an error in the first\n    a.hcl:1:22: "
+    )
+    assert (project / "bake.toml").read_text() == '[target.a]\ntags = ["${missing}"]\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["docker-bake.hcl", "x.hcl"], "docker-bake.hcl is hcl already\nhint: bakepy fmt lays a file out"),
+        (["docker-bake.hcl", "compose.yaml"], "compose.yaml: only .toml, .hcl and .json files can be written"),
+        (["docker-bake.hcl", "a.toml", "--to", "json"], "a.toml: its ending says toml, --to says json"),
+        (["docker-bake.hcl", "-", "--to", "yaml"], "there is no syntax 'yaml' to write\nhint: toml, hcl, json"),
+    ],
+)
+def test_convert_refuses(arguments: list[str], message: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["convert", *arguments]) == 2
+    assert capsys.readouterr().err == f"ERROR: {message}\n"
 
 
 # -- schema

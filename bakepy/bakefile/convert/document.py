@@ -1,4 +1,4 @@
-"""A bake file between two syntaxes: its values with expressions as text, in the order they were written, with comments."""
+"""A bake file between two syntaxes: values, expressions as text, and comments, in the order they were written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ class Code:
 
     text: str
     mark: str = "$"
+
+    @property
+    def sequence(self) -> str:
+        """As it stands in a template."""
+        end = "\n" if "<<" in self.text else ""  # a heredoc ends with its line
+        return f"{self.mark}{{{self.text}{end}}}" if self.mark == "$" else f"%{{ {self.text}{end or ' '}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +146,7 @@ def template_source(parts: tuple[str | Code, ...]) -> str:
     written: list[str] = []
     for position, part in enumerate(parts):
         if isinstance(part, Code):
-            end = "\n" if "<<" in part.text else ""  # a heredoc ends with its line
-            written.append(f"{part.mark}{{{part.text}{end}}}")
+            written.append(part.sequence)
             continue
         text = part
         following = parts[position + 1] if position + 1 < len(parts) else None

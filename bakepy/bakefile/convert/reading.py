@@ -234,7 +234,7 @@ class DocumentReader:
 
     def _data_field(self, entry: Entry) -> Field:
         Table._key(entry)
-        key: Value = Text((entry.name,))
+        key: Text | Expression = Text((entry.name,))
         if "${" in entry.name or "%{" in entry.name:
             key = _template(Source(SourceFile(self.text.name, entry.name)), None)
         value = self._data(entry.data)
@@ -319,9 +319,9 @@ def _part(piece: Piece) -> str | Code:
             return Code(_slice(piece.node))
         case "if":
             assert piece.node is not None
-            return Code(f" if {_slice(piece.node)} ", "%")
+            return Code(f"if {_slice(piece.node)}", "%")
         case "for":
             assert piece.node is not None
             names = ", ".join(name for name in piece.names if name)
-            return Code(f" for {names} in {_slice(piece.node)} ", "%")
-    return Code(f" {piece.kind} ", "%")
+            return Code(f"for {names} in {_slice(piece.node)}", "%")
+    return Code(piece.kind, "%")

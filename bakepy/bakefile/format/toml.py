@@ -213,3 +213,12 @@ def _without_empty(rows: Sequence[Line]) -> list[Line]:
     while kept and not kept[-1].code and not kept[-1].comment:
         kept.pop()
     return kept
+
+
+def comment_places(text: str) -> list[tuple[int, int]]:
+    """Where the comments of a file begin and end."""
+    return [
+        (match.start(), match.start() + len(match[0].rstrip()))
+        for match in _TOKEN.finditer(text)
+        if match.lastgroup == COMMENT
+    ]

@@ -1,0 +1,110 @@
+"""Bake files from one syntax to another. Variables, functions and expressions stay what they are.
+
+What has no counterpart is refused; what bake skips anyway is left out, and that is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bakepy.bakefile.body import BodyParser
+from bakepy.bakefile.convert.document import Document
+from bakepy.bakefile.convert.reading import DocumentReader
+from bakepy.bakefile.convert.remarks import Remarks
+from bakepy.bakefile.load import Definitions, LoadOptions, check_text, load_definitions
+from bakepy.bakefile.source import Text
+from bakepy.errors import UsageError
+from bakepy.model.location import SourceFile
+
+SYNTAXES = ("toml", "hcl", "json")
+"""What can be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The new file. `notes`: what people should know about it."""
+
+    file: SourceFile
+    notes: tuple[str, ...] = ()
+
+
+def syntax_of(name: str) -> str:
+    """`toml`, `hcl`, `json` or `compose`, by the ending of a name; empty if it does not tell."""
+    ending = name.lower().rpartition(".")[2]
+    return "compose" if ending in ("yaml", "yml") else ending if ending in SYNTAXES else ""
+
+
+def convert(file: SourceFile, name: str, syntax: str) -> Converted:
+    """`file` in another syntax, to be called `name`. Raises DefinitionError and UsageError."""
+    document = _read(file)
+    match syntax:
+        case "toml":
+            from bakepy.bakefile.convert.toml import write_toml
+
+            text = write_toml(document)
+        case "hcl":
+            from bakepy.bakefile.convert.hcl import write_hcl
+
+            _refuse_own_keys(document, file)
+            text = write_hcl(document)
+        case _:
+            from bakepy.bakefile.convert.json import write_json
+
+            _refuse_own_keys(document, file)
+            text = write_json(document)
+    return Converted(SourceFile(name, text), tuple(document.notes))
+
+
+def _read(file: SourceFile) -> Document:
+    text = Text(file)
+    check_text(text)
+    match syntax_of(file.name):
+        case "hcl":
+            from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
+
+            body = BodyParser(text).file()
+            found = [(each.start, each.end) for each in tokens(file.text) if each.kind == COMMENT]
+            return DocumentReader(text, body, Remarks(file.text, found)).read()
+        case "json":
+            from bakepy.bakefile.json_reader import parse_json
+
+            return DocumentReader(text, parse_json(text), Remarks(file.text, [])).read()
+        case "toml":
+            from bakepy.bakefile.format.toml import comment_places
+            from bakepy.bakefile.toml_reader import parse_toml
+
+            body_of_toml = parse_toml(text)
+            return DocumentReader(text, body_of_toml, Remarks(file.text, comment_places(file.text))).read()
+    raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json")
+
+
+def _refuse_own_keys(document: Document, file: SourceFile) -> None:
+    """What only bake.toml has."""
+    for section in document.sections():
+        for setting in section.settings:
+            if section.kind == "target" and setting.name == "metadata-file":
+                raise UsageError(f"{file.name}: target.{section.label}.metadata-file: only bake.toml has this key")
+
+
+def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> str:
+    """The first thing that two files do not agree about; empty if they define the same.
+
+    Compared is what they come to with these options: every target and group, before anything is chosen. Raises the
+    error of a file that can not be evaluated.
+    """
+    mine, theirs = (_defined(load_definitions([file], options)) for file in (before, after))
+    return next((name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)), "")
+
+
+def _defined(definitions: Definitions) -> dict[str, Any]:
+    config = definitions.config
+    found: dict[str, Any] = {f"variable.{each.name}": each for each in definitions.variables}
+    for name, target in config.targets.items():
+        found[f"target.{name}"] = target.values, target.folders
+    for group in reversed(config.groups):
+        found[f"group.{group.name}"] = group.targets, group.description, group.unlisted
+    return found
+
+
+__all__ = ["SYNTAXES", "Converted", "convert", "difference", "syntax_of"]

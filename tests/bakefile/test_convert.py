@@ -1,0 +1,363 @@
+"""From one syntax to another: what is written, and that it means the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bakepy.bakefile import LoadOptions, load_definitions
+from bakepy.bakefile.convert import convert, difference, syntax_of
+from bakepy.bakefile.format import format_text
+from bakepy.errors import BakeError, DefinitionError, UsageError
+from bakepy.model.location import SourceFile
+from tests.bakefile.test_properties import NAMES, PLAIN, hcl
+from tests.support.bakefiles import MemoryReader, printed
+
+CORPUS = Path(__file__).parents[3] / "shared" / "conformance" / "bake"
+EXAMPLE = Path(__file__).parents[2] / "bake.toml.example"
+
+HCL = """\
+# The license of this file.
+
+# what is built
+variable "TAG" {
+  default = "dev" # the tag
+  validation {
+    condition     = TAG != ""
+    error_message = "empty"
+  }
+}
+variable "LIST" {
+  type    = list(string)
+  default = null
+}
+registry = "reg.example.com"
+function "image" {
+  params          = [name]
+  variadic_params = rest
+  result          = "${registry}/${name}:${TAG}"
+}
+group "default" { targets = ["app", "tool"] }
+target "_base" {
+  labels = { a = "1", "b.c" = upper(TAG) }
+}
+target "app" {
+  inherits = ["_base"]
+  // several
+  tags = [
+    image("app"), # first
+    # second
+    "x:${TAG}",
+  ]
+  args = {
+    PATH   = "C:\\\\x \\"q\\" $${HOME}"
+    COUNT  = 1 + 2
+    NOTHING = null
+    PLAIN  = -1.50
+    FLAG   = true
+  }
+  dockerfile-inline = <<-EOT
+    FROM scratch
+      COPY . /%{ if TAG == "dev" }dev%{ else }${TAG}%{ endif }
+    EOT
+  output     = [{ type = "image", push = true }, "type=local,dest=out"]
+  no-cache   = TAG == "dev" ? true : false
+  platforms  = [for each in ["amd64", "arm64"] :
+    # why
+    "linux/${each}"
+  ]
+}
+target "tool" {
+  matrix = { one = ["a", "b"], two = [1, 2] }
+  name   = "tool-${one}-${two}"
+  tags   = LIST
+}
+target "app" { cache-from = ["type=gha"] }
+# the end
+"""
+
+TOML = """\
+# The license of this file.
+
+# what is built
+[variable.TAG]
+default = "dev"  # the tag
+
+[variable.TAG.validation]
+condition = '${TAG != ""}'
+error_message = "empty"
+
+[variable.LIST]
+type = "list(string)"
+default = "${null}"
+
+[locals]
+registry = "reg.example.com"
+
+[function.image]
+params = ["name"]
+variadic_params = "rest"
+result = "${registry}/${name}:${TAG}"
+
+[group.default]
+targets = ["app", "tool"]
+
+[target._base]
+labels = { a = "1", "b.c" = "${upper(TAG)}" }
+
+[[target.app]]
+inherits = ["_base"]
+# several
+tags = [
+  '${image("app")}',  # first
+  # second
+  "x:${TAG}",
+]
+dockerfile-inline = \"\"\"
+FROM scratch
+  COPY . /%{ if TAG == "dev" }dev%{ else }${TAG}%{ endif }
+\"\"\"
+output = [{ type = "image", push = true }, "type=local,dest=out"]
+no-cache = '${TAG == "dev" ? true : false}'
+platforms = \"\"\"
+${[for each in ["amd64", "arm64"] :
+  # why
+  "linux/${each}"
+]}\"\"\"
+
+[target.app.args]
+PATH = 'C:\\x "q" $${HOME}'
+COUNT = "${1 + 2}"
+NOTHING = "${null}"
+PLAIN = -1.50
+FLAG = true
+
+[target.tool]
+matrix = { one = ["a", "b"], two = [1, 2] }
+name = "tool-${one}-${two}"
+tags = "${LIST}"
+
+[[target.app]]
+cache-from = ["type=gha"]
+
+# the end
+"""
+
+
+def converted(text: str, before: str, after: str) -> str:
+    return convert(SourceFile(f"x.{before}", text), f"x.{after}", after).file.text
+
+
+def same(text: str, before: str, other: str, after: str, env: Mapping[str, str] | None = None) -> str:
+    options = LoadOptions(environment=env or {}, reader=MemoryReader(), now=lambda: 0.0, random=bytes)
+    return difference(SourceFile(f"x.{before}", text), SourceFile(f"x.{after}", other), options)
+
+
+def test_hcl_to_toml() -> None:
+    assert converted(HCL, "hcl", "toml") == TOML
+
+
+def test_what_is_written_is_laid_out() -> None:
+    for syntax, text in (("toml", TOML), ("hcl", converted(TOML, "toml", "hcl"))):
+        assert format_text(SourceFile(f"x.{syntax}", text)) == text
+
+
+@pytest.mark.parametrize("env", [{}, {"TAG": "v1"}, {"TAG": "v2", "LIST": "a,b"}])
+@pytest.mark.parametrize("way", [("toml", "hcl"), ("json", "toml"), ("json", "hcl"), ("toml", "json", "hcl", "toml")])
+def test_meaning_stays_on_every_way(way: tuple[str, ...], env: dict[str, str]) -> None:
+    before, text = "hcl", HCL
+    for after in way:
+        text = converted(text, before, after)
+        before = after
+        assert same(HCL, "hcl", text, after, env) == ""
+        for overrides in ([], ["app.args.COUNT=9"], ["*.tags=z"]):
+            expected = printed(HCL, "default", name="x.hcl", env=env, set=overrides)
+            assert printed(text, "default", name=f"x.{after}", env=env, set=overrides) == expected
+
+
+def test_toml_to_hcl() -> None:
+    text = """\
+# top
+[variable.TAG]  # head
+default = "dev"
+# about app
+[target.app]
+tags = ["a:${TAG}", "${TAG}"] # names
+args = { "a b" = 0x10, for = 1_000 }
+dockerfile-inline = \"\"\"
+FROM scratch
+LABEL a="$${x}" b=${TAG == "" ?
+  1 : 2}
+\"\"\"
+context = "${TAG == \\"dev\\" ?\\n '.' : 1}"
+""".replace("'.'", '\\".\\"')
+    assert converted(text, "toml", "hcl") == (
+        "# top\n"
+        'variable "TAG" { # head\n'
+        '  default = "dev"\n'
+        "}\n"
+        "\n"
+        "# about app\n"
+        'target "app" {\n'
+        '  tags = ["a:${TAG}", TAG] # names\n'
+        "  args = {\n"
+        '    "a b" = 16\n'
+        '    "for" = 1000\n'
+        "  }\n"
+        "  dockerfile-inline = <<EOT\n"
+        "FROM scratch\n"
+        'LABEL a="$${x}" b=${TAG == "" ?\n'
+        "  1 : 2}\n"
+        "EOT\n"
+        '  context = (TAG == "dev" ?\n'
+        '    "." : 1)\n'
+        "}\n"
+    )
+
+
+def test_json_keeps_types_and_templates() -> None:
+    text = (
+        '{"variable": {"A": {"type": "list(string)", "default": ["x"]}}, "g": "${A}", '
+        '"target": {"t": {"args": {"n": 1.5, "k${1}": null}}}}'
+    )
+    assert converted(text, "json", "toml") == (
+        '[locals]\ng = "${A}"\n\n[variable.A]\ntype = "list(string)"\ndefault = ["x"]\n\n'
+        '[target.t]\nargs = { n = 1.5, "k${1}" = "${null}" }\n'
+    )
+    assert json.loads(converted(converted(text, "json", "toml"), "toml", "json")) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        r'"\u0024${"x"}"',
+        r'"$\u0025%{ if true }y%{ endif }"',
+        r'"\u0024{x}"',
+        '"$$$${x}"',
+        '"a ${~ "b" ~} c"',
+        '"%{ for k, v in {a = 1} ~}  ${k}=${v} %{~ endfor }"',
+        "<<EOT\n  a\n  ${~ 1 ~}\n  b\nEOT",
+        "<<-EOT\n    a\n   b ${1}\n    EOT",
+        "<<EOT\n${1}\nEOT",
+        "<<EOT\nEOT",
+        '"${<<EOT\nx\nEOT\n}"',
+        '[<<EOT\nx\nEOT\n, 1]',
+        '(true ? <<EOT\nx\nEOT\n: 1)',
+        '"a\\tb\\r\\nc\\\\ \'\'\' \\"\\"\\" "',
+        '"l1\\nl2\\\\\\nl3\\"\\"\\"\\"\\n"',
+        "{ a = 1, a = 2 }",
+        '{ "${"k"}" = 1, k = 2 }',
+        '{ ("x") = 1 }',
+        "{ true = 1, for_ = 2 }",
+        '{ "for" = 1, "" = 2, "é" = 3 }',
+        "007",
+        "-0",
+        "- 5",
+        "1e3",
+        "[1, [], {}, null]",
+        "[1].*",
+        "(1 + # c\n 2)",
+        '"é\\u0001"',
+    ],
+)  # fmt: skip
+def test_values_stay(expression: str) -> None:
+    text = f"v = {expression}\ntarget t {{\n  args = {{ v = jsonencode(v) }}\n}}\n"
+    before, now = "hcl", text
+    for after in ("toml", "json", "hcl", "json", "toml", "hcl"):
+        now = converted(now, before, after)
+        assert same(text, "hcl", now, after) == "", now
+        before = after
+
+
+@settings(max_examples=150)
+@given(st.dictionaries(NAMES, PLAIN, max_size=4), st.permutations(["toml", "json", "hcl"]))
+def test_generated_values_stay(values: dict[str, Any], way: list[str]) -> None:
+    shared = "".join(f"v_{name} = {hcl(value)}\n" for name, value in values.items())
+    arguments = "".join(f"v_{name} = jsonencode(v_{name})\n" for name in values)
+    text = f"{shared}target t {{\nargs = {{\n{arguments}}}\n}}\n"
+    before, now = "hcl", text
+    for after in [each for each in way if each != "hcl"] + ["hcl"]:
+        now = converted(now, before, after)
+        assert same(text, "hcl", now, after) == "", now
+        before = after
+
+
+def test_what_bake_skips_is_left_out_and_told() -> None:
+    text = 'target "a" {\n  x = 1\n  y {}\n}\nother "b" {}\nvariable "V" { colour = "red" }\n'
+    found = convert(SourceFile("d/x.hcl", text), "d/x.toml", "toml")
+    assert found.file.text == "[target.a]\n\n[variable.V]\n"
+    assert [note.partition(" is left out")[0] for note in found.notes] == [
+        "d/x.hcl:5: the block 'other'",
+        "d/x.hcl:2: target.a.x",
+        "d/x.hcl:3: the block 'y' in target.a",
+        "d/x.hcl:6: variable.V.colour",
+    ]
+
+
+def test_what_only_toml_has_is_refused() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        converted('include = ["a.toml"]\n', "toml", "hcl")
+    assert caught.value.render() == (
+        'x.toml:1:1: only bake.toml can include files\n    include = ["a.toml"]\n    ^^^^^^^\n'
+        "hint: convert each file on its own, and name all of them with -f"
+    )
+    with pytest.raises(UsageError) as refused:
+        converted('[target.a]\nmetadata-file = "m"\n', "toml", "json")
+    assert refused.value.render() == "x.toml: target.a.metadata-file: only bake.toml has this key"
+    with pytest.raises(UsageError, match="the value 'target' can not have this name in HCL"):
+        converted("[locals]\ntarget = 1\n", "toml", "hcl")
+
+
+def test_a_value_that_no_expression_can_name_is_left_out() -> None:
+    found = convert(SourceFile("x.json", '{"$schema": "s", "target": {"a": {}}}'), "x.hcl", "hcl")
+    assert found.file.text == 'target "a" {\n}\n'
+    assert found.notes == ("the value '$schema' is left out: no expression can refer to it, and HCL has no such names",)
+
+
+def test_a_difference_is_found() -> None:
+    assert same('target a { tags = ["x"] }', "hcl", '[target.a]\ntags = ["y"]\n', "toml") == "target.a"
+    assert same("variable A {\n default = 1\n}", "hcl", "[variable.A]\n", "toml") == "variable.A"
+    assert same("target a {}", "hcl", "[target.a]\n[group.g]\ntargets = []\n", "toml") == "group.g"
+
+
+def test_the_example_goes_to_toml_and_back() -> None:
+    text = EXAMPLE.read_text("utf-8").replace("metadata-file", "# metadata-file")
+    other = converted(text, "toml", "hcl")
+    assert same(text, "toml", other, "hcl") == ""
+    assert same(text, "toml", converted(other, "hcl", "toml"), "toml") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus is not there")
+@pytest.mark.parametrize("way", [("toml", "hcl"), ("json", "toml", "hcl")])
+def test_real_files_stay_what_they_are(way: tuple[str, ...]) -> None:
+    count = 0
+    for case in sorted([*CORPUS.glob("real-*"), *CORPUS.glob("pool/*")]):
+        for path in sorted(case.rglob("*")):
+            if path.suffix not in (".hcl", ".json", ".toml") or not path.is_file() or "case.json" in path.name:
+                continue
+            before = syntax_of(path.name)
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+            environment: dict[str, str] = json.loads((case / "case.json").read_text()).get("env", {})
+            options = LoadOptions(environment=environment, now=lambda: 0.0, random=bytes)
+            try:
+                load_definitions([SourceFile(f"x.{before}", text)], options)
+            except BakeError:
+                continue
+            now, last = text, before
+            for after in (each for each in way if each != before):
+                now, last = converted(now, last, after), after
+                environments: tuple[dict[str, str], ...] = (environment, {})
+                for env in environments:
+                    try:
+                        assert same(text, before, now, after, env) == "", path
+                    except BakeError:
+                        assert env != environment, path
+            count += 1
+    assert count > 150
