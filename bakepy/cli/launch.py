@@ -43,13 +43,13 @@ def launch(bake_file: BakeFile, options: Launch) -> None:
         raise UsageError("--builder: the embedded engine has no builders", hint="leave it out")
     mode = check_mode({"none": "quiet"}.get(options.progress, options.progress))
     grants = supported.granted(options.allow)
-    supported.check_bake(bake_file, grants)
     methods = supported.called(bake_file)
     if methods:
         from bakepy.cli.calls import CallFlags, call
 
         flags = CallFlags.parse(options.call)
         raise typer.Exit(call(bake_file, methods, flags, root=options.root, single=options.single))
+    supported.check_bake(bake_file, grants)
     _enter()
 
     from bakepy.cli.baking import BakeOptions, bake

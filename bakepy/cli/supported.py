@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageError, nearest
 from bakepy.model.target import BakeFile, Target
@@ -43,7 +43,10 @@ def granted(texts: Iterable[str]) -> frozenset[str]:
 
 def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
     """Raises DefinitionError (DefinitionErrors) for what can not be done, at its place in the bake file."""
-    errors: list[BakeError] = [error for target in bake.targets.values() for error in _refusals(target, grants)]
+    _raise([error for target in bake.targets.values() for error in _refusals(target, grants)])
+
+
+def _raise(errors: Sequence[BakeError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -53,8 +56,9 @@ def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
 def called(bake: BakeFile) -> dict[str, str]:
     """What targets are asked instead of being built: `check`, `outline` or `targets`, by name of the target.
 
-    Raises DefinitionError if others of the same run are to be built.
+    Raises DefinitionError(s) for unknown calls, and if others of the same run are to be built.
     """
+    _raise([error for target in bake.targets.values() for error in _unknown_call(target)])
     methods = {
         target.name: "check" if target.call == "lint" else target.call
         for target in bake.targets.values()
@@ -73,9 +77,18 @@ def called(bake: BakeFile) -> dict[str, str]:
     return methods
 
 
+def _refused(target: Target, path: str, what: str, hint: str) -> DefinitionError:
+    return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+
+
+def _unknown_call(target: Target) -> Iterator[DefinitionError]:
+    if target.call and target.call not in CALLS:
+        yield _refused(target, "call", f"there is no call '{target.call}'", nearest(target.call, CALLS) or _CALL_HINT)
+
+
 def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionError]:
     def refuse(path: str, what: str, hint: str) -> DefinitionError:
-        return DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
+        return _refused(target, path, what, hint)
 
     for number, attest in enumerate(target.attest):
         kind = attest.get("type", "")
@@ -88,8 +101,7 @@ def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionErro
     for number, policy in enumerate(target.policy):
         if not policy.disabled:
             yield refuse(f"policy[{number}]", "source policies are not supported yet", "take it out")
-    if target.call and target.call not in CALLS:
-        yield refuse("call", f"there is no call '{target.call}'", nearest(target.call, CALLS) or _CALL_HINT)
+    yield from _unknown_call(target)
     for number, name in enumerate(target.entitlements):
         if name.partition("=")[0] in _GRANTS and name not in grants:
             yield refuse(f"entitlements[{number}]", f"{name} is not allowed", f"--allow {name} grants it")

@@ -220,8 +220,8 @@ class Compiler:
                 unit.lowered = unit.compilation.lower()
             except BakeError as error:
                 first = unit.targets[0]
-                if error.where is None and f"stage '{first.target}'" in error.what:
-                    with suppress(BakeError), located(first, "target", first.target or ""):
+                if error.where is None and first.target and first.target in error.what:
+                    with suppress(BakeError), located(first, "target", first.target):
                         raise error
                 for target in unit.targets:
                     self.failures.add(target.name, self.as_caused(error, unit))

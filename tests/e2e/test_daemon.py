@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.registry import RegistryServer, registry_server
 
 __all__ = ["docker_engine", "registry_server"]
 
-pytestmark = [pytest.mark.docker, pytest.mark.registry]
+pytestmark = pytest.mark.docker
 
 DOCKERFILE = """\
 ARG BASE
@@ -78,6 +79,7 @@ def project(base: str, tmp_path: Path) -> Path:
     return write(tmp_path / "project", files)
 
 
+@pytest.mark.registry
 def test_a_definition_is_solved_and_buildx_then_finds_every_step(
     docker_engine: DockerEngine, bakepy: Bakepy, project: Path, base: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -102,3 +104,41 @@ def test_a_definition_is_solved_and_buildx_then_finds_every_step(
         "RUN --network=none",
         "RUN --network=none",
     ]
+
+
+LOOKED_AT = """\
+# base what others build on
+FROM scratch as base
+# version the one to take
+ARG version=1
+ARG token_secret=$version
+env A b
+WORKDIR there
+FROM base AS Final
+COPY --from=base /x /y
+RUN --mount=type=secret,id=key,required --mount=type=ssh echo $version
+MAINTAINER me
+"""
+
+
+@pytest.mark.parametrize("method", ["check", "outline", "targets"])
+def test_calls_give_the_json_of_buildx(
+    method: str, docker_engine: DockerEngine, bakepy: Bakepy, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "project", {"Dockerfile": LOOKED_AT})
+    call = f"--call={method},format=json"
+    done = bakepy.run("build", ".", call, cwd=folder, status=None)
+    theirs = docker_engine.buildx_run(folder, "build", call, ".")
+    assert done.returncode == theirs.returncode
+    assert comparable(json.loads(done.stdout)) == comparable(json.loads(theirs.stdout))
+
+
+def comparable(answer: dict[str, Any]) -> dict[str, Any]:
+    """Without what is worded or found in another way: descriptions of rules, the source op of the Dockerfile, order."""
+    for warning in answer.get("warnings", ()):
+        del warning["description"]
+    if "warnings" in answer:
+        answer["warnings"].sort(key=lambda warning: (warning["ruleName"], warning["detail"]))
+        for source in answer["sources"]:
+            source.pop("definition", None)
+    return answer

@@ -35,10 +35,10 @@ class DockerEngine:
     buildx: Path
     home: Path
 
-    def build(self, folder: Path, *arguments: str) -> list[dict[str, Any]]:
-        """`docker buildx build`; returns what it told last of each vertex. Fails with its output."""
-        done = subprocess.run(
-            [self.buildx, "build", "--progress=rawjson", *arguments, "."],
+    def buildx_run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """buildx with this engine, whatever its status."""
+        return subprocess.run(
+            [self.buildx, *arguments],
             cwd=folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "DOCKER_HOST": f"unix://{self.socket}"},
             capture_output=True,
@@ -46,6 +46,10 @@ class DockerEngine:
             timeout=180,
             check=False,
         )
+
+    def build(self, folder: Path, *arguments: str) -> list[dict[str, Any]]:
+        """`docker buildx build`; returns what it told last of each vertex. Fails with its output."""
+        done = self.buildx_run(folder, "build", "--progress=rawjson", *arguments, ".")
         if done.returncode:
             pytest.fail(f"buildx ended with {done.returncode}: {done.stdout}\n{done.stderr}")
         vertexes: dict[str, dict[str, Any]] = {}
