@@ -13,7 +13,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,14 +64,14 @@ class HttpRequest:
 
     @classmethod
     def of(cls, op: SourceOp) -> HttpRequest:
-        """Raises DefinitionError for a malformed checksum."""
+        """Raises DefinitionError for a malformed checksum, BuildError for other attributes that make no sense."""
         attrs = op.attrs
         return cls(
             op.identifier,
-            attrs.get("http.filename") or _name(op.identifier),
-            int(attrs.get("http.perm", "0"), 0) or 0o600,
-            int(attrs.get("http.uid", "0"), 0),
-            int(attrs.get("http.gid", "0"), 0),
+            _safe(attrs.get("http.filename") or _path(op.identifier)),
+            _number(attrs, "http.perm") or 0o600,
+            _number(attrs, "http.uid"),
+            _number(attrs, "http.gid"),
             Digest.parse(attrs["http.checksum"]) if attrs.get("http.checksum") else None,
             attrs.get("http.authheadersecret", ""),
         )
@@ -286,10 +286,23 @@ def _authorization(request: HttpRequest, lent: Lent) -> str:
     return header.decode() if header is not None else ""
 
 
-def _name(url: str) -> str:
-    """The last element of the path; `download` where there is none, as BuildKit calls such a file."""
-    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
+def _path(url: str) -> str:
+    return unquote(urlsplit(url).path)
+
+
+def _safe(path: str) -> str:
+    """The last element of a path; `download` where there is none, as BuildKit calls such a file."""
+    name = path.rstrip("/").rpartition("/")[2]
     return name if name not in ("", ".", "..") else "download"
+
+
+def _number(attrs: Mapping[str, str], name: str) -> int:
+    """As Go reads numbers: a leading zero means octal."""
+    text = attrs.get(name, "0")
+    try:
+        return int(text, 8 if text.startswith("0") and text.isdigit() else 0)
+    except ValueError as error:
+        raise BuildError(f"invalid {name} '{text}' of a web address") from error
 
 
 def _seconds(header: str | None) -> int | None:
