@@ -18,7 +18,9 @@ from bakepy.model.location import SourceFile
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="The file to read: .toml, .hcl or .json.", metavar="FROM")],
+    source: Annotated[
+        str, typer.Argument(help="The file to read: .toml, .hcl, .json or a compose file.", metavar="FROM")
+    ],
     goal: Annotated[str, typer.Argument(help="The file to write, by its ending; - is standard output.", metavar="TO")],
     to: Annotated[str, typer.Option("--to", help="toml, hcl or json, where TO does not tell.", metavar="SYNTAX")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace TO if it is there.")] = False,
@@ -35,7 +37,7 @@ def convert(
         raise UsageError(f"{goal} is there already", hint="--force replaces it")
     file = SourceFile(source, Path(source).read_bytes().decode("utf-8", "surrogateescape"))
     name = goal if goal != "-" else str(Path(source).with_suffix(f".{after}"))
-    converted = converted_file(file, name, after)
+    converted = converted_file(file, name, after, Disk())
     options = LoadOptions(environment=os.environ, reader=Disk(), now=lambda: 0.0, random=bytes)
     try:
         load_definitions([file], options)

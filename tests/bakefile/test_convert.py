@@ -333,6 +333,78 @@ def test_the_example_goes_to_toml_and_back() -> None:
     assert same(text, "toml", converted(other, "hcl", "toml"), "toml") == ""
 
 
+COMPOSE = """\
+services:
+  web:
+    image: "web:${TAG:-latest}"
+    build:
+      context: ./web
+      args:
+        - PLAIN=$TAG
+        - UNSET=${OTHER-none}
+        - FROM_OUTSIDE
+        - MONEY=$$5 $${x}
+      x-bake:
+        platforms: linux/amd64
+  db:
+    image: postgres
+"""
+
+
+def test_compose_to_toml() -> None:
+    found = convert(SourceFile("compose.yaml", COMPOSE), "bake.toml", "toml", MemoryReader({".env": "OTHER=dot\n"}))
+    assert found.file.text == (
+        "[variable.TAG]\n\n"
+        '[variable.OTHER]\ndefault = "dot"\n\n'
+        '[variable.FROM_OUTSIDE]\ndefault = "${null}"\n\n'
+        '[group.default]\ntargets = ["web"]\n\n'
+        "[target.web]\n"
+        'context = "web"\n'
+        'platforms = ["linux/amd64"]\n'
+        """tags = ['web:${TAG == "" ? "latest" : TAG}']\n\n"""
+        "[target.web.args]\n"
+        'PLAIN = "${TAG}"\n'
+        """UNSET = '${OTHER == null ? "none" : OTHER}'\n"""
+        'FROM_OUTSIDE = "${FROM_OUTSIDE}"\n'
+        'MONEY = "$5 $${x}"\n'
+    )
+    assert found.notes == ("values of .env have become defaults of variables",)
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"TAG": "v1", "OTHER": "o"}, {"TAG": "", "OTHER": ""}, {"FROM_OUTSIDE": ""}, {"FROM_OUTSIDE": "x"}]
+)
+@pytest.mark.parametrize("syntax", ["toml", "hcl", "json"])
+def test_compose_stays_what_it_is(syntax: str, env: dict[str, str]) -> None:
+    text = convert(SourceFile("compose.yaml", COMPOSE), f"x.{syntax}", syntax, MemoryReader()).file.text
+    assert printed(text, name=f"x.{syntax}", env=env) == printed(COMPOSE, name="compose.yaml", env=env)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("services: {a: {image: x}}", "no service has a build section, so there is nothing to bake"),
+        ("include: [a.yaml]\nservices: {a: {build: .}}", "include can not be expressed in a bake file"),
+        (
+            'services: {a: {build: ".", image: "${A:?b}"}}',
+            "the interpolation in '${A:?b}' can not be expressed in a bake file",
+        ),
+        (
+            "services: {a: {build: {context: ., args: [X]}, env_file: e}}",
+            "an argument of services.a that takes its value from the service's environment can not be expressed",
+        ),
+        (
+            'services: {a: {build: {context: ., no_cache: "${A}"}}}',
+            "a variable of another kind than text can not be expressed in a bake file",
+        ),
+    ],
+)
+def test_compose_that_can_not_be_expressed_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        convert(SourceFile("compose.yaml", text), "bake.toml", "toml", MemoryReader({"e": ""}))
+    assert caught.value.what.startswith(f"compose.yaml: {message}")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus is not there")
 @pytest.mark.parametrize("way", [("toml", "hcl"), ("json", "toml", "hcl")])

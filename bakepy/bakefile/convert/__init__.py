@@ -13,6 +13,7 @@ from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
 from bakepy.bakefile.load import Definitions, LoadOptions, check_text, load_definitions
+from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text
 from bakepy.errors import UsageError
 from bakepy.model.location import SourceFile
@@ -35,9 +36,12 @@ def syntax_of(name: str) -> str:
     return "compose" if ending in ("yaml", "yml") else ending if ending in SYNTAXES else ""
 
 
-def convert(file: SourceFile, name: str, syntax: str) -> Converted:
-    """`file` in another syntax, to be called `name`. Raises DefinitionError and UsageError."""
-    document = _read(file)
+def convert(file: SourceFile, name: str, syntax: str, reader: Reader | None = None) -> Converted:
+    """`file` in another syntax, to be called `name`. Raises DefinitionError and UsageError.
+
+    `reader`: for what a compose file takes from beside it.
+    """
+    document = _read(file, reader)
     match syntax:
         case "toml":
             from bakepy.bakefile.convert.toml import write_toml
@@ -56,7 +60,7 @@ def convert(file: SourceFile, name: str, syntax: str) -> Converted:
     return Converted(SourceFile(name, text), tuple(document.notes))
 
 
-def _read(file: SourceFile) -> Document:
+def _read(file: SourceFile, reader: Reader | None) -> Document:
     text = Text(file)
     check_text(text)
     match syntax_of(file.name):
@@ -70,13 +74,17 @@ def _read(file: SourceFile) -> Document:
             from bakepy.bakefile.json_reader import parse_json
 
             return DocumentReader(text, parse_json(text), Remarks(file.text, [])).read()
+        case "compose":
+            from bakepy.bakefile.convert.compose import read_compose_document
+
+            return read_compose_document(text, reader)
         case "toml":
             from bakepy.bakefile.format.toml import comment_places
             from bakepy.bakefile.toml_reader import parse_toml
 
             body_of_toml = parse_toml(text)
             return DocumentReader(text, body_of_toml, Remarks(file.text, comment_places(file.text))).read()
-    raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json")
+    raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json, .yaml")
 
 
 def _refuse_own_keys(document: Document, file: SourceFile) -> None:
@@ -93,18 +101,30 @@ def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> s
     Compared is what they come to with these options: every target and group, before anything is chosen. Raises the
     error of a file that can not be evaluated.
     """
-    mine, theirs = (_defined(load_definitions([file], options)) for file in (before, after))
+    compose = syntax_of(before.name) == "compose"
+    mine, theirs = (_defined(load_definitions([file], options), compose) for file in (before, after))
+    if compose:  # which has no variables of its own
+        theirs = {name: each for name, each in theirs.items() if not name.startswith("variable.")}
     return next((name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)), "")
 
 
-def _defined(definitions: Definitions) -> dict[str, Any]:
+def _defined(definitions: Definitions, given_only: bool) -> dict[str, Any]:
+    """Everything by name; `given_only`: what is empty counts as not given, as in compose files."""
     config = definitions.config
     found: dict[str, Any] = {f"variable.{each.name}": each for each in definitions.variables}
     for name, target in config.targets.items():
-        found[f"target.{name}"] = target.values, target.folders
+        values = dict(target.values)
+        if given_only:
+            values = {key: _given(each) for key, each in values.items() if _given(each) not in (None, (), {}, "")}
+        found[f"target.{name}"] = values, target.folders
     for group in reversed(config.groups):
         found[f"group.{group.name}"] = group.targets, group.description, group.unlisted
     return found
+
+
+def _given(plain: Any) -> Any:
+    """A null in a map neither sets nor removes."""
+    return {key: each for key, each in plain.items() if each is not None} if isinstance(plain, dict) else plain
 
 
 __all__ = ["SYNTAXES", "Converted", "convert", "difference", "syntax_of"]
