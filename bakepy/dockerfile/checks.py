@@ -10,7 +10,7 @@ from dataclasses import field, replace
 
 from bakepy.dockerfile.directives import DirectiveReader
 from bakepy.dockerfile.errors import DockerfileError, Location
-from bakepy.dockerfile.text import parse_bool
+from bakepy.dockerfile.text import parse_bool, quote
 from bakepy.model.value import dataclass
 
 _DOCS = "https://docs.docker.com/go/dockerfile/rule/"
@@ -107,7 +107,7 @@ class CheckConfig:
                 case "error" if (flag := parse_bool(value)) is not None:
                     config = replace(config, error=flag)
                 case _:
-                    raise DockerfileError(f"invalid check option '{part}'",
+                    raise DockerfileError(f"invalid check option {quote(part)}",
                                           hint="options are skip=RULES, experimental=RULES and error=true")  # fmt: skip
         return config
 

@@ -72,7 +72,7 @@ def _stage_source(stage: Stage, lexer: Lexer, env: dict[str, str], build_args: M
     """A stage of nothing but `FROM scratch`, arguments and one remote ADD."""
     try:
         if lexer.word(stage.head.base, env) != "scratch":
-            raise _unfit(stage, "begins with FROM scratch")
+            raise _unfit(stage, "must use FROM scratch")
         found: SourceOp | None = None
         for instruction in stage.instructions:
             if isinstance(instruction, Arg):
@@ -85,21 +85,22 @@ def _stage_source(stage: Stage, lexer: Lexer, env: dict[str, str], build_args: M
             elif isinstance(instruction, Add) and found is None:
                 found = _add_source(stage, instruction, lexer, env)
             else:
-                raise _unfit(stage, "holds one ADD and nothing else but ARG")
+                what = f"does not meet source-only requirements: unsupported {instruction.keyword.lower()} instruction"
+                raise _unfit(stage, what)
     except ExpansionError as error:
         raise DockerfileError(str(error)) from error
     if found is None:
-        raise _unfit(stage, "holds one ADD from a URL or a git repository")
+        raise _unfit(stage, "must contain exactly one remote ADD")
     return found
 
 
 def _unfit(stage: Stage, what: str) -> DockerfileError:
-    return DockerfileError(f"stage '{stage.name}' can not give {NAME}", hint=f"such a stage {what}")
+    return DockerfileError(f"{NAME} stage {what}", hint=f"stage '{stage.name}' shall give the time of the build")
 
 
 def _add_source(stage: Stage, add: Add, lexer: Lexer, env: Mapping[str, str]) -> SourceOp:
     if add.documents or len(add.sources) != 1:
-        raise _unfit(stage, "has an ADD of exactly one source")
+        raise _unfit(stage, "must contain exactly one remote ADD source")
     path = lexer.word(add.sources[0], env)
     checksum = lexer.word(add.checksum, env)
     git = parse_git(path)
@@ -107,7 +108,7 @@ def _add_source(stage: Stage, add: Add, lexer: Lexer, env: Mapping[str, str]) ->
         keep = bool(add.keep_git_dir) or bool(git.keep_git_dir)
         return git_source(git, description(""), keep_git_dir=keep, checksum=checksum or git.checksum).op
     if not is_http(path):
-        raise _unfit(stage, "has an ADD from a URL or a git repository")
+        raise _unfit(stage, "source must be a single HTTP(S) or Git ADD")
     if checksum:
         check_digest(checksum)
     return http_source(path, url_filename(path), description(""), checksum).op

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from bakepy.dockerfile.glob import first_match, longest_suffix, replace_all
-from bakepy.dockerfile.text import SPACE
+from bakepy.dockerfile.text import SPACE, quote
 from bakepy.model.value import dataclass
 
 _T = TypeVar("_T")
@@ -23,6 +23,10 @@ MAX_EXPANSION = 1 << 22
 
 class ExpansionError(Exception):
     """Why a word can not be expanded; the caller knows the place."""
+
+    def of(self, text: str) -> str:
+        """The whole complaint about `text`, which is shown up to a length."""
+        return f"failed to process {quote(text if len(text) <= 60 else text[:57] + '...')}: {self}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class _Scan:
                 following = self.next()
                 pieces.append(((char if raw_escapes else "") + following, False))
         if stop:
-            raise ExpansionError(f"'{stop}' is missing at the end")
+            raise ExpansionError(_missing(stop))
         return pieces
 
     def joined(self, stop: str, raw_escapes: bool) -> str:
@@ -173,7 +177,7 @@ class _Scan:
     def single_quoted(self) -> str:
         close = self.text.find("'", self.pos + 1)
         if close < 0:
-            raise ExpansionError("a single quote is not closed")
+            raise ExpansionError("unexpected end of statement while looking for matching single-quote")
         inner = self.text[self.pos : close + 1] if self.lexer.raw_quotes else self.text[self.pos + 1 : close]
         self.pos = close + 1
         return inner
@@ -203,7 +207,7 @@ class _Scan:
                 if self.peek() in ('"', "$", escape):
                     char = self.next()
             out.append(char)
-        raise ExpansionError("a double quote is not closed")
+        raise ExpansionError("unexpected end of statement while looking for matching double-quote")
 
     def heredoc_mark(self) -> str:
         """`<<` and the blanks after it belong to one word with what follows."""
@@ -242,9 +246,9 @@ class _Scan:
     def braced(self) -> tuple[str, bool]:
         self.pos += 1
         if not self.peek():
-            raise ExpansionError("'}' is missing at the end")
+            raise ExpansionError(_missing("}"))
         if self.peek() in "{}:":
-            raise ExpansionError("bad substitution: a variable's name is expected after '${'")
+            raise ExpansionError("syntax error: bad substitution: a name is expected after '${'")
         name = self.name()
         mark = self.next()
         if mark == "}":
@@ -255,8 +259,10 @@ class _Scan:
         colon = mark == ":"
         operator = self.next() if colon else mark
         written = ":" + operator if colon else operator
-        if not (colon or operator in "+-?#%") or not operator or (colon and operator in "#%"):
-            raise ExpansionError(f"unsupported modifier '{written}' in '${{{name}…}}'")
+        if not operator:
+            raise ExpansionError(_missing("}"))
+        if not (colon or operator in "+-?#%") or (colon and operator in "#%"):
+            raise ExpansionError(f"unsupported modifier ({written}) in substitution of '{name}'")
         word = self.joined("}", operator in "#%")
         value = self.lookup(name)
         if value is None and self.lexer.keep_unset:
@@ -278,7 +284,7 @@ class _Scan:
             case "#" | "%":
                 greedy = word.startswith(operator)
                 return self.trimmed(value or "", word[greedy:], greedy, operator == "%")
-        raise ExpansionError(f"unsupported modifier ':{operator}' in '${{{name}…}}'")
+        raise ExpansionError(f"unsupported modifier (:{operator}) in substitution of '{name}'")
 
     def trimmed(self, value: str, pattern: str, greedy: bool, at_end: bool) -> str:
         if at_end:
@@ -305,7 +311,11 @@ class _Scan:
         try:
             return function(pattern, *args)
         except ValueError as error:
-            raise ExpansionError(f"invalid pattern '{pattern}': {error}") from error
+            raise ExpansionError(f"invalid pattern ({pattern}) in substitution: {error}") from error
+
+
+def _missing(stop: str) -> str:
+    return f"syntax error: missing '{stop}'" + (" in ${}" if stop == "/" else "")
 
 
 _NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?$!-]")

@@ -41,16 +41,23 @@ def read_flags(
         if name not in texts and name not in lists and name not in switches:
             known = (*texts, *lists, *switches)
             near = nearest(name, known)
-            hint = near.replace("'", "'--", 1) if near else "" if known else "this instruction takes no flags"
-            raise statement.error(f"{statement.keyword.upper()} has no flag '{written}'", part=written, hint=hint)
+            hint = near.replace("'", "'--", 1)
+            if not known:
+                hint = f"{statement.keyword.upper()} takes no flags"
+            raise statement.error(f"unknown flag: {written}", part=written, hint=hint)
         if name in found_texts or name in found_switches:
-            raise statement.error(f"the flag '{written}' is given twice", part=written)
+            raise statement.error(f"duplicate flag specified: {written}", part=written)
         if name in switches:
-            if (equals and not value) or value.lower() not in ("", "true", "false"):
-                raise statement.error(f"the flag '{written}' is true or false, not '{value}'", part=written)
+            if equals and not value:
+                raise statement.error(f"missing a value on flag: {written}", part=written,
+                                      hint=f"{written} alone means true")  # fmt: skip
+            if value.lower() not in ("", "true", "false"):
+                what = f"expecting boolean value for flag {written}, not: {value}"
+                raise statement.error(what, part=written)
             found_switches[name] = value.lower() != "false"
         elif not equals:
-            raise statement.error(f"the flag '{written}' needs a value: {written}=VALUE", part=written)
+            raise statement.error(f"missing a value on flag: {written}", part=written,
+                                  hint=f"write {written}=VALUE")  # fmt: skip
         elif name in texts:
             found_texts[name] = value
         else:
@@ -61,7 +68,7 @@ def read_flags(
 def csv_fields(text: str) -> list[str]:
     """The fields of one CSV line; `"` begins and ends a field that holds commas. Raises ValueError."""
     if not text:
-        raise ValueError("it is empty")
+        raise ValueError("EOF")
     if '"' not in text:
         return text.split(",")
     fields: list[str] = []

@@ -22,7 +22,7 @@ from bakepy.dockerfile.options import (
     LowerOptions,
     NamedContext,
 )
-from bakepy.dockerfile.text import parse_bool, parse_int
+from bakepy.dockerfile.text import number_fault, parse_bool, parse_int
 from bakepy.errors import nearest
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, Ulimit
 from bakepy.model.frozen import FrozenMap
@@ -42,9 +42,10 @@ def platforms_of(attrs: Mapping[str, str]) -> tuple[list[Platform], bool]:
     if asked := attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM") or attrs.get("multi-platform", ""):
         flag = parse_bool(asked)
         if flag is None:
-            raise DockerfileError(f"multi-platform is true or false, not '{asked}'")
+            raise DockerfileError(f"invalid boolean value for multi-platform: {asked}")
         if multi and not flag:
-            raise DockerfileError("several platforms are asked for, but multi-platform is false")
+            what = "conflicting config: returning multiple target platforms is not allowed"
+            raise DockerfileError(what, hint="multi-platform is false")
         multi = flag
     return platforms, multi
 
@@ -57,10 +58,10 @@ def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: Loca
     no_cache = attrs.get("no-cache")
     network = attrs.get("force-network-mode", "")
     if network not in _NETWORKS:
-        raise DockerfileError(f"there is no network mode '{network}'", hint=nearest(network, _NETWORKS))
+        raise DockerfileError(f"invalid netmode {network}", hint=nearest(network, _NETWORKS))
     mode = attrs.get("image-resolve-mode", "") or "default"
     if mode not in ("default", "pull", "local"):
-        raise DockerfileError(f"there is no image resolve mode '{mode}'", hint=nearest(mode, ("pull", "local")))
+        raise DockerfileError(f"invalid image-resolve-mode: {mode}", hint=nearest(mode, ("pull", "local")))
     options = LowerOptions(
         target=attrs.get("target", ""),
         build_args=FrozenMap(build_args),
@@ -94,9 +95,9 @@ def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: Loca
 def _refuse_removed(attrs: Mapping[str, str], build_args: Mapping[str, str]) -> None:
     """Settings of long ago that BuildKit refuses instead of ignoring them."""
     if attrs.get("override-copy-image"):
-        raise DockerfileError("'override-copy-image' is not supported any more")
+        raise DockerfileError('support for "override-copy-image" was removed')
     if parse_bool(build_args.get("BUILDKIT_DISABLE_FILEOP", "")):
-        raise DockerfileError("the build argument BUILDKIT_DISABLE_FILEOP is not supported any more")
+        raise DockerfileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed')
 
 
 def _with_prefix(attrs: Mapping[str, str], prefix: str) -> dict[str, str]:
@@ -115,7 +116,7 @@ def context_of(name: str, spec: str, *, session: str = "") -> NamedContext:
 def _context_of(name: str, spec: str, session: str) -> NamedContext:
     kind, colon, rest = spec.partition(":")
     if not colon:
-        return InvalidContext(f"the context '{name}' names no kind of source: '{spec}'")
+        return InvalidContext(f"invalid context specifier {spec} for {name}")
     if kind.startswith("git@"):
         kind = "git"
     match kind:
@@ -128,12 +129,10 @@ def _context_of(name: str, spec: str, session: str) -> NamedContext:
         case "http" | "https":
             return GitContext(spec) if parse_git(spec) is not None else HTTPContext(spec)
         case "input":
-            return InvalidContext(f"the context '{name}' names an input that is not there: '{rest}'")
+            return InvalidContext(f"invalid input {rest} for {name}")
     kinds = ("docker-image", "oci-layout", "git", "http", "https", "local", "input")
     near = nearest(kind, kinds)
-    return InvalidContext(
-        f"the context '{name}' has an unknown kind of source: '{kind}'" + (f"; {near}" if near else "")
-    )
+    return InvalidContext(f"unsupported context source {kind} for {name}" + (f"; {near}" if near else ""))
 
 
 def extra_hosts(text: str) -> tuple[HostIP, ...]:
@@ -143,10 +142,12 @@ def extra_hosts(text: str) -> tuple[HostIP, ...]:
         name, equals, address = field.lower().partition("=")
         try:
             if not equals:
-                raise ValueError("it has no '='")
+                raise ValueError(f"invalid key-value pair {field}")
             out.append(HostIP(name, canonical_ip(address)))
         except ValueError as error:
-            raise DockerfileError(f"invalid extra host '{field}'", hint="as in db=10.0.0.5") from error
+            cause = f"failed to parse IP {address}" if equals else str(error)
+            what = f"failed to parse additional hosts: {cause}"
+            raise DockerfileError(what, hint="as in db=10.0.0.5") from error
     return tuple(out)
 
 
@@ -156,7 +157,7 @@ def parse_ulimit(text: str) -> Ulimit:
     if not equals:
         raise DockerfileError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048")
     if name not in _ULIMITS:
-        raise DockerfileError(f"there is no ulimit '{name}'", hint=nearest(name, _ULIMITS))
+        raise DockerfileError(f"invalid ulimit type: {name}", hint=nearest(name, _ULIMITS))
     parts = value.split(":")
     numbers = [parse_int(part) for part in parts]
     if len(parts) > 2 or any(number is None for number in numbers):
@@ -171,7 +172,7 @@ def parse_ulimit(text: str) -> Ulimit:
 def _shm_size(text: str) -> int:
     size = parse_int(text) if text else 0
     if size is None:
-        raise DockerfileError(f"the size of /dev/shm is a number of bytes, not '{text}'")
+        raise DockerfileError(f"failed to parse shm size: {number_fault(text)}", hint="a number of bytes")
     return size
 
 
@@ -195,7 +196,7 @@ def _limit(attrs: Mapping[str, str], key: str, least: int = 1) -> int:
         return 0
     value = parse_int(text)
     if value is None or value < least or value == 0:
-        raise DockerfileError(f"invalid value '{text}' of {key}")
+        raise DockerfileError(f"failed to parse resource limits: invalid {key} value: {text}")
     return value
 
 
@@ -205,5 +206,6 @@ def _cpuset(attrs: Mapping[str, str], key: str) -> str:
         first, dash, last = part.partition("-")
         low, high = parse_int(first), parse_int(last) if dash else 0
         if low is None or high is None or low < 0 or (dash and high < low):
-            raise DockerfileError(f"invalid value '{text}' of {key}", hint="as in 0-3,7")
+            what = f'failed to parse resource limits: invalid {key} value: {text}: invalid cpuset range "{part}"'
+            raise DockerfileError(what, hint="as in 0-3,7")
     return text

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, unquote_plus
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.text import parse_bool
+from bakepy.dockerfile.text import quote as quoted
 from bakepy.errors import nearest
 from bakepy.model.value import dataclass
 
@@ -98,18 +99,18 @@ def _with_query(source: GitSource, query: str) -> GitSource:
         key, _, value = part.partition("=")
         key, value = unquote_plus(key), unquote_plus(value)
         if key not in _KEYS:
-            raise DockerfileError(f"a git URL knows no query '{key}'", hint=nearest(key, _KEYS))
+            raise DockerfileError(f"unexpected query {quoted(key)} in a git URL", hint=nearest(key, _KEYS))
         if key in values:
-            raise DockerfileError(f"the query '{key}' is given several times")
+            raise DockerfileError(f"query {quoted(key)} has multiple values")
         if not value and key not in _SWITCHES:
-            raise DockerfileError(f"the query '{key}' has no value")
+            raise DockerfileError(f"query {quoted(key)} has no value")
         values[key] = value
     switches = {key: _switch(key, values[key]) for key in _SWITCHES if key in values}
     mtime = values.get("mtime", "")
     if mtime not in ("", "checkout", "commit"):
-        raise DockerfileError(f"invalid mtime '{mtime}'", hint="it is 'checkout' or 'commit'")
+        raise DockerfileError(f'invalid mtime value: {quoted(mtime)} (must be "checkout" or "commit")')
     if "tag" in values and "branch" in values:
-        raise DockerfileError("a git URL names either a tag or a branch")
+        raise DockerfileError("branch conflicts with tag", hint="a git URL names one of them")
     ref = source.ref
     for key, prefix in (("ref", ""), ("tag", "refs/tags/"), ("branch", "refs/heads/")):
         if key in values:
@@ -129,14 +130,14 @@ def _with_query(source: GitSource, query: str) -> GitSource:
 
 def _same(name: str, one: str, other: str) -> str:
     if one and one != other:
-        raise DockerfileError(f"the {name} is given twice: '{one}' and '{other}'")
+        raise DockerfileError(f"{name} conflicts: {quoted(one)} vs {quoted(other)}")
     return other
 
 
 def _switch(key: str, text: str) -> bool:
     value = parse_bool(text) if text else True
     if value is None:
-        raise DockerfileError(f"invalid value '{text}' of the query '{key}'", hint="it is true or false")
+        raise DockerfileError(f"invalid {key} value: {quoted(text)}", hint="it is true or false")
     return value
 
 

@@ -50,7 +50,7 @@ def global_args(
                     result = lexer.expand(value, values)
                 except ExpansionError as error:
                     raise DockerfileError(
-                        f"{error} (in the default of '{item.name}')",
+                        error.of(value),
                         location=arg.location,
                         where=arg.statement.find(item.name),
                     ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bakepy.dockerfile.duration import parse_size
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.flags import csv_fields
-from bakepy.dockerfile.text import parse_bool, parse_unsigned
+from bakepy.dockerfile.text import parse_bool, parse_unsigned, quote
 from bakepy.errors import nearest
 from bakepy.model.value import dataclass
 
@@ -64,16 +64,16 @@ def _flag(mount: MountOptions, key: str, field: str) -> None:
             _only(mount, key, "secret", "ssh")
             mount.required = True
         case _ if key in _KEYS:
-            raise DockerfileError(f"'{field}' of a mount needs a value: {key}=VALUE")
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair", hint=f"write {key}=VALUE")
         case _:
-            raise DockerfileError(f"a mount has no option '{field}'", hint=nearest(key, _KEYS))
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair", hint=nearest(key, _KEYS))
 
 
 def _assign(mount: MountOptions, key: str, value: str, field: str) -> None:
     match key:
         case "type":
             if value.lower() not in _TYPES:
-                raise DockerfileError(f"there is no mount type '{value}'",
+                raise DockerfileError(f"unsupported mount type {quote(value)}",
                                       hint=nearest(value, _TYPES) or "types are " + ", ".join(_TYPES))  # fmt: skip
             mount.type = value.lower()
         case "from":
@@ -94,12 +94,12 @@ def _assign(mount: MountOptions, key: str, value: str, field: str) -> None:
             try:
                 mount.size = parse_size(value)
             except ValueError as error:
-                raise DockerfileError(f"{error} of a mount", hint="as in 64m or 1.5g") from error
+                raise DockerfileError(f"invalid value for {key}: {value}", hint="as in 64m or 1.5g") from error
         case "id":
             mount.id = value
         case "sharing":
             if value.lower() not in _SHARING:
-                raise DockerfileError(f"there is no sharing mode '{value}'",
+                raise DockerfileError(f"unsupported sharing value {quote(value)}",
                                       hint=nearest(value, _SHARING) or "modes are " + ", ".join(_SHARING))  # fmt: skip
             mount.sharing = value.lower()
         case "mode":
@@ -111,19 +111,19 @@ def _assign(mount: MountOptions, key: str, value: str, field: str) -> None:
         case "env":
             mount.env = value
         case _:
-            raise DockerfileError(f"a mount has no option '{key}'", hint=nearest(key, _KEYS))
+            raise DockerfileError(f"unexpected key '{key}' in '{field}'", hint=nearest(key, _KEYS))
 
 
 def _only(mount: MountOptions, key: str, *types: str) -> None:
     if mount.type not in types:
-        raise DockerfileError(f"'{key}' does not fit a mount of type '{mount.type}'",
+        raise DockerfileError(f"unexpected key '{key}' for mount type '{mount.type}'",
                               hint=f"type={types[0]} must stand before it")  # fmt: skip
 
 
 def _bool(key: str, value: str) -> bool:
     flag = parse_bool(value)
     if flag is None:
-        raise DockerfileError(f"'{key}' of a mount is true or false, not '{value}'")
+        raise DockerfileError(f"invalid value for {key}: {value}", hint="it is true or false")
     return flag
 
 
@@ -131,7 +131,7 @@ def _number(key: str, value: str, base: int) -> int:
     number = parse_unsigned(value, base)
     if number is None:
         kind = "an octal number" if base == 8 else "a number"
-        raise DockerfileError(f"'{key}' of a mount is {kind}, not '{value}'")
+        raise DockerfileError(f"invalid value {value} for {key}", hint=f"it is {kind}")
     return number
 
 
@@ -139,20 +139,21 @@ def _check(mount: MountOptions) -> None:
     if mount.type not in ("secret", "ssh", "cache"):
         for key in ("mode", "uid", "gid"):
             if getattr(mount, key) is not None:
-                raise DockerfileError(f"'{key}' does not fit a mount of type '{mount.type}'")
+                raise DockerfileError(f"{key} not allowed for {quote(mount.type)} type mounts")
     if mount.readonly is None:
         mount.readonly = mount.type not in ("cache", "tmpfs")
     if mount.type == "secret":
         if mount.stage:
-            raise DockerfileError("a secret mount has no 'from'")
+            raise DockerfileError("secret mount should not have a from")
         if mount.sharing:
-            raise DockerfileError("a secret mount has no 'sharing'")
+            raise DockerfileError("secret mount should not define sharing")
         if not (mount.source or mount.target or mount.id):
-            raise DockerfileError("a secret mount needs an id", hint="as in --mount=type=secret,id=token")
+            raise DockerfileError("invalid secret mount. one of source, target required",
+                                  hint="or an id, as in --mount=type=secret,id=token")  # fmt: skip
         if mount.source and mount.id:
-            raise DockerfileError("a secret mount has either 'source' or 'id'")
+            raise DockerfileError("both source and id can't be set", hint="they mean the same")
     if mount.sharing and mount.type != "cache":
-        raise DockerfileError(f"'sharing' does not fit a mount of type '{mount.type}'")
+        raise DockerfileError(f"invalid cache sharing set for {mount.type} mount")
 
 
 def parse_device(text: str) -> tuple[str, bool]:
@@ -160,7 +161,7 @@ def parse_device(text: str) -> tuple[str, bool]:
     try:
         fields = csv_fields(text)
     except ValueError as error:
-        raise DockerfileError(f"malformed device '{text}': {error}") from error
+        raise DockerfileError(f"failed to parse csv devices: {error}") from error
     name, required = "", False
     for field in fields:
         key, equals, value = field.partition("=")
@@ -169,12 +170,12 @@ def parse_device(text: str) -> tuple[str, bool]:
             required = _bool(key, value) if equals else True
         elif equals and key == "name":
             if name:
-                raise DockerfileError(f"the device is named twice: '{name}' and '{value}'")
+                raise DockerfileError(f"device name already set to {name}")
             name = value
         elif not name:
             name = field
         elif equals:
-            raise DockerfileError(f"a device has no option '{key}'", hint=nearest(key, ("name", "required")))
+            raise DockerfileError(f"unexpected key '{key}' in '{field}'", hint=nearest(key, ("name", "required")))
         else:
-            raise DockerfileError(f"'{field}' of a device needs a value: {field}=VALUE")
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
     return name, required

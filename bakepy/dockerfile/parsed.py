@@ -42,7 +42,7 @@ def parse(text: str, name: str, *, labs: bool = False) -> ParsedDockerfile:
     """Never raises; `require` does. `name` is how messages call the file."""
     file = SourceFile(name, text)
     if not text:
-        error = DockerfileError(f"{name} is empty", hint="a Dockerfile begins with FROM")
+        error = DockerfileError(f"{name}: the Dockerfile cannot be empty", hint="it begins with FROM")
         return ParsedDockerfile(Parsed(file, "\\", (), (), (), ()), Dockerfile("\\", (), ()), (error,))
     parsed = parse_text(file)
     dockerfile, errors = read_dockerfile(parsed.statements, Dialect(parsed.escape, labs))

@@ -115,7 +115,7 @@ class _Reader:
         self.number += 1
         if len(line) * 4 > MAX_LINE and len(line.encode("utf-8", "surrogatepass")) > MAX_LINE:
             raise DockerfileError(
-                f"the line is longer than {MAX_LINE} bytes",
+                f"dockerfile line greater than max allowed size of {MAX_LINE} bytes",
                 location=self.here(),
             )
         return line
@@ -129,17 +129,16 @@ class _Reader:
             found = self.directives.read(line)
         except DuplicateDirective as error:
             raise DockerfileError(
-                f"the directive '{error}' is given twice",
+                f"only one {error} parser directive can be used",
                 location=self.here(),
                 where=SourceRange.of_line(self.file, self.number),
             ) from error
         if found and found[0] == "escape":
             if found[1] not in ("\\", "`"):
                 raise DockerfileError(
-                    f"invalid escape character '{found[1]}'",
+                    f"invalid escape token '{found[1]}' does not match ` or \\",
                     location=self.here(),
                     where=SourceRange.of_line(self.file, self.number),
-                    hint="it is ` or \\",
                 )
             self.escape = found[1]
         return found is not None
@@ -177,7 +176,8 @@ def parse_text(file: SourceFile) -> Parsed:
         errors.append(error)
     if not statements and not errors:
         location = line_location(file, max(1, reader.number), max(1, reader.number))
-        errors.append(DockerfileError("the Dockerfile has no instruction", location=location))
+        hint = "a Dockerfile begins with FROM"
+        errors.append(DockerfileError("file with no instructions", location=location, hint=hint))
     directives = tuple(reader.directives.seen.items())
     return Parsed(file, reader.escape, directives, tuple(statements), tuple(empty), tuple(errors))
 
@@ -243,7 +243,7 @@ def _understood(
                 content.append(line + "\n")
             if line is None:
                 failure = DockerfileError(
-                    f"the here-document '{doc.name}' is not closed",
+                    f"unterminated heredoc '{doc.name}'",
                     location=line_location(file, first, reader.number),
                     where=head.find("<<"),
                     hint=f"a line that holds just '{doc.name}' ends it",

@@ -49,12 +49,12 @@ def without_drive(path: str, os: str, keep_slash: bool = False) -> str:
     if os != "windows":
         return path
     if len(path) == 2 and path[1] == ":":
-        raise DockerfileError(f"'{path}' names a drive but no path")
+        raise DockerfileError(f"removing drive letter: '{path}' names a drive but no path")
     if to_slash(path[:2], os) == "//":
-        raise DockerfileError(f"network paths are not supported: '{path}'")
+        raise DockerfileError(f"removing drive letter: UNC paths are not supported: '{path}'")
     drive, colon, rest = path.partition(":")
     if colon and drive.lower() != "c":
-        raise DockerfileError(f"'{path}' is not on the system drive C:")
+        raise DockerfileError(f"removing drive letter: '{path}' is not on the system drive C:")
     slashed = to_slash(rest if colon else path, os)
     cleaned = clean(slashed)
     return cleaned + "/" if keep_slash and len(cleaned) > 1 and slashed.endswith("/") else cleaned

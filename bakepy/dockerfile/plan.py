@@ -116,7 +116,7 @@ class Planner:
         base = self._expand(head.base, stage, checker, head.base)
         if not base.text:
             raise head.statement.error(
-                f"the base image '{head.base}' is empty", part=head.base, hint=self._default_hint(base)
+                f"base name ({head.base}) should not be blank", part=head.base, hint=self._default_hint(base)
             )
         state = StageState(
             base.text,
@@ -159,7 +159,7 @@ class Planner:
         try:
             result = self.lexer.expand(text, self.args)
         except ExpansionError as error:
-            raise head.statement.error(str(error), part=part) from error
+            raise head.statement.error(error.of(text), part=part) from error
         known = {*self.args, *self.arg_notes}
         for name in result.unmatched:
             if name not in known:
@@ -226,7 +226,8 @@ class Planner:
             reference = self._reference(written)
         except BakeError as error:
             names = [stage.label for stage in self.table.states if stage.label]
-            raise DockerfileError(error.what, hint=error.hint or nearest(written, names)) from error
+            what = f"failed to parse stage name {quote(written)}: {error.what}"
+            raise DockerfileError(what, hint=error.hint or nearest(written, names)) from error
         platform = state.platform or self.target_platform
         state.base_name = str(reference)
         if not wanted:  # perhaps a trigger needs it later; its step has a number already then
@@ -371,7 +372,7 @@ class Planner:
             error = parsed.errors[0]
             raise error if isinstance(error, DockerfileError) else DockerfileError(error.what)
         if len(parsed.statements) != 1:
-            raise DockerfileError("a trigger is exactly one instruction")
+            raise DockerfileError("onbuild trigger should be a single expression")
         instruction = read_instruction(parsed.statements[0], Dialect(parsed.escape, self.options.labs))
         lines = [place.start.line for place in state.location]
         location = line_location(state.location[0].file, min(lines), max(lines)) if lines else ()

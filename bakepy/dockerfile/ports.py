@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
-from bakepy.dockerfile.text import parse_int
+from bakepy.dockerfile.text import parse_int, quote
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MOST = 65536 * len(_PROTOCOLS)
@@ -28,9 +28,10 @@ def _port(word: str, location: Location, checker: Checker) -> list[str]:
     address, _, host = rest.rpartition(":")
     ports, _, protocol = container.partition("/")
     if not ports:
-        raise DockerfileError(f"'{word}' names no port", hint="as in EXPOSE 80 or EXPOSE 53/udp")
+        what = f"invalid port: {quote(word)}: no port specified"
+        raise DockerfileError(what, hint="as in EXPOSE 80 or EXPOSE 53/udp")
     if (protocol or "tcp").lower() not in _PROTOCOLS:
-        raise DockerfileError(f"'{word}': there is no protocol '{protocol}'", hint="it is tcp, udp or sctp")
+        raise DockerfileError(f"invalid port: {quote(word)}: invalid proto: {protocol}", hint="it is tcp, udp or sctp")
     if protocol != protocol.lower():
         message = f"Defined protocol '{word}' in EXPOSE instruction should be lowercase"
         checker.warn("ExposeProtoCasing", message, location)
@@ -38,34 +39,29 @@ def _port(word: str, location: Location, checker: Checker) -> list[str]:
         message = f"EXPOSE instruction should not define an IP address or host-port mapping, found '{word}'"
         checker.warn("ExposeInvalidFormat", message, location)
     if address:
-        _check_address(word, address)
-    first, last = _range(word, ports)
+        _check_address(address)
+    first, last = _range("containerPort", ports)
     if host:
-        low, high = _range(word, host)
+        low, high = _range("hostPort", host)
         if high - low != last - first and first != last:
-            raise DockerfileError(f"'{word}': the two port ranges differ in length")
+            raise DockerfileError(f"invalid ranges specified for container and host Ports: {ports} and {host}",
+                                  hint="they differ in length")  # fmt: skip
     return [f"{port}/{(protocol or 'tcp').lower()}" for port in range(first, last + 1)]
 
 
-def _check_address(word: str, address: str) -> None:
+def _check_address(address: str) -> None:
     try:
         ip_address(address[1:-1] if address.startswith("[") and address.endswith("]") else address)
     except ValueError as error:
-        raise DockerfileError(f"'{word}': '{address}' is no IP address") from error
+        raise DockerfileError(f"invalid IP address: {address}") from error
 
 
-def _range(word: str, text: str) -> tuple[int, int]:
+def _range(kind: str, text: str) -> tuple[int, int]:
     start, dash, end = text.partition("-")
-    first, last = _number(word, start), _number(word, end) if dash else 0
-    if not dash:
-        last = first
+    first = parse_int(start)
+    last = parse_int(end) if dash else first
+    if first is None or last is None or not (0 <= first <= 65535 and 0 <= last <= 65535):
+        raise DockerfileError(f"invalid {kind}: {text}", hint="a port is a number from 0 to 65535")
     if last < first:
-        raise DockerfileError(f"'{word}': the range {text} goes backwards")
+        raise DockerfileError(f"invalid {kind}: {text}", hint="the range goes backwards")
     return first, last
-
-
-def _number(word: str, text: str) -> int:
-    value = parse_int(text)
-    if value is None or not 0 <= value <= 65535:
-        raise DockerfileError(f"'{word}': '{text}' is no port", hint="a port is a number from 0 to 65535")
-    return value

@@ -13,7 +13,7 @@ from bakepy.dockerfile.flags import Flags, csv_fields, read_flags
 from bakepy.dockerfile.heredoc import Heredoc, find_heredoc
 from bakepy.dockerfile.mounts import parse_device
 from bakepy.dockerfile.parser import Statement, split_statement
-from bakepy.dockerfile.text import SPACE, parse_int, split_blanks
+from bakepy.dockerfile.text import SPACE, number_fault, parse_int, quote, split_blanks
 from bakepy.dockerfile.words import NotStrings, assignments, json_or_words, json_words, split_words
 from bakepy.errors import nearest
 from bakepy.model.image_config import Healthcheck
@@ -39,7 +39,7 @@ def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
     reader = _READERS.get(statement.keyword.lower())
     if reader is None:
         near = nearest(statement.keyword.upper(), (name.upper() for name in _READERS))
-        raise statement.error(f"unknown instruction '{statement.keyword}'", hint=near)
+        raise statement.error(f"unknown instruction: {statement.keyword}", hint=near)
     try:
         return reader(statement, dialect)
     except NotStrings as error:
@@ -48,7 +48,7 @@ def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
 
 def _one_text(statement: Statement) -> str:
     if not statement.rest:
-        raise statement.error(f"{statement.keyword.upper()} needs exactly one argument")
+        raise statement.error(f"{statement.keyword.upper()} requires exactly one argument")
     return statement.rest
 
 
@@ -58,12 +58,13 @@ def _pairs(statement: Statement, dialect: Dialect) -> tuple[i.Pair, ...]:
     try:
         pairs = tuple(i.Pair(*pair) for pair in assignments(statement.rest, keyword, dialect.escape))
     except ValueError as error:
-        raise statement.error(str(error), part=statement.rest) from error
+        hint = f"as in {keyword} NAME=VALUE"
+        raise statement.error(str(error), part=statement.rest, hint=hint) from error
     if not pairs:
-        raise statement.error(f"{keyword} needs at least one argument")
+        raise statement.error(f"{keyword} requires at least one argument")
     for pair in pairs:
         if not pair.name:
-            raise statement.error(f"a name in {keyword} is empty", part=f"={pair.value}")
+            raise statement.error(f"{keyword} names can not be blank", part=f"={pair.value}")
     return pairs
 
 
@@ -91,12 +92,12 @@ def _description(statement: Statement, name: str) -> str:
 def _arg(statement: Statement, dialect: Dialect) -> i.Arg:
     words = split_words(statement.rest, dialect.escape)
     if not words:
-        raise statement.error("ARG needs at least one argument")
+        raise statement.error("ARG requires at least one argument")
     items = []
     for word in words:
         name, equals, value = word.partition("=")
         if equals and not name:
-            raise statement.error("a name in ARG is empty", part=word)
+            raise statement.error("ARG names can not be blank", part=word)
         items.append(i.ArgItem(name, value if equals else None, _description(statement, name)))
     return i.Arg(statement, tuple(items))
 
@@ -107,10 +108,11 @@ def _from(statement: Statement, dialect: Dialect) -> i.From:
     if len(words) == 3 and words[1].lower() == "as":
         name = words[2].lower()
         if not _STAGE_NAME.match(name):
-            hint = "a name begins with a letter and holds letters, digits, '-', '_' and '.'"
-            raise statement.error(f"invalid stage name '{words[2]}'", part=words[2], hint=hint)
+            what = f"invalid name for build stage: {quote(words[2])}, name can't start with a number or contain symbols"
+            raise statement.error(what, part=words[2], hint="letters, digits, '-', '_' and '.' are fine")
     elif len(words) != 1:
-        raise statement.error("FROM takes an image and, if wanted, a name: FROM IMAGE [AS NAME]", part=statement.rest)
+        raise statement.error("FROM requires either one or three arguments", part=statement.rest,
+                              hint="as in FROM IMAGE or FROM IMAGE AS NAME")  # fmt: skip
     flags = read_flags(statement, texts=("platform",))
     return i.From(statement, words[0], name, flags.text("platform"), _description(statement, name))
 
@@ -132,9 +134,12 @@ def _transfer(statement: Statement) -> tuple[tuple[str, ...], str, tuple[Heredoc
     keyword = statement.keyword.upper()
     words, _ = json_or_words(statement.rest)
     if len(words) < 2:
-        raise statement.error(f"{keyword} needs a source and a destination", part=statement.rest)
+        what = f"{keyword} requires at least two arguments"
+        if words:
+            what += ", but only one was provided. Destination could not be determined"
+        raise statement.error(what, part=statement.rest, hint=f"as in {keyword} SOURCE DESTINATION")
     if find_heredoc(words[-1]):
-        raise statement.error(f"the destination of {keyword} can not be a here-document", part=words[-1])
+        raise statement.error(f"{keyword} cannot accept a heredoc as a destination", part=words[-1])
     paths, documents = _documents(statement, words[:-1])
     return tuple(paths), words[-1], tuple(documents)
 
@@ -186,11 +191,14 @@ def _run(statement: Statement, dialect: Dialect) -> i.Run:
     return i.Run(statement, command, mounts, stages, network, security, flags.list("device"))
 
 
+_WRONG_CHOICE = {"network": "invalid network mode {}", "security": "security {} is not valid"}
+
+
 def _choice(statement: Statement, flags: Flags, name: str, values: tuple[str, ...]) -> str:
     value = flags.texts.get(name, values[0])
     if value not in values:
         hint = nearest(value, values) or "it is one of " + ", ".join(values)
-        raise statement.error(f"invalid value '{value}' of --{name}", part=f"--{name}", hint=hint)
+        raise statement.error(_WRONG_CHOICE[name].format(quote(value)), part=f"--{name}", hint=hint)
     return value
 
 
@@ -199,13 +207,13 @@ def _mount_stage(statement: Statement, mount: str) -> str:
     try:
         fields = csv_fields(mount)
     except ValueError as error:
-        raise statement.error(f"malformed mount '{mount}': {error}", part="--mount") from error
+        raise statement.error(f"failed to parse csv mounts: {error}", part="--mount") from error
     stage = ""
     for field in fields:
         key, equals, value = field.partition("=")
         if equals and key.lower() == "from":
             if -1 < value.find("$") < len(value) - 1:
-                raise statement.error("'from' of a mount can not hold variables", part="--mount",
+                raise statement.error("'from' doesn't support variable expansion", part="--mount",
                                       hint="give the stage a name: FROM … AS name")  # fmt: skip
             stage = value
     return stage
@@ -223,15 +231,15 @@ def _entrypoint(statement: Statement, dialect: Dialect) -> i.Entrypoint:
 
 def _onbuild(statement: Statement, dialect: Dialect) -> i.OnBuild:
     if not statement.rest:
-        raise statement.error("ONBUILD needs an instruction")
+        raise statement.error("ONBUILD requires at least one argument")
     read_flags(statement)
     keyword, _, rest = split_statement(statement.rest, dialect.escape)
     _check_trigger(statement, keyword, rest, dialect)
     match keyword.upper():
         case "ONBUILD":
-            raise statement.error("ONBUILD can not trigger another ONBUILD", part=keyword)
+            raise statement.error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", part=keyword)
         case "MAINTAINER" | "FROM":
-            raise statement.error(f"{keyword.upper()} can not be a trigger", part=keyword)
+            raise statement.error(f"{keyword.upper()} isn't allowed as an ONBUILD trigger", part=keyword)
     expression = _ONBUILD.sub("", statement.text, count=1) if _ONBUILD.match(statement.text) else statement.text
     for doc in statement.heredocs:
         expression += f"\n{doc.content}{doc.name}"
@@ -266,7 +274,7 @@ def _user(statement: Statement, dialect: Dialect) -> i.User:
 
 def _expose(statement: Statement, dialect: Dialect) -> i.Expose:
     if not statement.rest:
-        raise statement.error("EXPOSE needs at least one argument")
+        raise statement.error("EXPOSE requires at least one argument")
     read_flags(statement)
     return i.Expose(statement, tuple(sorted(split_blanks(statement.rest), key=_bytes)))
 
@@ -278,11 +286,11 @@ def _bytes(text: str) -> bytes:
 def _volume(statement: Statement, dialect: Dialect) -> i.Volume:
     words, _ = json_or_words(statement.rest)
     if not words:
-        raise statement.error("VOLUME needs at least one argument")
+        raise statement.error("VOLUME requires at least one argument")
     read_flags(statement)
     paths = tuple(word.strip(SPACE) for word in words)
     if not all(paths):
-        raise statement.error("a path in VOLUME is empty", part='""')
+        raise statement.error("VOLUME specified can not be an empty string", part='""')
     return i.Volume(statement, paths)
 
 
@@ -290,9 +298,10 @@ def _shell(statement: Statement, dialect: Dialect) -> i.Shell:
     read_flags(statement)
     args = json_words(statement.rest)
     if args is None and statement.rest:
-        raise statement.error("SHELL takes a JSON list", part=statement.rest, hint='as in SHELL ["/bin/bash", "-c"]')
+        raise statement.error("SHELL requires the arguments to be in JSON form", part=statement.rest,
+                              hint='as in SHELL ["/bin/bash", "-c"]')  # fmt: skip
     if not args:
-        raise statement.error("SHELL needs at least one argument")
+        raise statement.error("SHELL requires at least one argument")
     return i.Shell(statement, tuple(args))
 
 
@@ -302,7 +311,7 @@ def _stop_signal(statement: Statement, dialect: Dialect) -> i.StopSignal:
 
 def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruction:
     if not statement.rest:
-        raise statement.error("HEALTHCHECK needs NONE or CMD")
+        raise statement.error("HEALTHCHECK requires at least one argument", hint="NONE, or CMD and a command")
     kind, *tail = split_first(statement.rest)
     rest = tail[0] if tail else ""
     command = _command(statement, rest)
@@ -312,10 +321,10 @@ def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruc
         return i.HealthcheckInstruction(statement, Healthcheck(("NONE",)))
     flags = read_flags(statement, texts=("interval", "timeout", "start-period", "start-interval", "retries"))
     if kind.upper() != "CMD":
-        raise statement.error(f"HEALTHCHECK knows NONE and CMD, not '{kind}'", part=kind,
+        raise statement.error(f"Unknown type {quote(kind.upper())} in HEALTHCHECK (try CMD)", part=kind,
                               hint=nearest(kind.upper(), ("CMD", "NONE")))  # fmt: skip
     if not command.args:
-        raise statement.error("HEALTHCHECK CMD needs a command", part=kind)
+        raise statement.error("Missing command after HEALTHCHECK CMD", part=kind)
     check = Healthcheck(
         ("CMD-SHELL" if command.shell else "CMD", *command.args),
         interval=_interval(statement, flags, "interval"),
@@ -325,8 +334,10 @@ def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruc
     )
     if text := flags.text("retries"):
         retries = parse_int(text, bits=32)
-        if retries is None or retries < 0:
-            raise statement.error(f"--retries is a number, not '{text}'", part="--retries")
+        if retries is None:
+            raise statement.error(f"--retries: {number_fault(text)}", part="--retries", hint="a whole number")
+        if retries < 0:
+            raise statement.error(f"--retries cannot be negative ({retries})", part="--retries")
         check = replace(check, retries=retries)
     return i.HealthcheckInstruction(statement, check)
 
@@ -347,7 +358,7 @@ def _interval(statement: Statement, flags: Flags, name: str) -> int:
     except ValueError as error:
         raise statement.error(f"--{name}: {error}", part=f"--{name}", hint="as in 30s or 1m30s") from error
     if value and value < _MILLISECOND:
-        raise statement.error(f"--{name} is less than a millisecond: '{text}'", part=f"--{name}")
+        raise statement.error(f"Interval {quote(name)} cannot be less than 1ms", part=f"--{name}")
     return value
 
 
@@ -385,6 +396,8 @@ def read_dockerfile(
         try:
             instruction = read_instruction(statement, dialect)
         except DockerfileError as error:
+            # the words by which people search for such errors; triggers of base images are on no line of this file
+            error.what = f"dockerfile parse error on line {statement.first_line}: {error.what}"
             errors.append(error)
             if statement.keyword.lower() == "from":
                 bodies.append([])  # what follows belongs to this stage, not to the one before
@@ -392,7 +405,7 @@ def read_dockerfile(
             continue
         if isinstance(instruction, i.From):
             if len(heads) == MAX_STAGES:
-                errors.append(statement.error(f"the Dockerfile has more than {MAX_STAGES} stages"))
+                errors.append(statement.error(f"more than {MAX_STAGES} stages"))
                 break
             heads.append(instruction)
             bodies.append([])
@@ -401,10 +414,10 @@ def read_dockerfile(
         elif isinstance(instruction, i.Arg):
             global_args.append(instruction)
         else:
-            errors.append(statement.error(f"{statement.keyword.upper()} stands before the first FROM",
-                                          hint="only ARG may stand there"))  # fmt: skip
+            what = f"no build stage in current context: {statement.keyword.upper()} stands before the first FROM"
+            errors.append(statement.error(what, hint="only ARG may stand there"))
     if not heads and not errors and statements:
-        errors.append(DockerfileError("the Dockerfile has no stage", where=statements[-1].find(""),
+        errors.append(DockerfileError("dockerfile contains no stages to build", where=statements[-1].find(""),
                                       hint="a stage begins with FROM"))  # fmt: skip
     stages = tuple(
         i.Stage(head, tuple(body), index) for index, (head, body) in enumerate(zip(heads, bodies, strict=True))

@@ -252,7 +252,8 @@ class Session:
         raise_all(errors)
         if self.config.error and self.warnings:
             rules = sorted({warning.rule.name for warning in self.warnings})
-            raise ChecksFailed(f"checks failed: {', '.join(rules)}", hint="'# check=error=true' asks for that")
+            what = f"lint violation found for rules: {', '.join(rules)}"
+            raise ChecksFailed(what, hint="'# check=error=true' asks for that")
 
     def _main_context(self) -> MainContext:
         options = self.options

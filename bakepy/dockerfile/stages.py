@@ -9,6 +9,7 @@ from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.instructions import Copy, Instruction, Run
 from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.text import quote
 from bakepy.errors import nearest
 
 _SHOWN = 12
@@ -40,7 +41,7 @@ class StageTable:
         found = self.find(name)
         if found is None:
             names = [stage.label for stage in self.states if stage.label]
-            raise DockerfileError(f"there is no stage '{name}'", hint=nearest(name, names)
+            raise DockerfileError(f"target stage {quote(name)} could not be found", hint=nearest(name, names)
                                   or ("stages are " + ", ".join(names[:20]) if names else ""))  # fmt: skip
         return found
 
@@ -60,13 +61,13 @@ class StageTable:
         except ExpansionError:
             plain = False
         if not plain:
-            raise copy.statement.error("--from can not hold variables", part="--from",
+            raise copy.statement.error("variable expansion is not supported for --from", part="--from",
                                        hint="give the image a name: FROM … AS name")  # fmt: skip
         if not _NUMBER.match(name):
             return self._named(name, location)
         index = int(name[:12])
         if not 0 <= index < len(self.states):
-            raise copy.statement.error(f"there is no stage {name}", part="--from", hint="stages are counted from 0")
+            raise copy.statement.error(f"invalid stage index {index}", part="--from", hint="stages are counted from 0")
         return self.states[index]
 
     def _named(self, name: str, location: Location) -> StageState:
@@ -122,7 +123,9 @@ def _cycle(start: StageState, path: list[StageState], commands: list[Command], a
     if len(ring) > _SHOWN:
         ring[_SHOWN - 1 : -1] = [f"({len(ring) - _SHOWN} more)"]
     ring.append(ring[0])
-    error = DockerfileError(f"stages need each other: {' -> '.join(ring)}", location=commands[0].location)
+    error = DockerfileError(
+        f"circular dependency detected on stage: {' -> '.join(ring)}", location=commands[0].location
+    )
     for command in commands[1:]:
         error.at(command.location)
     return error

@@ -35,6 +35,13 @@ def parse_int(text: str, base: int = 10, bits: int = 64) -> int | None:
     return value if -(1 << bits - 1) <= value < 1 << bits - 1 else None
 
 
+def number_fault(text: str) -> str:
+    """Why `text` is no number for `parse_int`."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    cause = "value out of range" if digits and not digits.strip("0123456789") else "invalid syntax"
+    return f"parsing {quote(text)}: {cause}"
+
+
 def parse_unsigned(text: str, base: int = 10, bits: int = 32) -> int | None:
     """An unsigned number without a sign; None if `text` is none or does not fit."""
     if text[:1] in ("+", "-"):

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from bakepy.dockerfile.text import SPACE, split_blanks
+from bakepy.dockerfile.text import SPACE, quote, split_blanks
 
 
 class NotStrings(ValueError):
@@ -106,13 +106,13 @@ def assignments(text: str, keyword: str, escape: str) -> list[tuple[str, str, bo
     if "=" not in words[0]:
         parts = split_blanks(text, 2)
         if len(parts) < 2:
-            raise ValueError(f"{keyword} needs a name and a value: {keyword} NAME=VALUE")
+            raise ValueError(f"{keyword} must have two arguments")
         return [(parts[0], parts[1], True)]
     out = []
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"'{word}' has no '='; {keyword} takes NAME=VALUE")
+            raise ValueError(f"Syntax error - can't find = in {quote(word)}. Must be of the form: name=value")
         out.append((name, value, False))
     return out
 
@@ -127,7 +127,7 @@ def json_words(text: str) -> list[str] | None:
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(member, str) for member in value):
-        raise NotStrings("a JSON list here may hold strings only")
+        raise NotStrings("when using JSON array syntax, arrays must be comprised of strings only")
     return [member.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for member in value]
 
 

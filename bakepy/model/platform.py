@@ -52,7 +52,8 @@ class Platform:
         os_match = _OS_PART.match(parts[0])
         bad = [part for part in parts[1:] if not _PART.match(part)] if os_match else parts[:1]
         if len(parts) > 3 or bad or not os_match:
-            reason = f': "{bad[0]}" is an invalid component of "{text}"' if bad and text else ""
+            component = "component" if os_match else "OS component"
+            reason = f': "{bad[0]}" is an invalid {component} of "{text}"' if bad and text else ""
             raise DefinitionError(
                 f"invalid platform '{text}'{reason}", hint="a platform is OS/ARCH[/VARIANT], as in linux/arm64"
             )
@@ -76,7 +77,9 @@ class Platform:
     def normalized(self) -> Platform:
         """Aliases replaced and default variants filled in or dropped (containerd: `platforms.Normalize`)."""
         architecture, variant = _normal_architecture(self.architecture, self.variant)
-        return Platform(_normal_os(self.os) or "linux", architecture, variant, self.os_version, tuple(sorted({*self.os_features})))
+        return Platform(
+            _normal_os(self.os) or "linux", architecture, variant, self.os_version, tuple(sorted({*self.os_features}))
+        )
 
     def is_known(self) -> bool:
         """Whether both parts are names that Go's toolchain knows."""

@@ -33,7 +33,7 @@ class ImageReference:
         """Reads familiar or full form; raises DefinitionError if `text` is no reference."""
         rest, _, digest_text = text.partition("@")
         if _HEX_NAME.match(text):
-            raise DefinitionError(f"invalid image reference '{text}': 64 hex digits can not be a name")
+            raise DefinitionError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
         domain, slash, remainder = rest.partition("/")
         if not slash or (not any(c in domain for c in ".:") and domain != "localhost" and domain == domain.lower()):
             domain, remainder = "docker.io", rest
@@ -42,17 +42,17 @@ class ImageReference:
             domain = "docker.io"
         if domain == "docker.io" and "/" not in path:
             path = f"library/{path}"
-        hint = "image names are lower case" if path != path.lower() else ""
         if not _DOMAIN.match(domain) or not _PATH.match(path) or len(path) > 255:
-            raise DefinitionError(f"invalid image reference '{text}'", hint=hint)
+            reason = f"repository name ({path}) must be lowercase" if path != path.lower() else f"'{text}'"
+            raise DefinitionError(f"invalid reference format: {reason}")
         if colon and not _TAG.match(tag):
-            raise DefinitionError(f"invalid image reference '{text}': bad tag '{tag}'")
+            raise DefinitionError(f"invalid reference format: '{text}': bad tag '{tag}'")
         digest = None
         if "@" in text:
             try:
                 digest = Digest.parse(digest_text)
             except Exception as error:
-                raise DefinitionError(f"invalid image reference '{text}': bad digest") from error
+                raise DefinitionError(f"invalid reference format: '{text}': bad digest") from error
         return cls(domain, path, tag, digest)
 
     @property

@@ -68,7 +68,7 @@ def test_a_check_keeps_the_warnings_before_an_error() -> None:
     result = compilation("FROM alpine\nENV a b\nEXPOSE x\n").check()
     assert [warning.rule.name for warning in result.warnings] == ["LegacyKeyValueFormat"]
     assert result.error is not None
-    assert result.error.what == "'x': 'x' is no port"
+    assert result.error.what == "invalid containerPort: x"
 
 
 def test_all_rules_have_a_description() -> None:

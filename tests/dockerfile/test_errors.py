@@ -18,22 +18,25 @@ def failure(text: str, **options: object) -> str:
 
 def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
     assert failure('FROM alpine\nRUN --moun=x y\nFRM x\nCOPY a\nRUN ["a", 1]\nENV =b\n') == (
-        "Dockerfile:2:5: RUN has no flag '--moun'\n"
+        "Dockerfile:2:5: dockerfile parse error on line 2: unknown flag: --moun\n"
         "    RUN --moun=x y\n"
         "        ^^^^^^\n"
         "hint: did you mean '--mount'?\n"
-        "Dockerfile:3:1: unknown instruction 'FRM'\n"
+        "Dockerfile:3:1: dockerfile parse error on line 3: unknown instruction: FRM\n"
         "    FRM x\n"
         "    ^^^\n"
         "hint: did you mean 'FROM'?\n"
-        "Dockerfile:4:6: COPY needs a source and a destination\n"
+        "Dockerfile:4:6: dockerfile parse error on line 4: COPY requires at least two arguments, but only one was "
+        "provided. Destination could not be determined\n"
         "    COPY a\n"
         "         ^\n"
-        "Dockerfile:5:5: a JSON list here may hold strings only\n"
+        "hint: as in COPY SOURCE DESTINATION\n"
+        "Dockerfile:5:5: dockerfile parse error on line 5: when using JSON array syntax, arrays must be comprised of "
+        "strings only\n"
         '    RUN ["a", 1]\n'
         "        ^\n"
         'hint: as in ["make", "install"]\n'
-        "Dockerfile:6:5: a name in ENV is empty\n"
+        "Dockerfile:6:5: dockerfile parse error on line 6: ENV names can not be blank\n"
         "    ENV =b\n"
         "        ^^"
     )
@@ -42,23 +45,25 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "Dockerfile is empty\nhint: a Dockerfile begins with FROM"),
+        ("", "Dockerfile: the Dockerfile cannot be empty\nhint: it begins with FROM"),
         (
             "RUN a\nFROM x\n",
-            "Dockerfile:1:1: RUN stands before the first FROM\n    RUN a\n    ^^^\nhint: only ARG may stand there",
+            "Dockerfile:1:1: no build stage in current context: RUN stands before the first FROM\n"
+            "    RUN a\n    ^^^\nhint: only ARG may stand there",
         ),
         (
             "FROM alpine AS 1x\n",
-            "Dockerfile:1:16: invalid stage name '1x'\n    FROM alpine AS 1x\n                   ^^\n"
-            "hint: a name begins with a letter and holds letters, digits, '-', '_' and '.'",
+            'Dockerfile:1:16: dockerfile parse error on line 1: invalid name for build stage: "1x", '
+            "name can't start with a number or contain symbols\n    FROM alpine AS 1x\n                   ^^\n"
+            "hint: letters, digits, '-', '_' and '.' are fine",
         ),
         (
             "ARG V\nFROM $V\n",
-            "Dockerfile:2:6: the base image '$V' is empty\n    FROM $V\n         ^^",
+            "Dockerfile:2:6: base name ($V) should not be blank\n    FROM $V\n         ^^",
         ),
         (
             "FROM alpine\nWORKDIR \\\n  ${x:?must be set}\n",
-            "Dockerfile:2:1: x: must be set (in '${x:?must be set}')\n    WORKDIR \\\n    ^^^^^^^",
+            'Dockerfile:2:1: failed to process "${x:?must be set}": x: must be set\n    WORKDIR \\\n    ^^^^^^^',
         ),
         (
             "FROM --platform=linux/amd6/x/y alpine\n",
@@ -68,16 +73,19 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
         ),
         (
             "FROM alpine AS a\nCOPY --from=b x y\nFROM scratch AS b\nCOPY --from=a x y\n",
-            "Dockerfile:2:1: stages need each other: a -> b -> a\n    COPY --from=b x y\n    ^^^^^^^^^^^^^^^^^",
+            "Dockerfile:2:1: circular dependency detected on stage: a -> b -> a\n"
+            "    COPY --from=b x y\n    ^^^^^^^^^^^^^^^^^",
         ),
         (
             "FROM alpine\nCOPY --from=later x y\nFROM alpine AS later\nFROM alpine\nCOPY --from=0 x y\n",
-            "Dockerfile:2:1: stage 'later' is copied from before it is defined\n    COPY --from=later x y\n    ^^^^\n"
+            'Dockerfile:2:1: cannot copy from stage "later", it needs to be defined before current stage "stage-0"\n'
+            "    COPY --from=later x y\n    ^^^^\n"
             "hint: a stage can only use stages above it",
         ),
         (
             "FROM alpine\nRUN --mount=type=cashe,target=/x a\n",
-            "Dockerfile:2:1: there is no mount type 'cashe'\n    RUN --mount=type=cashe,target=/x a\n    ^^^\n"
+            'Dockerfile:2:1: unsupported mount type "cashe"\n'
+            "    RUN --mount=type=cashe,target=/x a\n    ^^^\n"
             "hint: did you mean 'cache'?",
         ),
         (
@@ -87,19 +95,21 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
         ),
         (
             "FROM example/onbuild-bad:1\n",
-            "Dockerfile:1:1: unknown instruction 'FROBNICATE'\n"
+            "Dockerfile:1:1: unknown instruction: FROBNICATE\n"
             "    FROM example/onbuild-bad:1\n    ^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
             "    in the trigger ONBUILD FROBNICATE yes",
         ),
         (
             "FROM Alpine\n",
-            "Dockerfile:1:6: invalid image reference 'Alpine'\n    FROM Alpine\n         ^^^^^^\n"
-            "hint: image names are lower case",
+            'Dockerfile:1:6: failed to parse stage name "Alpine": '
+            "invalid reference format: repository name (library/Alpine) must be lowercase\n"
+            "    FROM Alpine\n         ^^^^^^",
         ),
-        ("FROM alpine\nRUN []\n", 'a RUN has an empty list of arguments\nhint: as in RUN ["make", "install"]'),
+        ("FROM alpine\nRUN []\n", 'arguments are required for RUN\nhint: as in RUN ["make", "install"]'),
         (
             "FROM alpine\nEXPOSE 80-70\n",
-            "Dockerfile:2:1: '80-70': the range 80-70 goes backwards\n    EXPOSE 80-70\n    ^^^^^^",
+            "Dockerfile:2:1: invalid containerPort: 80-70\n    EXPOSE 80-70\n    ^^^^^^\n"
+            "hint: the range goes backwards",
         ),
     ],
 )
@@ -119,30 +129,31 @@ def test_faults_of_independent_stages_are_told_together() -> None:
         "Dockerfile:2:6: docker.io/library/missing-b:latest: not found",
     ]
     assert [line for line in failure(text).splitlines() if line[0] == "D"] == [
-        "Dockerfile:4:1: 'x': 'x' is no port",
-        "Dockerfile:8:1: unknown signal 'z'",
+        "Dockerfile:4:1: invalid containerPort: x",
+        "Dockerfile:8:1: invalid signal: z",
     ]
     assert [line for line in failure("FROM $A\nFROM --platform=x alpine\n").splitlines() if line[0] == "D"] == [
-        "Dockerfile:1:6: the base image '$A' is empty",
+        "Dockerfile:1:6: base name ($A) should not be blank",
         "Dockerfile:2:17: failed to parse platform x: unknown operating system or architecture 'x'",
     ]
 
 
 def test_an_unknown_target_names_the_nearest_stage() -> None:
     assert failure("FROM alpine AS build\nFROM alpine AS test\n", target="biuld") == (
-        "there is no stage 'biuld'\nhint: did you mean 'build'?"
+        "target stage \"biuld\" could not be found\nhint: did you mean 'build'?"
     )
 
 
 def test_a_bad_ignore_file_is_named() -> None:
     assert failure("FROM alpine\nCOPY a b\n", ignore="a\n!\n") == (
-        ".dockerignore: a '!' excepts nothing\nhint: write what it excepts behind it"
+        '.dockerignore: illegal exclusion pattern: "!"\nhint: write what it excepts behind it'
     )
 
 
 def test_warnings_can_be_errors() -> None:
     assert failure("# check=error=true\nFROM alpine\nCMD a\nENV b c\n") == (
-        "checks failed: JSONArgsRecommended, LegacyKeyValueFormat\nhint: '# check=error=true' asks for that"
+        "lint violation found for rules: JSONArgsRecommended, LegacyKeyValueFormat\n"
+        "hint: '# check=error=true' asks for that"
     )
 
 

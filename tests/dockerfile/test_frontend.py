@@ -109,10 +109,10 @@ def test_the_main_context(context: str, made: object) -> None:
         ("git@h.test:r.git", GitContext("git@h.test:r.git")),
         ("https://h.test/r.git", GitContext("https://h.test/r.git")),
         ("https://h.test/x", HTTPContext("https://h.test/x")),
-        ("nothing", InvalidContext("the context 'n' names no kind of source: 'nothing'")),
+        ("nothing", InvalidContext("invalid context specifier nothing for n")),
         ("dcker-image:x", InvalidContext(
-            "the context 'n' has an unknown kind of source: 'dcker-image'; did you mean 'docker-image'?")),
-        ("https://h.test/r.git?zip=1", InvalidContext("the context 'n': a git URL knows no query 'zip'")),
+            "unsupported context source dcker-image for n; did you mean 'docker-image'?")),
+        ("https://h.test/r.git?zip=1", InvalidContext('the context \'n\': unexpected query "zip" in a git URL')),
     ],
 )  # fmt: skip
 def test_named_contexts_are_read_but_not_judged(spec: str, made: NamedContext) -> None:

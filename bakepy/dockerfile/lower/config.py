@@ -112,7 +112,7 @@ def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, che
             try:
                 result = scope.lexer.expand(value, stage.env)
             except ExpansionError as error:
-                raise DockerfileError(f"{error} (in the default of '{item.name}')") from error
+                raise DockerfileError(error.of(value)) from error
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
             value = result.text
             scope.spend(len(value))
@@ -171,7 +171,7 @@ def lower_expose(stage: StageState, expose: Expose, scope: Scope, location: Loca
         try:
             words += scope.lexer.expand(port, stage.env).words
         except ExpansionError as error:
-            raise DockerfileError(f"{error} (in '{port}')") from error
+            raise DockerfileError(error.of(port)) from error
     ports = parse_ports(words, location, checker)
     stage.image.ports.update(dict.fromkeys(ports))
     stage.image.commit(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)
@@ -180,7 +180,7 @@ def lower_expose(stage: StageState, expose: Expose, scope: Scope, location: Loca
 def lower_volume(stage: StageState, volume: Volume, scope: Scope, location: Location, checker: Checker) -> None:
     names = [scope.expand(stage, path, location, checker) for path in volume.paths]
     if not all(names):
-        raise DockerfileError("a path in VOLUME is empty")
+        raise DockerfileError("VOLUME specified can not be an empty string")
     stage.image.volumes.update(dict.fromkeys(names))
     stage.image.commit(f"VOLUME {plain_list(names)}", epoch=scope.epoch)
 
@@ -188,7 +188,7 @@ def lower_volume(stage: StageState, volume: Volume, scope: Scope, location: Loca
 def lower_stop_signal(stage: StageState, stop: StopSignal, scope: Scope, location: Location, checker: Checker) -> None:
     signal = scope.expand(stage, stop.signal, location, checker)
     if not is_signal(signal):
-        raise DockerfileError(f"unknown signal '{signal}'", hint="as in SIGTERM or 15")
+        raise DockerfileError(f"invalid signal: {signal}", hint="as in SIGTERM or 15")
     stage.image.stop_signal = signal
     stage.image.commit(f"STOPSIGNAL {signal}", epoch=scope.epoch)
 

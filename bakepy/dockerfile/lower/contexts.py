@@ -126,7 +126,7 @@ def _layout(
     store, at, digest = context.reference.rpartition("@")
     if not at or not store:
         raise DockerfileError(
-            f"the OCI layout of the context '{name}' needs a digest: '{context.reference}'",
+            f'oci-layout reference "{context.reference}" has no digest',
             hint="as in oci-layout://NAME@sha256:…",
         )
     before, colon, tag = store.rpartition(":")
@@ -234,7 +234,7 @@ def main_context(options: LowerOptions) -> MainContext:
 def named_git_source(name: str, context: GitContext) -> SourceNode:
     git = parse_git(context.url, bare_github=True)
     if git is None:
-        raise DockerfileError(f"the context '{name}' is no git repository: '{context.url}'")
+        raise DockerfileError(f"invalid git context {context.url} for '{name}'")
     return git_source(
         git,
         description(f"{INTERNAL}load git source {context.url}"),
@@ -270,7 +270,8 @@ def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], PatternMatcher 
         return (), None
     patterns = parse_ignore(context.ignore)
     if "!" in patterns:
-        raise DockerfileError(f"{context.ignore_name}: a '!' excepts nothing", hint="write what it excepts behind it")
+        what = f'{context.ignore_name}: illegal exclusion pattern: "!"'
+        raise DockerfileError(what, hint="write what it excepts behind it")
     if not patterns:
         return (), None
     try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
-from bakepy.dockerfile.chmod import check_mode
+from bakepy.dockerfile.chmod import check_mode, wrong_number
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.giturl import GitSource, parse_git, url_path
 from bakepy.dockerfile.instructions import Add, Copy, Transfer
@@ -16,7 +16,7 @@ from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
 from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.lower.state import Command, StageState
-from bakepy.dockerfile.text import parse_int, parse_unsigned
+from bakepy.dockerfile.text import parse_int, parse_unsigned, quote
 from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
 from bakepy.model.digest import Digest
 from bakepy.model.patterns import PatternMatcher
@@ -47,7 +47,8 @@ def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Sc
         if origin is None:
             assert isinstance(written, Copy)
             raise DockerfileError(
-                f"stage '{written.stage}' is copied from before it is defined",
+                f"cannot copy from stage {quote(written.stage)}, it needs to be defined before current stage "
+                f"{quote(stage.label)}",
                 hint="a stage can only use stages above it",
             )
         source, ignored = origin.node, None
@@ -144,7 +145,7 @@ def _mode(text: str) -> tuple[int, str]:
     value = parse_unsigned(text, 8)
     if value is not None:
         if value > 0o7777:
-            raise DockerfileError(f"--chmod is at most 7777, not '{text}'")
+            raise wrong_number(text)
         return value, ""
     check_mode(text)
     return 0, text
@@ -177,7 +178,7 @@ def _check_checksum(expanded: _Expanded) -> None:
         raise DockerfileError("checksum can't be specified for multiple sources")
     path = expanded.sources[0]
     if not is_http(path) and _find_git(path) is None:
-        raise DockerfileError("--checksum needs a source that is a URL or a git repository")
+        raise DockerfileError("checksum requires HTTP(S) or Git sources")
 
 
 def _find_git(path: str) -> GitSource | None:
@@ -219,11 +220,12 @@ class _Remotes:
     def git(self, git: GitSource) -> Node:
         if git.keep_git_dir is not None:
             if self.keep_git_dir not in (None, git.keep_git_dir):
-                raise DockerfileError("--keep-git-dir and the query 'keep-git-dir' contradict each other")
+                raise DockerfileError("inconsistent keep-git-dir configuration",
+                                      hint="the flag --keep-git-dir and the URL contradict each other")  # fmt: skip
             self.keep_git_dir = git.keep_git_dir
         if git.checksum:
             if self.checksum not in ("", git.checksum):
-                raise DockerfileError(f"two different checksums: '{self.checksum}' and '{git.checksum}'")
+                raise DockerfileError(f"checksum mismatch {quote(self.checksum)} != {quote(git.checksum)}")
             self.checksum = git.checksum
         return git_source(
             git,

@@ -115,7 +115,7 @@ class ExecNode(Node):
 
     def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
         if not self.meta.args:
-            raise DockerfileError("a RUN has an empty list of arguments", hint='as in RUN ["make", "install"]')
+            raise DockerfileError("arguments are required for RUN", hint='as in RUN ["make", "install"]')
         if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in self.meta.args):
             raise DockerfileError("the command of a RUN is not UTF-8")
         inputs: dict[Edge, int] = {}

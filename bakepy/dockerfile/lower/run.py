@@ -19,6 +19,7 @@ from bakepy.dockerfile.lower.sources import description
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.mounts import MountOptions, parse_device, parse_mount
 from bakepy.dockerfile.outline import NeedNote
+from bakepy.dockerfile.text import quote
 from bakepy.llb.op import (
     NONE,
     CacheOpt,
@@ -64,7 +65,8 @@ class _Mounts:
             origin = self.scope.source(source)
             if origin is None:
                 raise DockerfileError(
-                    f"stage '{mount.stage}' is mounted before it is defined",
+                    f"cannot mount from stage {quote(mount.stage)} to {quote(mount.target)}, "
+                    "stage needs to be defined before current command",
                     hint="a stage can only use stages above it",
                 )
             node = origin.node
@@ -81,7 +83,7 @@ class _Mounts:
         if not target.startswith("/"):
             target = paths.join("/", stage.dir, target)
         if target == "/":
-            raise DockerfileError("a mount can not replace the root directory", hint="give it a target=/PATH")
+            raise DockerfileError('invalid mount target "/"', hint="give it a target=/PATH")
         selector = paths.join("/", mount.source)
         if selector == "/":
             selector = ""
@@ -127,7 +129,7 @@ class _Mounts:
 
     def socket(self, mount: MountOptions, written: Run) -> None:
         if mount.source:
-            raise DockerfileError("an ssh mount has no 'source'")
+            raise DockerfileError("ssh does not support source")
         self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
         option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)

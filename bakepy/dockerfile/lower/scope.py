@@ -60,7 +60,7 @@ class Scope:
         try:
             result = lexer.expand(text, stage.env)
         except ExpansionError as error:
-            raise DockerfileError(f"{error} (in '{_cut(text)}')") from error
+            raise DockerfileError(error.of(text)) from error
         if result.unmatched:
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
         if result.matched:
@@ -78,10 +78,6 @@ class Scope:
 
 
 _DOCUMENT = Lexer(plain_quotes=True)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def report_undefined(
