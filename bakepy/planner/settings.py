@@ -68,6 +68,8 @@ def read_target(
     arguments: FrozenMap[str, str] = FrozenMap(
         (name, value) for name, value in target.args.items() if value is not None
     )
+    if isinstance(context, d.GitContext) and (keep := arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")) in _TRUE | _FALSE:
+        context = replace(context, keep_git_dir=keep in _TRUE)
     platforms = _platforms(target, build_platform, faults)
     options = d.LowerOptions(
         target=target.target or "",
