@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from bakepy.dockerfile.giturl import parse_git
@@ -359,6 +362,55 @@ class TestLent:
         with pytest.raises(BuildError) as raised:
             await new_run(machine).resolve(request(f"{address}/git/gone.git"))
         assert "passw0rd" not in raised.value.render()
+
+
+class TestSsh:
+    @pytest.fixture
+    def ssh(self, tmp_path: Path) -> Path:
+        """A folder with an `ssh` that notes how it was called and runs the command here."""
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "ssh"
+        program.write_text(
+            f'#!/bin/sh\necho "$SSH_AUTH_SOCK" > {tmp_path}/agent\nprintf "%s\\n" "$@" > {tmp_path}/arguments\n'
+            'for last; do :; done\nexec sh -c "$last"\n'
+        )
+        program.chmod(0o755)
+        return folder
+
+    @pytest.mark.parametrize("lent", [True, False])
+    async def test_only_a_lent_agent_is_used(
+        self, machine: Snapshots, repository: Repository, ssh: Path, tmp_path: Path, lent: bool
+    ) -> None:
+        class Agent(Secrets):
+            def socket(self, id: str) -> Path | None:
+                return Path("/run/agent") if lent and id == "default" else None
+
+        environment = {"PATH": f"{ssh}:/usr/bin:/bin", "SSH_AUTH_SOCK": "/run/mine"}
+        wanted = request(f"ssh://git@example.com{repository.path}#v1")
+        found = await tree(machine, wanted, Agent(), GitSource(machine.root, environment))
+        assert "README" in found
+        assert (tmp_path / "agent").read_text() == ("/run/agent\n" if lent else "\n")
+        arguments = (tmp_path / "arguments").read_text().splitlines()
+        assert {"BatchMode=yes", "IdentityFile=none", "StrictHostKeyChecking=accept-new"} <= set(arguments)
+        assert f"UserKnownHostsFile={machine.root}/git/known_hosts ~/.ssh/known_hosts" in arguments
+
+    async def test_a_run_that_is_cancelled_leaves_no_process(
+        self, machine: Snapshots, ssh: Path, tmp_path: Path
+    ) -> None:
+        ends = tmp_path / "ends"
+        os.mkfifo(ends)
+        # whoever has the pipe open for writing lives; reading ends when nobody does
+        (ssh / "ssh").write_text(f"#!/bin/sh\nexec 9> {ends}\necho begun >&9\nsleep 600\n")
+        source = GitSource(machine.root, {"PATH": f"{ssh}:/usr/bin:/bin"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.resolve, request("ssh://git@example.com/r.git#v1"))
+            with await anyio.to_thread.run_sync(ends.open) as pipe:
+                assert await anyio.to_thread.run_sync(pipe.readline) == "begun\n"
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True), anyio.fail_after(30):
+                    rest = await anyio.to_thread.run_sync(pipe.read)
+        assert rest == ""
 
 
 async def test_settings_and_hooks_of_the_user_do_not_count(
