@@ -74,7 +74,7 @@ class Definitions:
 def load(files: Sequence[SourceFile], options: LoadOptions) -> BakeFile:
     """Reads, evaluates and resolves. Raises DefinitionError(s) or UsageError, both with exit code 2."""
     definitions = load_definitions(files, options)
-    with _deep_calls():
+    with deep_calls():
         return _resolve(definitions.config, options)
 
 
@@ -82,7 +82,7 @@ def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Defin
     """Evaluates everything in the files, for lists and completion. Raises DefinitionError(s)."""
     if not files:
         raise UsageError("there is no bake definition", hint="looked for bake.toml, compose.yaml, docker-bake.hcl, …")
-    with _deep_calls():
+    with deep_calls():
         bodies, config = _read(files, options)
         evaluation = Evaluation(
             bodies,
@@ -105,7 +105,7 @@ _DEPTH = 20_000
 
 
 @contextmanager
-def _deep_calls() -> Iterator[None]:
+def deep_calls() -> Iterator[None]:
     """Lets names refer to names over thousands of levels; beyond, it is an error like any other."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _DEPTH))

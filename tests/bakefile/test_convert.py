@@ -320,6 +320,27 @@ def test_a_value_that_no_expression_can_name_is_left_out() -> None:
     assert found.notes == ("the value '$schema' is left out: no expression can refer to it, and HCL has no such names",)
 
 
+@pytest.mark.parametrize("syntax", ["hcl", "toml", "json"])
+@pytest.mark.parametrize(
+    ("name", "text", "sound"),
+    [
+        ("x.hcl", "a = " + "[" * 190 + "]" * 190, True),
+        ("x.hcl", 'a = "' + '${"' * 60 + '"}' * 60 + '"', True),
+        ("x.hcl", "a = " + "[" * 9000, False),
+        ("x.toml", "[locals]\na = " + "[" * 190 + "]" * 190, True),
+        ("x.toml", "a = " + "[" * 9000, False),
+        ("x.json", '{"a":' + "[" * 190 + "]" * 190 + "}", True),
+        ("x.json", "[" * 9000, False),
+    ],
+)
+def test_deep_nesting_is_converted_or_an_error(name: str, text: str, sound: bool, syntax: str) -> None:
+    if sound:
+        assert same(text, name[2:], convert(SourceFile(name, text), f"x.{syntax}", syntax).file.text, syntax) == ""
+        return
+    with pytest.raises(DefinitionError, match="too deep"):
+        convert(SourceFile(name, text), f"x.{syntax}", syntax)
+
+
 def test_a_difference_is_found() -> None:
     assert same('target a { tags = ["x"] }', "hcl", '[target.a]\ntags = ["y"]\n', "toml") == "target.a"
     assert same("variable A {\n default = 1\n}", "hcl", "[variable.A]\n", "toml") == "variable.A"

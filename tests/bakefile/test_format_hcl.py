@@ -119,6 +119,13 @@ def test_a_broken_file_is_left_alone() -> None:
         formatted('target "a" {\n')
 
 
+def test_deep_nesting_is_laid_out_or_an_error() -> None:
+    deep = "a = " + "[" * 190 + "]" * 190 + "\n"
+    assert formatted(deep) == deep
+    with pytest.raises(DefinitionError, match="nested too deep"):
+        formatted("a = " + "[" * 9000)
+
+
 def test_other_files_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         formatted("{}", "x.json")

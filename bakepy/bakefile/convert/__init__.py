@@ -12,7 +12,7 @@ from bakepy.bakefile.body import BodyParser
 from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
-from bakepy.bakefile.load import Definitions, LoadOptions, check_text, load_definitions
+from bakepy.bakefile.load import Definitions, LoadOptions, check_text, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text
 from bakepy.errors import UsageError
@@ -41,23 +41,27 @@ def convert(file: SourceFile, name: str, syntax: str, reader: Reader | None = No
 
     `reader`: for what a compose file takes from beside it.
     """
-    document = _read(file, reader)
+    with deep_calls():
+        document = _read(file, reader)
+        return Converted(SourceFile(name, _written(document, file, syntax)), tuple(document.notes))
+
+
+def _written(document: Document, file: SourceFile, syntax: str) -> str:
     match syntax:
         case "toml":
             from bakepy.bakefile.convert.toml import write_toml
 
-            text = write_toml(document)
+            return write_toml(document)
         case "hcl":
             from bakepy.bakefile.convert.hcl import write_hcl
 
             _refuse_own_keys(document, file)
-            text = write_hcl(document)
+            return write_hcl(document)
         case _:
             from bakepy.bakefile.convert.json import write_json
 
             _refuse_own_keys(document, file)
-            text = write_json(document)
-    return Converted(SourceFile(name, text), tuple(document.notes))
+            return write_json(document)
 
 
 def _read(file: SourceFile, reader: Reader | None) -> Document:

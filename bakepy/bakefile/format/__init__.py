@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakepy.bakefile.body import BodyParser
-from bakepy.bakefile.load import check_text
+from bakepy.bakefile.load import check_text, deep_calls
 from bakepy.bakefile.source import Text
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.location import SourceFile
@@ -17,13 +17,18 @@ def format_text(file: SourceFile) -> str:
     """
     text = Text(file)
     check_text(text)
-    name = file.name.lower()
+    with deep_calls():
+        return _formatted(text)
+
+
+def _formatted(text: Text) -> str:
+    name = text.name.lower()
     if name.endswith(".toml"):
         return _toml(text)
     if name.endswith(".hcl"):
         return _hcl(text)
     if name.endswith((".json", ".yaml", ".yml")):
-        raise UsageError(f"{file.name}: only HCL and TOML files are laid out", hint="known endings: .hcl and .toml")
+        raise UsageError(f"{text.name}: only HCL and TOML files are laid out", hint="known endings: .hcl and .toml")
     try:
         return _hcl(text)
     except DefinitionError as error:
