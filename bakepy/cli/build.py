@@ -37,7 +37,9 @@ def _several(*names: str, help: str, metavar: str) -> typer.models.OptionInfo:
 
 
 def build(
-    context: Annotated[str, typer.Argument(help="The folder of the build context.", metavar="CONTEXT")],
+    context: Annotated[
+        str, typer.Argument(help="The build context: a folder, a git repository, a URL.", metavar="CONTEXT")
+    ],
     file: Annotated[str, typer.Option("--file", "-f", help="The Dockerfile.", metavar="FILE")] = "",
     tag: Annotated[Several, _several("--tag", "-t", help="Name of the image.", metavar="NAME[:TAG]")] = None,
     build_arg: Annotated[Several, _several("--build-arg", help="Set an ARG.", metavar="NAME=VALUE")] = None,
