@@ -241,6 +241,26 @@ def test_schema_prints_the_published_file(kind: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == (ROOT / "schemas" / f"{kind}.schema.json").read_text("utf-8")
 
 
+def test_files_are_checked_against_a_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text('[target.app]\ntags = ["a:b"]\n')
+    bad.write_text('[target.app]\nno-cache = 3\ntags = [1.5, ["x"]]\n')
+    assert app.run(["schema", "bake", "--check", str(good), "--check", str(ROOT / "bake.toml.example")]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert app.run(["schema", "--check", str(good), "--check", str(bad)]) == 2
+    told = capsys.readouterr().err
+    assert f"{bad}: target.app.no-cache: 3 " in told
+    assert f"{bad}: target.app.tags" in told
+    assert str(good) not in told
+
+
+def test_a_file_that_can_not_be_read_is_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    assert app.run(["schema", "metadata", "--check", str(broken)]) == 2
+    assert f"{broken}: Expecting property name" in capsys.readouterr().err
+
+
 def test_schema_of_something_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["schema", "metdata"]) == 2
     assert capsys.readouterr().err == "ERROR: there is no schema 'metdata'\nhint: did you mean 'metadata'?\n"
