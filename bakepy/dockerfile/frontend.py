@@ -155,17 +155,18 @@ def parse_ulimit(text: str) -> Ulimit:
     """`NAME=SOFT[:HARD]`; one number is both. Raises DockerfileError."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise DockerfileError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048")
+        raise DockerfileError(f"invalid ulimit argument: {text}", hint="as in nofile=1024:2048")
     if name not in _ULIMITS:
         raise DockerfileError(f"invalid ulimit type: {name}", hint=nearest(name, _ULIMITS))
     parts = value.split(":")
     numbers = [parse_int(part) for part in parts]
     if len(parts) > 2 or any(number is None for number in numbers):
-        raise DockerfileError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048")
+        raise DockerfileError(f"invalid ulimit argument: {text}", hint="as in nofile=1024:2048")
     soft = numbers[0] or 0
     hard = soft if len(parts) == 1 else numbers[1] or 0
     if hard != -1 and (soft == -1 or soft > hard):
-        raise DockerfileError(f"the soft limit of ulimit '{text}' is above the hard one")
+        shown = "soft: -1 (unlimited), hard: " if soft == -1 else f"{soft} > "
+        raise DockerfileError(f"ulimit soft limit must be less than or equal to hard limit: {shown}{hard}")
     return Ulimit(name, soft, hard)
 
 

@@ -38,14 +38,14 @@ class ParsedDockerfile:
         raise_all(self.errors)
 
 
-def parse(text: str, name: str, *, labs: bool = False) -> ParsedDockerfile:
+def parse(text: str, name: str) -> ParsedDockerfile:
     """Never raises; `require` does. `name` is how messages call the file."""
     file = SourceFile(name, text)
     if not text:
         error = DockerfileError(f"{name}: the Dockerfile cannot be empty", hint="it begins with FROM")
         return ParsedDockerfile(Parsed(file, "\\", (), (), (), ()), Dockerfile("\\", (), ()), (error,))
     parsed = parse_text(file)
-    dockerfile, errors = read_dockerfile(parsed.statements, Dialect(parsed.escape, labs))
+    dockerfile, errors = read_dockerfile(parsed.statements, Dialect(parsed.escape))
     ordered = sorted((*parsed.errors, *errors), key=_place)
     return ParsedDockerfile(parsed, dockerfile, tuple(ordered))
 

@@ -373,7 +373,7 @@ class Planner:
             raise error if isinstance(error, DockerfileError) else DockerfileError(error.what)
         if len(parsed.statements) != 1:
             raise DockerfileError("onbuild trigger should be a single expression")
-        instruction = read_instruction(parsed.statements[0], Dialect(parsed.escape, self.options.labs))
+        instruction = read_instruction(parsed.statements[0], Dialect(parsed.escape))
         lines = [place.start.line for place in state.location]
         location = line_location(state.location[0].file, min(lines), max(lines)) if lines else ()
         return self.table.command(instruction, location, trigger=True)

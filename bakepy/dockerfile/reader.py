@@ -28,10 +28,9 @@ MAX_STAGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`labs` also knows `RUN --device`."""
+    """How a file is to be read."""
 
     escape: str = "\\"
-    labs: bool = False
 
 
 def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
@@ -173,9 +172,7 @@ def _command(statement: Statement, text: str) -> i.CommandLine:
 
 
 def _run(statement: Statement, dialect: Dialect) -> i.Run:
-    flags = read_flags(
-        statement, texts=("network", "security"), lists=("mount", "device") if dialect.labs else ("mount",)
-    )
+    flags = read_flags(statement, texts=("network", "security"), lists=("mount", "device"))
     mounts = flags.list("mount")
     stages = tuple(_mount_stage(statement, mount) for mount in mounts)
     network, security = (

@@ -89,7 +89,11 @@ class Session:
         if check is None:
             found = find_directive(parsed.file.text, "check")
             check = found[0] if found else ""
-        self.config = CheckConfig.parse(check)
+        try:
+            self.config = CheckConfig.parse(check)
+        except DockerfileError as error:
+            of = "check options" if options.check is None else "build-arg:BUILDKIT_DOCKERFILE_CHECK"
+            raise DockerfileError(f"failed to parse {of}: {error.what}", hint=error.hint) from error
         parsed.require()
         self.warnings += self._text_warnings()
         start = predefined(

@@ -28,13 +28,15 @@ def parse_size(text: str) -> int:
     """Bytes from `64m`, `1.5g`, `1048576`: powers of 1024."""
     found = _SIZE.match(text.strip())
     if not found:
-        raise DefinitionError(f"invalid size '{text}'", hint="a number of bytes, or as in 64m or 2g")
+        raise DefinitionError(f"invalid size: '{text}'", hint="a number of bytes, or as in 64m or 2g")
     return int(float(found[1]) * 1024 ** _POWERS[found[2].lower()])
 
 
 def parse_ulimit(text: str) -> Ulimit:
     """`nofile=1024:2048`; without the second number the hard limit is the soft one; -1 is no limit."""
     name, equals, numbers = text.partition("=")
+    if not equals:
+        raise DefinitionError(f"invalid ulimit argument: {text}", hint="as in nofile=1024:2048")
     if name not in ULIMITS:
         raise DefinitionError(f"invalid ulimit type: {name}", hint=nearest(name, ULIMITS))
     soft_text, colon, hard_text = numbers.partition(":")
@@ -42,9 +44,10 @@ def parse_ulimit(text: str) -> Ulimit:
         soft = int(soft_text)
         hard = int(hard_text) if colon else soft
     except ValueError as error:
-        raise DefinitionError(f"invalid ulimit '{text}'", hint="as in nofile=1024:2048") from error
-    if not equals or (hard != -1 and (soft > hard or soft == -1)):
-        raise DefinitionError(f"invalid ulimit '{text}': the soft limit {soft} is above the hard one {hard}")
+        raise DefinitionError(f"invalid ulimit argument: {text}", hint="as in nofile=1024:2048") from error
+    if hard != -1 and (soft > hard or soft == -1):
+        shown = "soft: -1 (unlimited), hard: " if soft == -1 else f"{soft} > "
+        raise DefinitionError(f"ulimit soft limit must be less than or equal to hard limit: {shown}{hard}")
     return Ulimit(name, soft, hard)
 
 
@@ -70,7 +73,7 @@ def parse_network(text: str | None) -> NetMode:
     """The network of all RUN steps that do not ask for one themselves."""
     if (mode := NETWORKS.get(text or "")) is None:
         raise DefinitionError(
-            f"unknown network '{text}'", hint=nearest(text or "", NETWORKS) or "one of default, host, none"
+            f"invalid netmode {text}", hint=nearest(text or "", NETWORKS) or "one of default, host, none"
         )
     return mode
 

@@ -21,7 +21,8 @@ class AgentProvider:
             name = entry.id or "default"
             path = entry.paths[0] if entry.paths else environment.get("SSH_AUTH_SOCK", "")
             if not path:
-                raise UsageError(f"ssh {name}: SSH_AUTH_SOCK is not set", hint="start an agent, or name its socket")
+                what = f"ssh {name}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
+                raise UsageError(what, hint="start an agent, or name its socket")
             socket = directory / path
             try:
                 mode = socket.stat().st_mode

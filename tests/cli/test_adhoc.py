@@ -90,10 +90,10 @@ def test_what_run_steps_get() -> None:
         ({"build_contexts": ["A B=x"]}, "--build-context A B=x: 'A B' is not a valid name"),
         ({"add_hosts": ["x"]}, "--add-host x: invalid host, expected NAME=ADDRESS"),
         ({"add_hosts": ["x=1.2.3"]}, "--add-host x=1.2.3: invalid host 'x': '1.2.3' is not an address"),
-        ({"shm_size": "1q"}, "--shm-size 1q: invalid size '1q'\nhint: a number of bytes, or as in 64m or 2g"),
+        ({"shm_size": "1q"}, "--shm-size 1q: invalid size: '1q'\nhint: a number of bytes, or as in 64m or 2g"),
         ({"ulimits": ["nofiles=1"]}, "--ulimit nofiles=1: invalid ulimit type: nofiles\nhint: did you mean 'nofile'?"),
-        ({"ulimits": ["nofile=3:2"]}, "--ulimit nofile=3:2: invalid ulimit 'nofile=3:2': "
-                                      "the soft limit 3 is above the hard one 2"),
+        ({"ulimits": ["nofile=3:2"]}, "--ulimit nofile=3:2: ulimit soft limit must be less than or "
+                                      "equal to hard limit: 3 > 2"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_told_with_their_flag(flags: dict[str, Any], message: str) -> None:

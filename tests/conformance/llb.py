@@ -201,7 +201,7 @@ def compile_case(case: Case) -> dict[str, Any]:
     options = case.case.get("options", {})
     attrs = attributes(options)
     name, text = case.dockerfile(options)
-    parsed = parse(text, name, labs=bool(case.case.get("labs")))
+    parsed = parse(text, name)
     platforms, multi = platforms_of(attrs)
     results: dict[str, Any] = {}
     out: dict[str, Any] = {}

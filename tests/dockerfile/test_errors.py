@@ -117,6 +117,74 @@ def test_the_whole_message(text: str, message: str) -> None:
     assert failure(text) == message
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        *((f"{name}", f"{name} requires at least one argument")
+          for name in ("ENV", "LABEL", "ARG", "EXPOSE", "VOLUME", "SHELL", "ONBUILD", "HEALTHCHECK")),
+        *((f"{name}", f"{name} requires exactly one argument") for name in ("USER", "WORKDIR", "STOPSIGNAL")),
+        ("FROM a b", "FROM requires either one or three arguments"),
+        ("ADD", "ADD requires at least two arguments"),
+        ("COPY --chown=1 --chown=2 a b", "duplicate flag specified: --chown"),
+        ("COPY --from a b", "missing a value on flag: --from"),
+        ("COPY --link=no a b", "expecting boolean value for flag --link, not: no"),
+        ("COPY a <<b\nb", "COPY cannot accept a heredoc as a destination"),
+        ("CMD --x a", "unknown flag: --x"),
+        ("SHELL sh", "SHELL requires the arguments to be in JSON form"),
+        ('VOLUME ["a", ""]', "VOLUME specified can not be an empty string"),
+        ("ONBUILD ONBUILD RUN a", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+        ("ONBUILD FROM a", "FROM isn't allowed as an ONBUILD trigger"),
+        ("HEALTHCHECK NONE a", "HEALTHCHECK NONE takes no arguments"),
+        ("HEALTHCHECK EXEC a", 'Unknown type "EXEC" in HEALTHCHECK (try CMD)'),
+        ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK --retries=x CMD a", '--retries: parsing "x": invalid syntax'),
+        ("HEALTHCHECK --retries=99999999999 CMD a", '--retries: parsing "99999999999": value out of range'),
+        ("HEALTHCHECK --retries=-1 CMD a", "--retries cannot be negative (-1)"),
+        ("HEALTHCHECK --timeout=1us CMD a", 'Interval "timeout" cannot be less than 1ms'),
+        ("RUN --network=x a", 'invalid network mode "x"'),
+        ("RUN --security=none a", 'security "none" is not valid'),
+        ("RUN --mount= a", "failed to parse csv mounts: EOF"),
+        ("RUN --mount=from=$x,target=/a a", "'from' doesn't support variable expansion"),
+    ],
+)  # fmt: skip
+def test_a_statement_of_the_wrong_form_is_named_with_its_line(line: str, what: str) -> None:
+    head = failure(f"FROM alpine\n{line}\n").splitlines()[0]
+    assert head.partition(": ")[2] == f"dockerfile parse error on line 2: {what}"
+
+
+@pytest.mark.parametrize(
+    ("mount", "what"),
+    [
+        ("target=/a,foo=b", "unexpected key 'foo' in 'foo=b'"),
+        ("target", "invalid field 'target' must be a key=value pair"),
+        ("foo", "invalid field 'foo' must be a key=value pair"),
+        ("type=cache,required=true,target=/a", "unexpected key 'required' for mount type 'cache'"),
+        ("type=tmpfs,target=/a,size=big", "invalid value for size: big"),
+        ("target=/a,ro=si", "invalid value for ro: si"),
+        ("type=cache,target=/a,uid=-1", "invalid value -1 for uid"),
+        ("target=/a,mode=755", 'mode not allowed for "bind" type mounts'),
+        ("type=cache,target=/a,sharing=none", 'unsupported sharing value "none"'),
+        ("target=/a,sharing=shared", "invalid cache sharing set for bind mount"),
+        ("type=secret", "invalid secret mount. one of source, target required"),
+        ("type=secret,id=a,source=b", "both source and id can't be set"),
+        ("type=ssh,source=a", "ssh does not support source"),
+        ("target=..", 'invalid mount target "/"'),
+    ],
+)
+def test_a_wrong_mount_is_explained(mount: str, what: str) -> None:
+    head = failure(f"FROM alpine\nRUN --mount={mount} a\n").splitlines()[0]
+    assert head == f"Dockerfile:2:1: {what}"
+
+
+def test_devices_are_refused_where_they_are_used() -> None:
+    text = "FROM alpine AS a\nRUN --device=x/y=z a\nFROM alpine AS b\n"
+    assert lower(text, target="b").warnings == ()
+    assert failure(text, target="a") == (
+        "Dockerfile:2:1: device feature is only supported in Dockerfile frontend 1.14.0-labs or later\n"
+        "    RUN --device=x/y=z a\n    ^^^"
+    )
+
+
 def test_faults_of_independent_stages_are_told_together() -> None:
     text = (
         "FROM missing-a AS a\nFROM missing-b AS b\nFROM alpine AS c\nEXPOSE x\nFROM c AS d\nEXPOSE y\n"

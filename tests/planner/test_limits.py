@@ -44,15 +44,15 @@ def test_resources() -> None:
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (lambda: limits.parse_size("-1"), "invalid size '-1'\nhint: a number of bytes, or as in 64m or 2g"),
-        (lambda: limits.parse_ulimit("nofile"), "invalid ulimit 'nofile'\nhint: as in nofile=1024:2048"),
-        (lambda: limits.parse_ulimit("nofile=-1:5"), "invalid ulimit 'nofile=-1:5': the soft limit -1 is above the "
-                                                     "hard one 5"),
+        (lambda: limits.parse_size("-1"), "invalid size: '-1'\nhint: a number of bytes, or as in 64m or 2g"),
+        (lambda: limits.parse_ulimit("nofile"), "invalid ulimit argument: nofile\nhint: as in nofile=1024:2048"),
+        (lambda: limits.parse_ulimit("nofile=-1:5"), "ulimit soft limit must be less than or equal to "
+                                                     "hard limit: soft: -1 (unlimited), hard: 5"),
         (lambda: limits.parse_ulimit("nofil=1"), "invalid ulimit type: nofil\nhint: did you mean 'nofile'?"),
         (lambda: limits.parse_host("a", "b"), "invalid host 'a': 'b' is not an address"),
         (lambda: limits.parse_host("a", "host-gateway"), "host-gateway is not supported by the embedded engine\n"
                                                          "hint: give the address"),
-        (lambda: limits.parse_network("brdge"), "unknown network 'brdge'\nhint: one of default, host, none"),
+        (lambda: limits.parse_network("brdge"), "invalid netmode brdge\nhint: one of default, host, none"),
         (lambda: limits.parse_resources({"memry": "1"}), "unknown resource 'memry'\nhint: did you mean 'memory'?"),
         (lambda: limits.parse_resources({"cpu-shares": "x"}), "invalid value 'x' of 'cpu-shares'\n"
                                                               "hint: a whole number"),

@@ -13,9 +13,9 @@ from tests.support.fake_images import resolve
 AMD64 = Platform("linux", "amd64")
 
 
-def compilation(text: str, options: LowerOptions | None = None, *, labs: bool = False) -> Compilation:
+def compilation(text: str, options: LowerOptions | None = None) -> Compilation:
     """With all images provided."""
-    found = Compilation(parse(text, "Dockerfile", labs=labs), options or LowerOptions(build_platform=AMD64))
+    found = Compilation(parse(text, "Dockerfile"), options or LowerOptions(build_platform=AMD64))
     return provided(found)
 
 
