@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from bakepy.dockerfile.text import quote
+
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
+_AMOUNT = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?\Z", re.ASCII)
 _SUFFIX = re.compile(r"(?:(b)|([kmgtp])(?:i?b)?)?\Z")
 
@@ -27,8 +30,20 @@ def parse_duration(text: str) -> int:
         total += int(whole or 0) * unit + int(fraction[:18] or 0) * unit // 10 ** len(fraction[:18])
         position = match.end()
     if not rest or position != len(rest) or len(text) - len(rest) > 1 or total >= 1 << 63:
-        raise ValueError(f"invalid duration '{text}'")
+        raise ValueError(_fault(text))
     return sign * total
+
+
+def _fault(text: str) -> str:
+    """What is wrong with a duration that could not be read."""
+    position = 1 if text[:1] in ("+", "-") else 0
+    while match := _AMOUNT.match(text, position):
+        if not match[1]:
+            return f"missing unit in duration {quote(text)}"
+        if match[1] not in _UNITS:
+            return f"unknown unit {quote(match[1])} in duration {quote(text)}"
+        position = match.end()
+    return f"invalid duration {quote(text)}"
 
 
 def format_duration(value: int) -> str:

@@ -32,10 +32,23 @@ def test_durations(text: str, value: float) -> None:
     assert parse_duration(text) == round(value * SECOND)
 
 
-@pytest.mark.parametrize("text", ["", "1", "s", "1x", "--1s", "1s ", "1e3s", "9999999h"])
-def test_malformed_durations(text: str) -> None:
-    with pytest.raises(ValueError, match=f"invalid duration '{text}'"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", 'invalid duration ""'),
+        ("1", 'missing unit in duration "1"'),
+        ("s", 'invalid duration "s"'),
+        ("1x", 'unknown unit "x" in duration "1x"'),
+        ("--1s", 'invalid duration "--1s"'),
+        ("1s ", 'unknown unit "s " in duration "1s "'),
+        ("1m1e3s", 'unknown unit "e" in duration "1m1e3s"'),
+        ("9999999h", 'invalid duration "9999999h"'),
+    ],
+)
+def test_malformed_durations(text: str, reason: str) -> None:
+    with pytest.raises(ValueError) as error:
         parse_duration(text)
+    assert str(error.value) == reason
 
 
 @given(st.integers(-(2**62), 2**62))
