@@ -17,7 +17,7 @@ Users never see a traceback for any of these; everything else is a bug of bakepy
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 
 class Where(Protocol):
@@ -56,6 +56,13 @@ class BakeError(Exception):
         self.path = path
         self.hint = hint
         self.detail = tuple(detail)
+
+    def retold(self, error: BakeError, *, hint: str) -> Self:
+        """This error, its kind and facts kept, in the words and at the place of `error`, which it caused."""
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        BakeError.__init__(copy, error.what, where=error.where, path=error.path, hint=hint, detail=error.detail)
+        return copy
 
     def render(self) -> str:
         """The whole message: place and cause, source excerpt, details, hint."""

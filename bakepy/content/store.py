@@ -19,6 +19,7 @@ from types import TracebackType
 
 from bakepy.errors import BakeError, EngineError
 from bakepy.model.digest import Digest
+from bakepy.model.oci import Descriptor
 
 Bytes = bytes | bytearray | memoryview
 
@@ -37,6 +38,19 @@ class ContentStore:
 
     def has(self, digest: Digest) -> bool:
         return self.path(digest).exists()
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here in its full size. One that is not (a power cut, a full disk) is removed, so that
+        it is made or fetched anew and never passed on."""
+        path = self.path(descriptor.digest)
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return False
+        if size == descriptor.size:
+            return True
+        self.delete(descriptor.digest)
+        return False
 
     def size(self, digest: Digest) -> int:
         """Bytes. Raises BakeError if the blob is not here."""

@@ -99,7 +99,7 @@ class Layers:
         """Sees to it that the blobs of `layers` are in the content store."""
 
         async def one(layer: ExportLayer) -> None:
-            if not self._content.has(layer.layer.descriptor.digest):
+            if not self._content.holds(layer.layer.descriptor):
                 await self._fetched.get(layer.snapshot, lambda: self._snapshots.fetch(layer.snapshot))
 
         async with anyio.create_task_group() as group:
@@ -132,7 +132,7 @@ class Layers:
     async def _convert(self, snapshot: Snapshot, layer: Layer, options: LayerOptions, key: str) -> Layer:
         if known := self._known(snapshot, key):
             return known
-        if not self._content.has(layer.descriptor.digest):
+        if not self._content.holds(layer.descriptor):
             await self._fetched.get(snapshot.id, lambda: self._snapshots.fetch(snapshot.id))
 
         def work() -> Layer:
@@ -145,7 +145,7 @@ class Layers:
 
     def _known(self, snapshot: Snapshot, key: str) -> Layer | None:
         layer = self._snapshots.known_layer(snapshot.id, key)
-        return layer if layer and self._content.has(layer.descriptor.digest) else None
+        return layer if layer and self._content.holds(layer.descriptor) else None
 
     def _dates(self, ids: Sequence[str]) -> dict[str, int]:
         """When each snapshot was first exported, in nanoseconds; now, for those that never were."""

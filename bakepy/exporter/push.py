@@ -131,7 +131,7 @@ class Pusher:
 
     async def _push_blob(self, repository: ImageReference, blob: PushedBlob, progress: Progress) -> None:
         descriptor = blob.descriptor
-        if blob.fetch is not None and not self._content.has(descriptor.digest):
+        if blob.fetch is not None and not self._content.holds(descriptor):
             # a base image's layer that was never needed here: perhaps it need not pass through this machine at all
             if await self._registry.offer_blob(repository, descriptor, self._content, blob.mount_from):
                 return

@@ -322,7 +322,7 @@ class Compiler:
                         written = ImageReference.parse(request.reference).familiar().removesuffix(":latest")
                         stages = [stage.name for stage in unit.compilation.parsed.dockerfile.stages if stage.name]
                         hint = nearest(written, stages) or hint
-                return type(cause)(error.what, where=error.where, path=error.path, hint=hint, detail=error.detail)
+                return cause.retold(error, hint=hint)
             cause = cause.__cause__
         return error
 

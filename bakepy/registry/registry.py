@@ -99,7 +99,7 @@ class Registry:
         digest = descriptor.digest
         self._places.setdefault((ref.domain, digest), ref.path)
         async with self._lock("fetch", digest):
-            if await anyio.to_thread.run_sync(store.has, digest):
+            if await anyio.to_thread.run_sync(store.holds, descriptor):
                 return
             async with self._limit(ref.domain):
                 with store.writer(digest.algorithm) as writer:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from bakepy.errors import EngineError
 from bakepy.snapshot import syscalls
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
@@ -59,7 +60,15 @@ def private_mounts() -> None:
     """Gives this process a mount namespace of its own: what is mounted from now on is seen by it and its children
     only; what the machine mounts later still arrives. With other threads running it would move only one of them."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    try:
+        syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise EngineError(
+            "the root folder is not a mount point, as in a plain chroot: mounts could not be kept private",
+            hint="bind the root onto itself before the chroot: mount --bind DIR DIR",
+        ) from error
     _hide_hybrid_cgroup()
 
 

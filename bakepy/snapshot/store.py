@@ -163,7 +163,7 @@ class SnapshotStore:
         layer = row.snapshot.layer
         if layer is None:
             raise EngineError(f"snapshot {id} is not a layer of an image")
-        if not self._content.has(layer.descriptor.digest):
+        if not self._content.holds(layer.descriptor):
             await self._fetch(row.snapshot, row.origin)
 
     def size(self, id: str) -> int:

@@ -12,6 +12,7 @@ import pytest
 from bakepy.content.store import ContentStore
 from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
+from bakepy.model.oci import Descriptor
 
 
 @pytest.fixture
@@ -25,6 +26,19 @@ def test_blob_comes_back_under_its_digest(store: ContentStore) -> None:
     assert digest == "sha256:" + hashlib.sha256(b"hello").hexdigest()
     assert (store.read(digest), store.size(digest)) == (b"hello", 5)
     assert store.path(digest) == store.root / "blobs" / "sha256" / digest.hex
+
+
+def test_a_blob_cut_short_is_not_held_and_goes(store: ContentStore) -> None:
+    digest = store.put(b"hello")
+    descriptor = Descriptor("application/octet-stream", digest, 5)
+    assert store.holds(descriptor)
+
+    store.path(digest).chmod(0o644)
+    store.path(digest).write_bytes(b"he")
+
+    assert not store.holds(descriptor)
+    assert not store.has(digest)
+    assert not store.holds(descriptor)
 
 
 def test_blob_is_invisible_until_it_is_committed(store: ContentStore) -> None:
