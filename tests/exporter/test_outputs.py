@@ -85,8 +85,7 @@ def test_outputs_are_read(text: str, expected: Output) -> None:
         ("type=local,dest=x,mode=move", "invalid local exporter mode 'move'\nhint: use copy or delete"),
         (
             "type=image,name=A/B",
-            'invalid image name "A/B": invalid reference format: repository name must be lowercase\n'
-            "hint: image names are lower case",
+            'invalid image name "A/B": invalid reference format: repository name must be lowercase',
         ),
     ],
 )
@@ -118,8 +117,7 @@ def test_a_bad_tag_is_named_with_its_place() -> None:
     with pytest.raises(DefinitionError) as caught:
         parse_outputs(Target("app", tags=("ok", "x/UPPER")))
     assert caught.value.render() == (
-        'target.app.tags[1]: invalid tag "x/UPPER": invalid reference format: repository name must be lowercase\n'
-        "hint: image names are lower case"
+        'target.app.tags[1]: invalid tag "x/UPPER": invalid reference format: repository name must be lowercase'
     )
 
 
