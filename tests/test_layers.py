@@ -66,7 +66,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "grpc": frozenset({"engine"}),
-    "jsonschema": frozenset({"bakefile"}),
+    "jsonschema": frozenset({"cli"}),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakepy.bakefile import LoadOptions, load_definitions
@@ -275,7 +275,7 @@ def test_values_stay(expression: str) -> None:
         before = after
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, PLAIN, max_size=4), st.permutations(["toml", "json", "hcl"]))
 def test_generated_values_stay(values: dict[str, Any], way: list[str]) -> None:
     shared = "".join(f"v_{name} = {hcl(value)}\n" for name, value in values.items())
