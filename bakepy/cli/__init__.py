@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -14,6 +15,8 @@ def main() -> int:
 
         print(f"bakepy {__version__}")
         return 0
+    # what is imported and planned stays: looking through it for cycles again and again is a tenth of a short run
+    gc.set_threshold(50_000, 20, 100)
     from bakepy.cli.app import run
 
     return run(arguments)
