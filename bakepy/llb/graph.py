@@ -12,7 +12,6 @@ from dataclasses import field, replace
 from bakepy.llb import wire
 from bakepy.llb.op import Op, OpMetadata, SourceOp
 from bakepy.model.digest import Digest
-from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
@@ -82,24 +81,17 @@ class Vertex:
         """Run it although a result may be known. A source is what its content is, however often it is looked at."""
         return self.metadata.ignore_cache and not isinstance(self.op, SourceOp)
 
-    def merged(self, other: Vertex) -> Vertex:
-        """This vertex with what another mention of the same digest adds to its metadata and locations."""
-        if other is self or (other.metadata == self.metadata and other.locations == self.locations):
+    def merged(self, others: Iterable[Vertex]) -> Vertex:
+        """This vertex with what other mentions of the same digest add to its metadata and locations."""
+        metadata = self.metadata
+        locations = dict.fromkeys(self.locations)
+        for other in others:
+            if other.metadata != metadata:
+                metadata = metadata.merged(other.metadata)
+            locations.update(dict.fromkeys(other.locations))
+        if metadata is self.metadata and len(locations) == len(self.locations):
             return self
-        mine, theirs = self.metadata, other.metadata
-        return replace(
-            self,
-            metadata=replace(
-                mine,
-                ignore_cache=mine.ignore_cache or theirs.ignore_cache,
-                description=FrozenMap({**mine.description, **theirs.description}),
-                caps=mine.caps | theirs.caps,
-                export_cache=mine.export_cache if theirs.export_cache is None else theirs.export_cache,
-                progress_group=theirs.progress_group or mine.progress_group,
-                linux_resources=theirs.linux_resources or mine.linux_resources,
-            ),
-            locations=self.locations + tuple(place for place in other.locations if place not in self.locations),
-        )
+        return replace(self, metadata=metadata, locations=tuple(locations))
 
 
 class Graph(Mapping[Digest, Vertex]):
@@ -109,15 +101,20 @@ class Graph(Mapping[Digest, Vertex]):
 
     def __init__(self, vertices: Iterable[Vertex] = ()) -> None:
         """`vertices` in topological order; mentions of one digest are merged. Raises ValueError on a missing input."""
-        merged: dict[Digest, Vertex] = {}
+        found: dict[Digest, Vertex] = {}
+        others: dict[Digest, dict[int, Vertex]] = {}  # by identity: most mentions are one object
         for vertex in vertices:
-            known = merged.get(vertex.digest)
+            known = found.get(vertex.digest)
             if known is None:
                 for edge in vertex.inputs:
-                    if edge.vertex not in merged:
+                    if edge.vertex not in found:
                         raise ValueError(f"input {edge.vertex} of {vertex.digest} is not in the graph")
-            merged[vertex.digest] = vertex if known is None else known.merged(vertex)
-        self._vertices = merged
+                found[vertex.digest] = vertex
+            elif known is not vertex:
+                others.setdefault(vertex.digest, {})[id(vertex)] = vertex
+        for digest, mentions in others.items():
+            found[digest] = found[digest].merged(mentions.values())
+        self._vertices = found
 
     def __getitem__(self, digest: Digest) -> Vertex:
         return self._vertices[digest]

@@ -313,3 +313,14 @@ class OpMetadata:
     def name(self) -> str:
         """The line that displays show (`[build 2/4] RUN make`)."""
         return self.description.get("llb.customname", "")
+
+    def merged(self, other: OpMetadata) -> OpMetadata:
+        """What both say; where they contradict each other, what `other` says."""
+        return OpMetadata(
+            self.ignore_cache or other.ignore_cache,
+            FrozenMap({**self.description, **other.description}),
+            self.export_cache if other.export_cache is None else other.export_cache,
+            self.caps | other.caps,
+            other.progress_group or self.progress_group,
+            other.linux_resources or self.linux_resources,
+        )

@@ -54,7 +54,7 @@ class VertexMemo:
         if key not in self.merged:
             if len(self.merged) >= _MERGED:
                 self.merged.clear()
-            self.merged[key] = (first, second, first.merged(second))
+            self.merged[key] = (first, second, first.merged([second]))
         return self.merged[key][2]
 
     def settled(self, node: LateNode, followed: tuple[str, ...]) -> Node:
