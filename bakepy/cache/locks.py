@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 
+import anyio
+
 from bakepy.errors import EngineError
 
+POLL_SECONDS = (0.005, 0.2)
+"""The first and the longest pause between looks at a lock that somebody else has."""
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock with 64-bit offsets: type, whence, start, length, pid (0 for these locks)."""
 
@@ -57,6 +64,19 @@ class KeyLocks:
             return None
         self._held.add(offset)
         return HeldLock(self, offset)
+
+    @asynccontextmanager
+    async def alone(self, what: str) -> AsyncIterator[None]:
+        """Waits until nobody has the lock of `what` (any text), and has it inside the block."""
+        key = hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()
+        pause, longest = POLL_SECONDS
+        while (lock := self.try_lock(key)) is None:
+            await anyio.sleep(pause)
+            pause = min(pause * 1.5, longest)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _unlock(self, offset: int) -> None:
         if offset in self._held:

@@ -59,6 +59,7 @@ class Embedded:
         database: Database,
         content: ContentStore,
         registry: Registry,
+        locks: KeyLocks,
         environment: Mapping[str, str],
         host: Platform,
     ) -> None:
@@ -74,8 +75,9 @@ class Embedded:
         self._git = GitSource(root, environment)
         self._http = HttpSource(content, database)
         self.remote = RemoteSources(self._git, self._http, content)
+        self._locks = locks
         self._pulls: _Pulls | None = None
-        self.snapshots = SnapshotStore(root, database, content, self._fetch)
+        self.snapshots = SnapshotStore(root, database, content, self._fetch, lambda id: locks.alone(f"unpack {id}"))
 
     @classmethod
     @asynccontextmanager
@@ -97,11 +99,13 @@ class Embedded:
             database = stack.enter_context(Database(root / "state.db"))
             content = ContentStore(root)
             registry = await stack.enter_async_context(Registry(Credentials.load(environment), insecure=insecure))
+            locks = stack.enter_context(KeyLocks(root / "keys.lock"))
             engine = cls(
                 root,
                 database=database,
                 content=content,
                 registry=registry,
+                locks=locks,
                 environment=environment,
                 host=host or host_platform(),
             )
@@ -212,7 +216,8 @@ class Embedded:
             raise EngineError(f"snapshot {snapshot.id} has no layer to fetch")
         descriptor = snapshot.layer.descriptor
         progress = self._pulls.progress(descriptor.digest) if self._pulls else None
-        await self._images.fetch_layer(descriptor, origin, progress)
+        async with self._locks.alone(f"fetch {descriptor.digest}"):
+            await self._images.fetch_layer(descriptor, origin, progress)
 
 
 @dataclass(slots=True)

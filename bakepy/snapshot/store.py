@@ -18,7 +18,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,25 @@ class _Row:
 
 
 Fetch = Callable[[Snapshot, str], Awaitable[None]]
+Alone = Callable[[str], AbstractAsyncContextManager[None]]
+"""Keeps other processes from unpacking the layer of that id at the same time."""
+
+
+def _nobody_else(_: str) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 class SnapshotStore:
     """All snapshots of a state root. Several processes may use one root; close it when nothing is mounted any more.
 
-    `fetch(snapshot, origin)` must put the blob of a lazy snapshot's layer into `content`. Plain methods are quick
-    unless said otherwise; they may be called from any thread.
+    `fetch(snapshot, origin)` must put the blob of a lazy snapshot's layer into `content`; `alone` keeps out other
+    processes of the same root while a layer is unpacked. Plain methods are quick unless said otherwise; they may be
+    called from any thread.
     """
 
-    def __init__(self, root: Path, database: Database, content: ContentStore, fetch: Fetch) -> None:
+    def __init__(
+        self, root: Path, database: Database, content: ContentStore, fetch: Fetch, alone: Alone = _nobody_else
+    ) -> None:
         """Opens ROOT/snapshots, and removes what dead processes left in ROOT/tmp."""
         self._folder = root / "snapshots"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +105,7 @@ class SnapshotStore:
         self._database = database
         self._content = content
         self._fetch = fetch
+        self._alone = alone
         self._flights: dict[str, anyio.Lock] = {}
         self._unpacked: set[str] = set()
         self._probe = threading.Lock()
@@ -308,7 +318,7 @@ class SnapshotStore:
         self, rows: Sequence[_Row], done: Sequence[anyio.Event], limiter: anyio.CapacityLimiter
     ) -> None:
         row = rows[-1]
-        async with self._flights.setdefault(row.snapshot.id, anyio.Lock()):
+        async with self._flights.setdefault(row.snapshot.id, anyio.Lock()), self._alone(row.snapshot.id):
             found = await anyio.to_thread.run_sync(self.find, row.snapshot.id)
             if found is not None and found.lazy:
                 await self._fetch(row.snapshot, row.origin)
