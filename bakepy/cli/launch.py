@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from bakepy.cli import supported
-from bakepy.errors import EngineError, UsageError
+from bakepy.errors import UsageError
 from bakepy.model.target import BakeFile
 from bakepy.progress import check_mode
 
@@ -75,14 +75,14 @@ def launch(bake_file: BakeFile, options: Launch) -> None:
 
 
 def _enter() -> None:
-    """Goes on in the engine's own namespaces. Raises EngineError if this user may not mount."""
-    if os.geteuid() != 0:
-        raise EngineError(
-            "the embedded engine needs root: it mounts file systems and runs containers",
-            hint="bakepy doctor tells more",
-        )
+    """Goes on in the engine's own namespaces, an ordinary user as root of its own. Raises EngineError if the kernel
+    does not let this user do so."""
     from bakepy.snapshot import namespace
 
     sys.stdout.flush()
     sys.stderr.flush()
+    if os.geteuid() != 0:
+        from bakepy.snapshot import usernamespace
+
+        usernamespace.enter()
     namespace.enter()

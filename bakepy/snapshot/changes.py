@@ -20,9 +20,9 @@ from pathlib import Path
 from bakepy.content.entry import NO_XATTRS, WHITEOUT_PREFIX, LayerEntry
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.value import dataclass
+from bakepy.snapshot.overlay import opaque_xattr
 from bakepy.snapshot.tree import CAPABILITY
 
-OPAQUE_XATTR = "trusted.overlay.opaque"
 _CHUNK = 1 << 20
 _KINDS = {
     stat.S_IFREG: "file",
@@ -61,6 +61,7 @@ class _Differ:
         self._upper = upper
         self._lower = lower or b""
         self._whiteouts = whiteouts
+        self._opaque = opaque_xattr()
         self._parents: list[_Parent] = []
         self._links: dict[tuple[int, int], bytes] = {}
 
@@ -138,7 +139,7 @@ class _Differ:
             return None
 
     def _is_opaque(self, path: bytes) -> bool:
-        return self._whiteouts and _xattr(os.path.join(self._upper, path), OPAQUE_XATTR) == b"y"
+        return self._whiteouts and _xattr(os.path.join(self._upper, path), self._opaque) == b"y"
 
     def _same(self, path: bytes, here: os.stat_result, below: os.stat_result) -> bool:
         """Whether nothing changed that a layer would tell. Times of directories do not count; equal times without

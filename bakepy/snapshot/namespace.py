@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from bakepy.errors import EngineError
-from bakepy.snapshot import syscalls
+from bakepy.snapshot import syscalls, usernamespace
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
 
@@ -49,7 +49,7 @@ def enter() -> bool:
         pass
     os.close(alive)
     private_mounts()
-    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    _mount_proc()
     engine = os.fork()
     if engine:
         _reap(engine)
@@ -72,10 +72,23 @@ def private_mounts() -> None:
     _hide_hybrid_cgroup()
 
 
+def _mount_proc() -> None:
+    try:
+        syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        # mount_too_revealing() in the kernel: a namespace may not see more of /proc than the one above it
+        raise EngineError(
+            "/proc can not be mounted for the engine: parts of the machine's own are hidden, as containers do it",
+            hint="show all of /proc to the container: --security-opt systempaths=unconfined, or --privileged",
+        ) from error
+
+
 def _hide_hybrid_cgroup() -> None:
     """crun refuses machines with both versions of cgroups as long as it sees the second: hide it from it."""
     unified = Path("/sys/fs/cgroup/unified")
-    if (unified / "cgroup.controllers").exists():
+    if (unified / "cgroup.controllers").exists() and not usernamespace.is_inside():
         syscalls.unmount(unified, syscalls.MNT_DETACH)
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bakepy.errors import BuildError
-from bakepy.snapshot import syscalls
+from bakepy.snapshot import syscalls, usernamespace
 
 MAX_LOWERS = 480
 """The kernel takes 500 lower directories."""
 
 _OPTIONS = (("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off"))
+_USER_OPTIONS = (("userxattr", None), ("index", "off"), ("xino", "off"))
+"""In a user namespace; `userxattr` turns redirects and metacopy off, and refuses to be told so."""
 _PAGE = 4000
 """Bytes of options that mount(2) takes, less the page's slack."""
 
@@ -102,6 +104,16 @@ def _mount(
         os.close(tree)
 
 
+def _options() -> Iterable[tuple[str, str | None]]:
+    return _USER_OPTIONS if usernamespace.is_inside() else _OPTIONS
+
+
+def opaque_xattr() -> str:
+    """The attribute by which overlayfs marks a folder that hides those below it. A user namespace may not set
+    `trusted.` ones."""
+    return "user.overlay.opaque" if usernamespace.is_inside() else "trusted.overlay.opaque"
+
+
 def _configure(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> int:
     context = syscalls.fsopen("overlay")
     try:
@@ -112,7 +124,7 @@ def _configure(lowers: Sequence[Path], upper: Path | None, work: Path | None) ->
             syscalls.fsconfig(context, "upperdir", upper)
             syscalls.fsconfig(context, "workdir", work)
             syscalls.fsconfig(context, "volatile")
-        for key, value in _OPTIONS:
+        for key, value in _options():
             syscalls.fsconfig(context, key, value)
         syscalls.fscreate(context)
     except BaseException:
@@ -133,7 +145,7 @@ def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, wor
         options = ["lowerdir=" + ":".join(short(lower) for lower in lowers)]
         if upper is not None and work is not None:
             options += [f"upperdir={short(upper)}", f"workdir={short(work)}", "volatile"]
-        options += [f"{key}={value}" for key, value in _OPTIONS]
+        options += [key if value is None else f"{key}={value}" for key, value in _options()]
         data = ",".join(options)
         if len(data) > _PAGE:
             raise BuildError(

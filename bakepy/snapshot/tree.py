@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 CAPABILITY = "security.capability"
+OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
+"""What overlayfs notes on folders; it means nothing elsewhere."""
 
 
 def remove_tree(path: Path) -> None:
@@ -119,6 +121,6 @@ def copy_facts(source: bytes, target: bytes, facts: os.stat_result) -> None:
     if not link:
         os.chmod(target, stat.S_IMODE(facts.st_mode))
     for name in os.listxattr(source, follow_symlinks=False):
-        if not name.startswith("trusted.overlay."):
+        if not name.startswith(OVERLAY_XATTRS):
             os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
     os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns), follow_symlinks=False)

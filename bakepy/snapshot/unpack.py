@@ -21,9 +21,9 @@ from types import TracebackType
 from bakepy.content.entry import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, LayerEntry
 from bakepy.content.tar_stream import EntryContent
 from bakepy.errors import BuildError
-from bakepy.snapshot import syscalls
-from bakepy.snapshot.changes import OPAQUE_XATTR
-from bakepy.snapshot.tree import CAPABILITY, copy_facts, remove_tree
+from bakepy.snapshot import syscalls, usernamespace
+from bakepy.snapshot.overlay import opaque_xattr
+from bakepy.snapshot.tree import CAPABILITY, OVERLAY_XATTRS, copy_facts, remove_tree
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,6 +42,8 @@ class Unpacker:
         self._root_path = root
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._mark = mark
+        self._marker = opaque_xattr()
+        self._restricted = usernamespace.is_inside()
         self._folders: dict[bytes, int] = {}
         self._times: dict[bytes, int] = {}
         self._unpacked: set[bytes] = set()
@@ -61,13 +63,19 @@ class Unpacker:
         for entry, content in items:
             if not entry.path:
                 continue  # the root's own mode and owner are not a layer's to change
+            if self._restricted and entry.kind in ("char", "block"):
+                continue  # only the machine's root makes devices; the layer itself, as a blob, still has it
             try:
                 self._apply(entry, content)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
                     raise
                 shown = entry.path.decode(errors="replace")
-                raise BuildError(f"layer can not be unpacked: {shown}: {error.strerror}") from error
+                unowned = usernamespace.unowned(error, entry.uid, entry.gid)
+                raise BuildError(
+                    f"layer can not be unpacked: {shown}: {unowned.what if unowned else error.strerror}",
+                    hint=unowned.mend if unowned else "",
+                ) from error
         for path, mtime in sorted(self._times.items(), reverse=True):
             head, _, base = path.rpartition(b"/")
             with contextlib.suppress(FileNotFoundError):  # a later entry of the same layer replaced it
@@ -219,13 +227,13 @@ class Unpacker:
         self._stale = False
 
     def _mark_opaque(self, folder: int, name: bytes) -> None:
-        os.setxattr(b"/proc/self/fd/%d/" % folder + name, OPAQUE_XATTR, b"y", follow_symlinks=False)
+        os.setxattr(b"/proc/self/fd/%d/" % folder + name, self._marker, b"y", follow_symlinks=False)
 
 
 def _set_xattr(target: int | bytes, key: str, value: bytes) -> None:
     """Sets an attribute if this file system and this user may have it, as containerd does; a layer can not bring
     overlayfs's own attributes, which would redirect or hide what is not its own."""
-    if key.startswith(("trusted.overlay.", "user.overlay.")):
+    if key.startswith(OVERLAY_XATTRS):
         return
     try:
         if isinstance(target, int):

@@ -22,7 +22,8 @@ from bakepy.content.entry import LayerEntry
 from bakepy.content.tar_stream import EntryContent, TarStream
 from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, DiffOp, MergeOp
-from bakepy.snapshot.changes import OPAQUE_XATTR, tree_changes
+from bakepy.snapshot.changes import tree_changes
+from bakepy.snapshot.overlay import opaque_xattr
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.snapshot.threads import Stopped, in_thread
 from bakepy.snapshot.tree import copy_facts, copy_node, remove_tree
@@ -93,7 +94,7 @@ def _link_layer(id: str, parent: str | None, layer: Snapshot, snapshots: Snapsho
         tree.mkdir()
         base = os.fsencode(tree)
         deletions: list[bytes] = []
-        _link_tree(os.fsencode(snapshots.folder(layer.id)), base, deletions, stop)
+        _link_tree(os.fsencode(snapshots.folder(layer.id)), base, deletions, opaque_xattr(), stop)
         if deletions and parent is not None:
             _drop_void(deletions, base, parent, snapshots)
         snapshots.place(id, parent, folder, flat=False)
@@ -113,7 +114,7 @@ def _drop_void(deletions: Sequence[bytes], base: bytes, parent: str, snapshots: 
         view.close()
 
 
-def _link_tree(source: bytes, target: bytes, deletions: list[bytes], stop: threading.Event) -> None:
+def _link_tree(source: bytes, target: bytes, deletions: list[bytes], opaque: str, stop: threading.Event) -> None:
     """Hard links of all that is below `source` in the folder `target`, with folders of the same facts, opaque marks
     included; marks of deletions are listed. Where no more links can be made the file is copied."""
     with os.scandir(source) as entries:
@@ -123,7 +124,7 @@ def _link_tree(source: bytes, target: bytes, deletions: list[bytes], stop: threa
             path = target + b"/" + entry.name
             if entry.is_dir(follow_symlinks=False):
                 os.mkdir(path, 0o700)
-                _link_tree(entry.path, path, deletions, stop)
+                _link_tree(entry.path, path, deletions, opaque, stop)
                 continue
             if not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                 facts = entry.stat(follow_symlinks=False)
@@ -137,7 +138,7 @@ def _link_tree(source: bytes, target: bytes, deletions: list[bytes], stop: threa
                 copy_node(entry.path, path, entry.stat(follow_symlinks=False))
     copy_facts(source, target, os.stat(source, follow_symlinks=False))
     try:
-        os.setxattr(target, OPAQUE_XATTR, os.getxattr(source, OPAQUE_XATTR))
+        os.setxattr(target, opaque, os.getxattr(source, opaque))
     except OSError as error:
         if error.errno != errno.ENODATA:
             raise

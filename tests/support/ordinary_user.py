@@ -1,0 +1,81 @@
+"""Runs a command as an ordinary user who has ids lent in /etc/subuid and /etc/subgid, or has not.
+
+    python -m tests.support.ordinary_user [--lent N] HOME COMMAND…
+
+Must be run as root. The user exists for the command only: its lines in /etc/passwd and its like are in copies that are
+bound over the files in a mount namespace of the command's own. Whatever happens, the machine's files stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from pathlib import Path
+
+from bakepy.snapshot import syscalls
+
+USER, GROUP, NAME = 54321, 54321, "bakepy-test"
+FIRST_LENT = 1_000_000_000
+LENT = 65536
+
+
+def command(home: Path, *words: str | Path, lent: int = LENT) -> list[str]:
+    """The command line that runs `words` as the user. `home` must be a folder that everybody can reach."""
+    return [sys.executable, "-m", __name__, f"--lent={lent}", str(home), *map(str, words)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lent", type=int, default=LENT, help="how many ids are lent to the user")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    home: Path = options.home
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    tables = home / ".etc"
+    tables.mkdir(exist_ok=True)
+    syscalls.mount("tmpfs", tables, "tmpfs", 0, "mode=755")
+    _bind_table(tables, "passwd", f"{NAME}:x:{USER}:{GROUP}::{home}:/bin/sh\n")
+    _bind_table(tables, "group", f"{NAME}:x:{GROUP}:\n")
+    for name in ("subuid", "subgid"):
+        _bind_table(tables, name, f"{NAME}:{FIRST_LENT}:{options.lent}\n" if options.lent else "")
+    _reach(Path(sys.base_prefix))
+    os.chown(home, USER, GROUP)
+    os.setgroups([])
+    os.setresgid(GROUP, GROUP, GROUP)
+    os.setresuid(USER, USER, USER)
+    # what root was told of places and sessions is not this user's
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SUDO_"))}
+    environment |= {"HOME": str(home), "USER": NAME, "LOGNAME": NAME}
+    os.execvpe(options.words[0], options.words, environment)
+
+
+def _bind_table(folder: Path, name: str, lines: str) -> None:
+    """Binds a copy with `lines` at its end over /etc/`name`."""
+    real = Path("/etc", name)
+    if not real.exists():
+        real.touch()  # as shadow's own tools would
+    copy = folder / name
+    copy.write_text(real.read_text() + lines)
+    copy.chmod(0o644)
+    syscalls.mount(copy, real, "", syscalls.MS_BIND)
+
+
+def _reach(folder: Path) -> None:
+    """Lets others reach the interpreter's folder if a parent shuts them out: for us the parent is an empty folder
+    with nothing but that one."""
+    shut = next((path for path in reversed(folder.parents) if not path.stat().st_mode & stat.S_IXOTH), None)
+    if shut is None:
+        return
+    held = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    syscalls.mount("tmpfs", shut, "tmpfs", 0, "mode=755")
+    folder.mkdir(parents=True, mode=0o755)
+    syscalls.mount(f"/proc/self/fd/{held}", folder, "", syscalls.MS_BIND)
+    os.close(held)
+
+
+if __name__ == "__main__":
+    main()
