@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from typing import BinaryIO
 from bakepy.content.entry import LayerEntry
 from bakepy.content.store import ContentStore
 from bakepy.content.tar_header import END, encode_header, padding
+from bakepy.model.digest import Digest
 from bakepy.model.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, Descriptor, ImageIndex, Manifest
 
 IMAGE_NAME = "io.containerd.image.name"
@@ -92,14 +94,14 @@ def write_layout_tar(
 def write_layout_dir(path: Path, store: ContentStore, roots: Sequence[Descriptor]) -> None:
     """Adds `roots` to the layout folder `path`, made if missing; entries of the same names are replaced.
 
-    The index is renamed into place last, under a lock that other writers of bakepy and BuildKit respect.
+    The index is renamed into place last, under a lock that other writers of bakepy and BuildKit respect. Blobs that
+    the folder has already stay if they are what their names say.
     """
     for blob in reachable(store, roots):
         goal = path / "blobs" / blob.digest.algorithm / blob.digest.hex
-        size = store.size(blob.digest)
-        if not goal.exists() or goal.stat().st_size != size:
+        if not _is_blob(goal, blob.digest):
             with _replacing(goal) as out:
-                copy_file(store.path(blob.digest), out, size)
+                copy_file(store.path(blob.digest), out, store.size(blob.digest))
     with _replacing(path / "oci-layout") as out:
         out.write(LAYOUT_FILE)
     with _locked(path / "index.json.lock"):
@@ -155,6 +157,15 @@ def _copy_through_memory(reader: BinaryIO, out: BinaryIO, size: int) -> None:
             raise OSError(errno.EIO, "a blob of the content store is shorter than it was")
         out.write(data)
         left -= len(data)
+
+
+def _is_blob(path: Path, digest: Digest) -> bool:
+    """Whether the file is there and has this digest."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.hex
+    except FileNotFoundError:
+        return False
 
 
 def _write_blob(out: BinaryIO, name: str, source: Path, size: int) -> None:

@@ -62,7 +62,7 @@ class Layout(ABC):
     def copy(self, descriptor: Descriptor, store: ContentStore) -> None:
         """Puts a blob into `store`, verified; nothing to do if it is there."""
         digest = descriptor.digest
-        if store.has(digest):
+        if store.holds(descriptor):
             return
         try:
             file = self._open(f"blobs/{digest.algorithm}/{digest.hex}")

@@ -4,11 +4,15 @@ A blob is written to a locked file in ROOT/ingest, flushed, and renamed; so it i
 lock goes with the process: what a dead one left is removed by the next process that writes. One `fdatasync` for each
 blob (about a millisecond for a small one) is what keeps a name from outliving its bytes when the machine loses power;
 the directory is not flushed, because a name that is lost is only a blob to be made again.
+
+Disks and other programs damage files. Bytes that this process has not made or looked at are checked against their
+digest before they go anywhere (`intact`, `read`), each blob once in the life of a store object.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -24,6 +28,15 @@ from bakepy.model.oci import Descriptor
 Bytes = bytes | bytearray | memoryview
 
 
+class DamagedBlob(EngineError):
+    """A blob of the content store was not what its name says. It has been removed, so that it is made anew."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(
+            f"blob {digest} in the content store was damaged", hint="it has been removed; run again to make it anew"
+        )
+
+
 class ContentStore:
     """Content-addressed files. Methods block and may be called from any thread."""
 
@@ -31,6 +44,8 @@ class ContentStore:
         """`root` is made when the first blob is written."""
         self.root = root
         self._swept = False
+        self._checked: set[Digest] = set()
+        """Blobs whose bytes this process has made or verified."""
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
@@ -41,7 +56,7 @@ class ContentStore:
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here in its full size. One that is not (a power cut, a full disk) is removed, so that
-        it is made or fetched anew and never passed on."""
+        it is made or fetched anew and never passed on. Reads nothing; see `intact`."""
         path = self.path(descriptor.digest)
         try:
             size = path.stat().st_size
@@ -52,6 +67,31 @@ class ContentStore:
         self.delete(descriptor.digest)
         return False
 
+    def intact(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here and is what its name says: all of it is read, unless this process has made or
+        verified it. A damaged one is removed. Blocks."""
+        return self.holds(descriptor) and self.verified(descriptor.digest)
+
+    def verified(self, digest: Digest) -> bool:
+        """`intact` where the size is not known."""
+        if digest in self._checked and self.has(digest):
+            return True
+        try:
+            with self.path(digest).open("rb") as file:
+                actual = hashlib.file_digest(file, digest.algorithm).hexdigest()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            # a sector that can not be read is as good as wrong bytes
+            if error.errno != errno.EIO:
+                raise
+            actual = ""
+        if actual != digest.hex:
+            self.delete(digest)
+            return False
+        self._checked.add(digest)
+        return True
+
     def size(self, digest: Digest) -> int:
         """Bytes. Raises BakeError if the blob is not here."""
         try:
@@ -60,20 +100,21 @@ class ContentStore:
             raise _missing(digest) from None
 
     def read(self, digest: Digest) -> bytes:
-        """The whole blob, for small ones. A blob that is not what its name says is deleted, and an error."""
+        """The whole blob, for small ones. One that is not what its name says is deleted: DamagedBlob."""
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise _missing(digest) from None
         if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
             self.delete(digest)
-            raise BakeError(f"blob {digest} in the content store was damaged", hint="it has been removed; run again")
+            raise DamagedBlob(digest)
+        self._checked.add(digest)
         return data
 
     def put(self, data: bytes) -> Digest:
-        """Stores `data` under its sha256; nothing is written if it is here already."""
+        """Stores `data` under its sha256; nothing is written if it is here already, and undamaged."""
         digest = Digest.of(data)
-        if not self.has(digest):
+        if not self.verified(digest):
             with self.writer() as writer:
                 writer.write(data)
                 writer.commit(digest)
@@ -88,6 +129,7 @@ class ContentStore:
 
     def delete(self, digest: Digest) -> None:
         """Idempotent."""
+        self._checked.discard(digest)
         self.path(digest).unlink(missing_ok=True)
 
     def sweep(self) -> int:
@@ -154,12 +196,13 @@ class BlobWriter:
             raise BakeError(f"blob has digest {actual}, {digest} was expected")
         goal = self._store.path(actual)
         with _disk_errors(self._store.root):
-            # one of another size is what a broken disk or another program made of it
-            if not goal.exists() or goal.stat().st_size != self.size:
+            # what is there and was not looked at may be damaged: these bytes are right, so they take its place
+            if not (actual in self._store._checked and goal.exists() and goal.stat().st_size == self.size):
                 os.fchmod(self._fd, 0o644)
                 os.fdatasync(self._fd)
                 goal.parent.mkdir(parents=True, exist_ok=True)
                 self._path.rename(goal)
+                self._store._checked.add(actual)
         return actual, self.size
 
 

@@ -22,6 +22,7 @@ from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError
 from bakepy.exporter.image import ExportLayer, time_text
 from bakepy.exporter.once import Once
+from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 from bakepy.model.value import dataclass
 from bakepy.snapshot.store import Snapshot, SnapshotStore
@@ -29,6 +30,8 @@ from bakepy.snapshot.store import Snapshot, SnapshotStore
 _TABLE = """CREATE TABLE IF NOT EXISTS exporter_dates (
     snapshot TEXT PRIMARY KEY, created INTEGER NOT NULL
 ) WITHOUT ROWID"""
+_READERS = 4
+"""Blobs that are compared with their digests at a time."""
 _WRITERS = 2
 """Layers that are written at a time; each has threads of its own for hashing and compressing."""
 
@@ -67,7 +70,10 @@ class Layers:
         self._now_ns = now_ns
         self._wrote = wrote
         self._written: Once[tuple[str, str], Layer] = Once()
-        self._fetched: Once[str, None] = Once()
+        self._ensured: Once[Digest, None] = Once()
+        self._options: dict[Digest, LayerOptions] = {}
+        """How layers that are not an image's own were written."""
+        self._readers = anyio.CapacityLimiter(_READERS)
         self._writers = anyio.CapacityLimiter(_WRITERS)
         database.create(_TABLE)
 
@@ -96,25 +102,51 @@ class Layers:
         )
 
     async def fetch(self, layers: tuple[ExportLayer, ...]) -> None:
-        """Sees to it that the blobs of `layers` are in the content store."""
-
-        async def one(layer: ExportLayer) -> None:
-            if not self._content.holds(layer.layer.descriptor):
-                await self._fetched.get(layer.snapshot, lambda: self._snapshots.fetch(layer.snapshot))
-
+        """Sees to it that the blobs of `layers` are in the content store, undamaged: each is looked at once in a run,
+        and fetched or written again if it is not what its digest says."""
         async with anyio.create_task_group() as group:
             for layer in layers:
-                group.start_soon(one, layer)
+                group.start_soon(self._ensure, layer)
+
+    async def _ensure(self, layer: ExportLayer) -> None:
+        async def work() -> None:
+            if not await anyio.to_thread.run_sync(self._content.intact, layer.layer.descriptor, limiter=self._readers):
+                await self._again(layer)
+
+        await self._ensured.get(layer.layer.descriptor.digest, work)
+
+    async def _again(self, layer: ExportLayer) -> None:
+        """A layer of an image is fetched, others are written; BuildError if other bytes come out than the image that
+        is being exported was made of."""
+        snapshot = self._snapshots.chain(layer.snapshot)[-1]
+        wanted = layer.layer.descriptor.digest
+        if snapshot.layer is not None and snapshot.layer.descriptor.digest == wanted:
+            await self._snapshots.fetch(snapshot.id)
+            return
+        options = self._options[wanted]
+        if snapshot.layer is None:
+            made = await self._write(snapshot, options)
+        else:
+            made = await self._convert(snapshot, snapshot.layer, options, _forced(options))
+        if made.descriptor.digest != wanted:
+            raise BuildError(
+                f"layer {wanted} was damaged, and what it was made of gives {made.descriptor.digest} now",
+                hint="run again: then the image is made of the new one",
+            )
 
     async def _layer(self, snapshot: Snapshot, options: LayerOptions) -> Layer:
         image_layer = snapshot.layer
         if image_layer is None:
-            return await self._written.get((snapshot.id, options.key), lambda: self._write(snapshot, options))
+            layer = await self._written.get((snapshot.id, options.key), lambda: self._write(snapshot, options))
+            self._options[layer.descriptor.digest] = options
+            return layer
         kind = compression_of(image_layer.descriptor.media_type)
         if not options.force or kind == options.compression.type:
             return image_layer
-        key = f"{options.compression.key}/forced"
-        return await self._written.get((snapshot.id, key), lambda: self._convert(snapshot, image_layer, options, key))
+        key = _forced(options)
+        layer = await self._written.get((snapshot.id, key), lambda: self._convert(snapshot, image_layer, options, key))
+        self._options[layer.descriptor.digest] = options
+        return layer
 
     async def _write(self, snapshot: Snapshot, options: LayerOptions) -> Layer:
         if known := self._known(snapshot, options.key):
@@ -132,8 +164,7 @@ class Layers:
     async def _convert(self, snapshot: Snapshot, layer: Layer, options: LayerOptions, key: str) -> Layer:
         if known := self._known(snapshot, key):
             return known
-        if not self._content.holds(layer.descriptor):
-            await self._fetched.get(snapshot.id, lambda: self._snapshots.fetch(snapshot.id))
+        await self._ensure(ExportLayer(layer, snapshot=snapshot.id))
 
         def work() -> Layer:
             converted = recompress(layer, self._content, options.compression)
@@ -191,6 +222,10 @@ def _stamped(entries: Iterator[LayerEntry], epoch: int | None) -> Iterator[Layer
         if limit is not None and entry.mtime_ns > limit and not _is_whiteout(entry.path):
             entry = replace(entry, mtime_ns=limit)
         yield entry
+
+
+def _forced(options: LayerOptions) -> str:
+    return f"{options.compression.key}/forced"
 
 
 def _is_whiteout(path: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import anyio
 
-from bakepy.content.store import ContentStore
+from bakepy.content.store import ContentStore, DamagedBlob
 from bakepy.errors import BakeError, RegistryError
 from bakepy.exporter.image import Blob
 from bakepy.exporter.once import Once
@@ -51,7 +51,8 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class PushedBlob:
-    """A blob to push. `mount_from`: a repository that has it; `fetch`: gets it into the content store."""
+    """A blob to push. `mount_from`: a repository that has it; `fetch`: gets it into the content store, or makes it
+    anew there."""
 
     descriptor: Descriptor
     mount_from: ImageReference | None = None
@@ -140,7 +141,13 @@ class Pusher:
         def report(current: int, total: int) -> None:
             progress(str(descriptor.digest), "pushing layer", current, total)
 
-        await self._registry.push_blob(repository, descriptor, self._content, blob.mount_from, report)
+        try:
+            await self._registry.push_blob(repository, descriptor, self._content, blob.mount_from, report)
+        except DamagedBlob:
+            if blob.fetch is None:
+                raise
+            await blob.fetch()
+            await self._registry.push_blob(repository, descriptor, self._content, blob.mount_from, report)
 
     async def _manifest(self, repository: ImageReference, manifest: Blob) -> None:
         key = (repository.repository, manifest.descriptor.digest)

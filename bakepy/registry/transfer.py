@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import anyio
 
-from bakepy.content.store import BlobWriter, ContentStore
+from bakepy.content.store import BlobWriter, ContentStore, DamagedBlob
 from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
@@ -157,13 +157,13 @@ class Upload:
         self._transport = transport
         self._ref = ref
         self._descriptor = descriptor
-        self._path = store.path(descriptor.digest)
+        self._store = store
         self._mount_from = mount_from if mount_from != ref.path else ""
         self._progress = progress
         self._what = f"push blob {descriptor.digest} to {ref.path}"
 
     async def attempt(self) -> None:
-        """Does nothing if the repository has the blob already."""
+        """Does nothing if the repository has the blob already. DamagedBlob if the store's bytes are not its own."""
         if await self._exists():
             return
         try:
@@ -175,6 +175,8 @@ class Upload:
             self._mount_from = ""
             location = await self._start()
         if location:
+            if not await anyio.to_thread.run_sync(self._store.intact, self._descriptor):
+                raise DamagedBlob(self._descriptor.digest)
             await self._put(location)
         self._tell(self._descriptor.size)
 
@@ -246,7 +248,7 @@ class Upload:
                 raise
 
     def _open(self) -> BinaryIO:
-        return self._path.open("rb")
+        return self._store.path(self._descriptor.digest).open("rb")
 
     async def _pieces(self, file: BinaryIO) -> AsyncIterator[bytes]:
         file.seek(0)

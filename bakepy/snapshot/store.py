@@ -29,7 +29,7 @@ from bakepy.content.database import Database
 from bakepy.content.entry import Layer, LayerEntry
 from bakepy.content.layer import LayerReader
 from bakepy.content.store import ContentStore
-from bakepy.errors import EngineError
+from bakepy.errors import BuildError, EngineError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 from bakepy.model.value import dataclass
@@ -167,8 +167,8 @@ class SnapshotStore:
         return self._rows(id)[-1].origin
 
     async def fetch(self, id: str) -> None:
-        """Sees to it that the blob of an image's layer is in the content store; unpacks nothing. EngineError if the
-        snapshot has no such layer."""
+        """Sees to it that the blob of an image's layer is in the content store, in its full size; unpacks nothing.
+        EngineError if the snapshot has no such layer."""
         row = (await anyio.to_thread.run_sync(self._rows, id))[-1]
         layer = row.snapshot.layer
         if layer is None:
@@ -322,20 +322,34 @@ class SnapshotStore:
             found = await anyio.to_thread.run_sync(self.find, row.snapshot.id)
             if found is not None and found.lazy:
                 await self._fetch(row.snapshot, row.origin)
-                if await anyio.to_thread.run_sync(lambda: self.overlays):
-                    unpacked = await anyio.to_thread.run_sync(self._unpack_marked, row, limiter=limiter)
-                    try:
-                        for event in done[:-1]:
-                            await event.wait()
-                        await anyio.to_thread.run_sync(self._place_unpacked, rows, *unpacked)
-                    finally:
-                        with anyio.CancelScope(shield=True):
-                            await anyio.to_thread.run_sync(remove_tree, unpacked[0])
-                else:
-                    for event in done[:-1]:
-                        await event.wait()
-                    await anyio.to_thread.run_sync(self._unpack_whole, rows)
+                try:
+                    await self._unpack_layer(rows, done, limiter)
+                except BuildError:
+                    if row.snapshot.layer is None or await anyio.to_thread.run_sync(
+                        self._content.intact, row.snapshot.layer.descriptor
+                    ):
+                        raise
+                    # not the image is wrong but the blob: it was here before this run, and was damaged
+                    await self._fetch(row.snapshot, row.origin)
+                    await self._unpack_layer(rows, done, limiter)
         done[-1].set()
+
+    async def _unpack_layer(
+        self, rows: Sequence[_Row], done: Sequence[anyio.Event], limiter: anyio.CapacityLimiter
+    ) -> None:
+        if await anyio.to_thread.run_sync(lambda: self.overlays):
+            unpacked = await anyio.to_thread.run_sync(self._unpack_marked, rows[-1], limiter=limiter)
+            try:
+                for event in done[:-1]:
+                    await event.wait()
+                await anyio.to_thread.run_sync(self._place_unpacked, rows, *unpacked)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(remove_tree, unpacked[0])
+        else:
+            for event in done[:-1]:
+                await event.wait()
+            await anyio.to_thread.run_sync(self._unpack_whole, rows)
 
     def _unpack_marked(self, row: _Row) -> tuple[Path, tuple[bytes, ...]]:
         folder = self.scratch.new("layer")

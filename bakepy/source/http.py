@@ -153,6 +153,13 @@ class HttpSource:
             raise BuildError(f"digest mismatch for {request.shown}: {found.digest} (expected: {request.checksum})")
         return found
 
+    async def file(self, request: HttpRequest, lent: Lent = NOTHING, progress: Progress | None = None) -> HttpFile:
+        """`fetch` for those who read the blob: one that was damaged on disk is downloaded again."""
+        found = await self.fetch(request, lent, progress)
+        if not await anyio.to_thread.run_sync(self._content.verified, found.digest):
+            found = await self.fetch(request, lent, progress)
+        return found
+
     async def place(
         self,
         request: HttpRequest,
@@ -162,7 +169,7 @@ class HttpSource:
         progress: Progress | None = None,
     ) -> None:
         """Makes the snapshot `id`, whose only file is what the URL gave. Raises as `fetch`."""
-        file = await self.fetch(request, lent, progress)
+        file = await self.file(request, lent, progress)
         async with snapshots.prepare(None) as active:
             await anyio.to_thread.run_sync(
                 _write, self._content.path(file.digest), active.path / request.filename, request, file.modified or 0

@@ -5,6 +5,7 @@ Each name is resolved once in a run, each document read once; layers are fetched
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,7 +16,7 @@ from anyio import to_thread
 from bakepy.content.chain import chain_ids
 from bakepy.content.entry import Layer
 from bakepy.content.layout_read import MAX_DOCUMENT
-from bakepy.content.store import ContentStore
+from bakepy.content.store import ContentStore, DamagedBlob
 from bakepy.errors import BakeError, BuildError
 from bakepy.model.digest import Digest
 from bakepy.model.image_config import ImageConfig
@@ -167,7 +168,8 @@ class ImageSource:
 
         async def read() -> bytes:
             if await to_thread.run_sync(self._store.has, digest):
-                return await to_thread.run_sync(self._store.read, digest)
+                with contextlib.suppress(DamagedBlob):  # then it is asked for as if it had never been here
+                    return await to_thread.run_sync(self._store.read, digest)
             data = await place.manifest(digest)
             await to_thread.run_sync(self._keep, digest, data)
             return data
@@ -185,7 +187,11 @@ class ImageSource:
                 f"{place.name}: its config has {descriptor.size} bytes; at most {MAX_DOCUMENT} are accepted"
             )
         await place.blob(descriptor)
-        return await to_thread.run_sync(self._store.read, descriptor.digest)
+        try:
+            return await to_thread.run_sync(self._store.read, descriptor.digest)
+        except DamagedBlob:
+            await place.blob(descriptor)
+            return await to_thread.run_sync(self._store.read, descriptor.digest)
 
 
 async def layers_to_snapshot(image: ResolvedImage, snapshots: SnapshotStore) -> str | None:

@@ -23,8 +23,8 @@ class RemoteSources:
         self._content = content
 
     async def is_archive(self, op: SourceOp, lent: Lent = NOTHING) -> bool:
-        """Whether a web address gives an archive. Raises as `HttpSource.fetch`."""
-        file = await self._http.fetch(HttpRequest.of(op), lent)
+        """Whether a web address gives an archive. Raises as `HttpSource.file`."""
+        file = await self._http.file(HttpRequest.of(op), lent)
         return await anyio.to_thread.run_sync(archive.is_archive, self._content.path(file.digest))
 
     async def read(self, op: SourceOp, path: str, lent: Lent = NOTHING) -> bytes:
@@ -34,7 +34,7 @@ class RemoteSources:
         """
         if op.scheme == "git":
             return await self._git.read(GitRequest.of(op), path, lent)
-        file = await self._http.fetch(HttpRequest.of(op), lent)
+        file = await self._http.file(HttpRequest.of(op), lent)
         blob = self._content.path(file.digest)
         return await anyio.to_thread.run_sync(_read, blob, path)
 
@@ -42,7 +42,7 @@ class RemoteSources:
         """Seconds: when the commit was made; Last-Modified, else the newest file of an archive. None: not known."""
         if op.scheme == "git":
             return await self._git.time(GitRequest.of(op), lent)
-        file = await self._http.fetch(HttpRequest.of(op), lent)
+        file = await self._http.file(HttpRequest.of(op), lent)
         if file.modified is not None:
             return file.modified
         return await anyio.to_thread.run_sync(_newest, self._content.path(file.digest))

@@ -106,6 +106,40 @@ def test_damaged_blob_is_an_error_and_is_removed(store: ContentStore) -> None:
     assert not store.has(digest)
 
 
+def test_a_blob_is_intact_until_it_is_damaged_and_is_looked_at_once(store: ContentStore) -> None:
+    descriptor = Descriptor("application/octet-stream", store.put(b"hello"), 5)
+    store.path(descriptor.digest).write_bytes(b"hullo")
+    assert store.intact(descriptor)  # this store made it: it is not read again
+
+    later = ContentStore(store.root)
+    assert not later.intact(descriptor)
+    assert not later.has(descriptor.digest)
+    later.put(b"hello")
+    assert later.intact(descriptor)
+    later.delete(descriptor.digest)
+    assert not later.intact(descriptor)
+
+
+def test_a_blob_of_another_size_is_not_intact(store: ContentStore) -> None:
+    digest = store.put(b"hello")
+    assert not store.intact(Descriptor("application/octet-stream", digest, 6))
+    assert not store.has(digest)
+
+
+def test_right_bytes_take_the_place_of_damaged_ones(store: ContentStore) -> None:
+    digest = store.put(b"hello")
+    for mend in ("put", "writer"):
+        store.path(digest).write_bytes(b"hullo")
+        later = ContentStore(store.root)
+        if mend == "put":
+            later.put(b"hello")
+        else:
+            with later.writer() as writer:
+                writer.write(b"hello")
+                writer.commit(digest)
+        assert store.path(digest).read_bytes() == b"hello"
+
+
 def test_blob_of_the_wrong_size_is_replaced(store: ContentStore) -> None:
     digest = store.put(b"hello")
     store.path(digest).write_bytes(b"")

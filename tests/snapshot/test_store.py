@@ -16,6 +16,7 @@ from bakepy.content.entry import Layer
 from bakepy.errors import BuildError, EngineError
 from bakepy.model.digest import Digest
 from bakepy.snapshot.store import Snapshot
+from tests.support.damage import damage
 from tests.support.snapshots import Snapshots, open_snapshots
 from tests.support.trees import Member, file_member, member, mount_points_below, tar_bytes, tar_layer
 
@@ -164,6 +165,21 @@ async def test_lazy_layers_are_fetched_when_they_are_needed_and_once(either: Sna
         assert (facts.st_mode & 0o7777, facts.st_uid, facts.st_mtime) == (0o750, 3, 6)
     found = either.store.find("high")
     assert found is not None and not found.lazy and found.layer is not None
+
+
+async def test_a_damaged_blob_is_fetched_anew_and_unpacked(state_root: Path) -> None:
+    """What lay in the state root since an earlier run has one wrong byte."""
+    members: list[Member] = [file_member("f", b"x" * 3000)]
+    layer, data = tar_layer(None, members), tar_bytes(members)
+    with open_snapshots(state_root) as machine:
+        machine.content.put(data)
+    damage(machine.content.path(layer.descriptor.digest))
+    with open_snapshots(state_root) as machine:
+        machine.add_lazy("one", None, layer, data)
+        await machine.store.materialize("one")
+        async with machine.store.view("one") as tree:
+            assert (tree / "f").read_bytes() == b"x" * 3000
+        assert machine.fetched == ["origin of one"] * 2
 
 
 async def test_folder_that_a_layer_only_implies_keeps_its_facts_from_below(either: Snapshots) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
 from bakepy.source.http import HttpFile, HttpRequest, HttpSource
 from bakepy.source.lent import redacted
+from tests.support.damage import damage
 from tests.support.snapshots import Snapshots, open_snapshots
 from tests.support.web import Page, Web
 
@@ -128,6 +130,22 @@ async def test_a_blob_that_is_gone_is_fetched_anew(web: Web, machine: Snapshots,
     machine.content.delete(DIGEST)
     assert (await source.fetch(request(f"{web.url}/f"))).digest == DIGEST
     assert web.statuses == [200, 200]
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("checksum", ["", str(DIGEST)], ids=["no checksum", "checksum"])
+async def test_a_blob_that_was_damaged_on_disk_is_fetched_anew(web: Web, machine: Snapshots, checksum: str) -> None:
+    web.pages["/f"] = Page(DATA, headers={"ETag": '"1"'})
+    asked = request(f"{web.url}/f", **({"checksum": checksum} if checksum else {}))
+    first = new_run(machine)
+    await first.fetch(asked)
+    await first.aclose()
+    damage(machine.content.path(DIGEST))
+    second = HttpSource(ContentStore(machine.root), machine.database)
+    await second.place(asked, "http", machine.store)
+    await second.aclose()
+    async with machine.store.view("http") as tree:
+        assert (tree / "f").read_bytes() == DATA
 
 
 async def test_what_is_packed_for_the_way_is_unpacked(web: Web, source: HttpSource) -> None:

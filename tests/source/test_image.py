@@ -22,6 +22,7 @@ from bakepy.session.credentials import Credentials
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.source.image import ImageSource, layers_to_snapshot
 from tests.support.base_image import put_base_image, write_base_image
+from tests.support.damage import damage_blobs
 from tests.support.fake_registry import Answer, FakeRegistry, Instead
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +145,20 @@ async def test_pinned_image_that_was_resolved_before_needs_no_network(
 
     assert await ImageSource(registry, store).resolve(identifier, AMD64) == before
     assert fake.asked() == []
+
+
+async def test_documents_that_were_damaged_on_disk_are_read_again(
+    fake: FakeRegistry, remote: ContentStore, store: ContentStore, registry: Registry
+) -> None:
+    root = put_base_image(remote, [AMD64, ARM64])
+    publish(fake, remote, root)
+    identifier = f"docker-image://{fake.host}/base:1"
+    image = await ImageSource(registry, store).resolve(identifier, AMD64)
+    fake.requests.clear()
+    assert damage_blobs(store.root) == 3
+
+    assert await ImageSource(registry, ContentStore(store.root)).resolve(identifier, AMD64) == image
+    assert len(fake.asked("GET")) == 3
 
 
 async def test_attestations_and_foreign_platforms_are_passed_over(

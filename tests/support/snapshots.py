@@ -46,7 +46,8 @@ def open_snapshots(root: Path) -> Iterator[Snapshots]:
 
     async def fetch(snapshot: Snapshot, origin: str) -> None:
         machine.fetched.append(origin)
-        content.put(machine.blobs[snapshot.id])
+        if snapshot.layer is None or not content.holds(snapshot.layer.descriptor):  # as registries' clients do
+            content.put(machine.blobs[snapshot.id])
 
     with Database(root / "state.db") as database, SnapshotStore(root, database, content, fetch) as store:
         machine = Snapshots(root, store, content, database)
