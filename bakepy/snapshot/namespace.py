@@ -88,7 +88,12 @@ def _mount_proc() -> None:
 def _hide_hybrid_cgroup() -> None:
     """crun refuses machines with both versions of cgroups as long as it sees the second: hide it from it."""
     unified = Path("/sys/fs/cgroup/unified")
-    if (unified / "cgroup.controllers").exists() and not usernamespace.is_inside():
+    if not (unified / "cgroup.controllers").exists():
+        return
+    if usernamespace.is_inside():
+        # what came along from outside is locked in place: only covering it is possible
+        syscalls.mount("tmpfs", unified, "tmpfs", syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV)
+    else:
         syscalls.unmount(unified, syscalls.MNT_DETACH)
 
 

@@ -126,6 +126,11 @@ def unowned(error: OSError, uid: int, gid: int) -> Unowned | None:
     return Unowned(what, "bakepy doctor tells how to lend the user more ids (apt-get install uidmap; /etc/subuid)")
 
 
+def has_group(gid: int) -> bool:
+    """Whether a group id exists in this user namespace."""
+    return _maps("gid_map", gid)
+
+
 def _map(name: str) -> list[tuple[int, int]]:
     """The ranges of ids, (first, count), that there are inside."""
     fields = [int(field) for field in Path("/proc/self", name).read_bytes().split()]

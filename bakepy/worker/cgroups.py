@@ -1,31 +1,46 @@
 """The cgroups of containers: whether the runtime can make them here, where they go, and their removal.
 
-A container's cgroup is `/bakepy/TOKEN/ID`; TOKEN is the process's folder in the state root, so that what a killed
-process left is known and removed by the next.
+A container's cgroup is `BASE/bakepy/TOKEN/ID`; TOKEN is the process's folder in the state root, so that what a killed
+process left is known and removed by the next. BASE is the top for root. An ordinary user has cgroups only where
+version 2 is delegated to it (cgroups(7): the folder of its own processes and what is in it belong to it): below there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from bakepy.model.value import dataclass
+from bakepy.snapshot import usernamespace
 
 _ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+
+LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
+"""The controllers of those limits of processors that are not `cpu`'s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """`kind` is `unified` (version 2), `legacy` (version 1), `hybrid` (both, with controllers in both) or `none`."""
+    """`kind` is `unified` (version 2), `legacy` (version 1), `hybrid` (both, with controllers in both) or `none`.
+    `controllers` are those that can limit a container; None: all."""
 
     kind: str
     hierarchies: tuple[Path, ...]
+    base: str = ""
+    controllers: frozenset[str] | None = None
 
     @classmethod
-    def detect(cls, root: Path = _ROOT) -> Cgroups:
+    def detect(cls, root: Path = _ROOT, own: Path = _OWN, *, restricted: bool | None = None) -> Cgroups:
+        """Looks below `root`. `restricted`: this process is not root of the machine (None: find out); `own` tells
+        of the cgroup that it is in."""
+        if usernamespace.is_inside() if restricted is None else restricted:
+            return cls._detect_delegated(root, own)
         if (root / "cgroup.controllers").exists():
-            return cls("unified", (root,))
+            # a container may have them read-only
+            return cls("unified" if os.access(root, os.W_OK) else "none", (root,))
         legacy = tuple(sorted(path.parent for path in root.glob("*/cgroup.procs"))) if root.is_dir() else ()
         unified = root / "unified" / "cgroup.controllers"
         if unified.exists() and unified.read_text().split():
@@ -34,9 +49,29 @@ class Cgroups:
             return cls("legacy", legacy)
         return cls("none", legacy)
 
+    @classmethod
+    def _detect_delegated(cls, root: Path, own: Path) -> Cgroups:
+        try:
+            lines = own.read_text().splitlines()
+        except OSError:
+            lines = []
+        base = next((line[3:].rstrip("/") for line in lines if line.startswith("0::/")), None)
+        if base is None or not (root / "cgroup.controllers").exists():
+            return cls("none", ())
+        folder = root / base.lstrip("/")
+        if not all(os.access(folder / name, os.W_OK) for name in (".", "cgroup.procs", "cgroup.subtree_control")):
+            return cls("none", ())
+        # a cgroup with processes in it, such as ours, passes no further controllers on (no internal processes)
+        passed = frozenset((folder / "cgroup.subtree_control").read_text().split())
+        return cls("unified", (folder,), base, passed)
+
     def parent(self, token: str) -> str:
         """The parent cgroup of a process's containers, as `cgroupsPath` wants it."""
-        return f"/bakepy/{token}"
+        return f"{self.base}/bakepy/{token}"
+
+    def can_limit(self, controller: str) -> bool:
+        """Whether containers can be limited by a controller here."""
+        return self.kind != "none" and (self.controllers is None or controller in self.controllers)
 
     def remove(self, tokens: Iterable[str]) -> None:
         """Removes what is left of the cgroups of these processes. A cgroup in use stays."""

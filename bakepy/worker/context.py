@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
-from bakepy.snapshot import syscalls
+from bakepy.snapshot import syscalls, usernamespace
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.worker.cachemounts import CacheMounts
 from bakepy.worker.cgroups import Cgroups
@@ -54,7 +54,8 @@ class ExecContext:
     """Everything `run_exec` uses. Made by `open_exec_context`.
 
     `volatile` is a folder in memory, for what must not reach a disk: bundles with secret values, secret files.
-    `foreign` are the machines whose programs the kernel hands to an emulator.
+    `foreign` are the machines whose programs the kernel hands to an emulator. `restricted`: the engine is root of a user
+    namespace only.
     """
 
     snapshots: SnapshotStore
@@ -72,6 +73,7 @@ class ExecContext:
     host: Platform
     token: str
     numbers: Iterator[int]
+    restricted: bool = False
 
     def new_id(self) -> str:
         """A container id that no other bakepy has."""
@@ -122,6 +124,7 @@ def open_exec_context(
             host=host,
             token=token,
             numbers=count(1),
+            restricted=usernamespace.is_inside(),
         )
     finally:
         syscalls.unmount(volatile, syscalls.MNT_DETACH)

@@ -22,6 +22,7 @@ from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 from bakepy.snapshot.rootpath import make_directories, read_text
 from bakepy.snapshot.tree import remove_tree
+from bakepy.worker.cgroups import LIMITS, Cgroups
 from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
 from bakepy.worker.emulation import check_runnable
 from bakepy.worker.mounts import StepMounts, missing_secret
@@ -78,6 +79,8 @@ def _check(op: ExecOp, context: ExecContext, platform: Platform) -> None:
         raise BuildError("network.host is not allowed", hint="allow it with --allow network.host")
     if op.security is SecurityMode.INSECURE and SECURITY_INSECURE not in context.entitlements:
         raise BuildError("security.insecure is not allowed", hint="allow it with --allow security.insecure")
+    if op.security is SecurityMode.INSECURE and context.restricted:
+        raise EngineError("security.insecure needs bakepy to run as root: an ordinary user has no rights to pass on")
     for limit in op.meta.ulimits:
         if not is_ulimit(limit.name):
             raise BuildError(f"invalid ulimit type: {limit.name}")
@@ -150,16 +153,17 @@ class _Step:
             ulimits=meta.ulimits,
             cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
-            resources=_limits(self.resources),
+            resources=_limits(self.resources, context.cgroups),
             capabilities=self._capabilities(insecure),
+            restricted=context.restricted,
         )
 
     def _capabilities(self, insecure: bool) -> tuple[str, ...]:
         if insecure:
             return all_capabilities()
-        if self.context.runtime.cgroups:
+        if self.context.runtime.cgroups or self.context.restricted:
             return DEFAULT_CAPABILITIES
-        # a device made by the step could be opened: only cgroups deny that
+        # a device made by the step could be opened: only cgroups or a user namespace deny that
         return tuple(name for name in DEFAULT_CAPABILITIES if name != "CAP_MKNOD")
 
     def _environment(self, home: str) -> tuple[str, ...]:
@@ -214,8 +218,8 @@ class _Step:
         )
 
 
-def _limits(resources: LinuxResources | None) -> dict[str, Any]:
-    """cgroup limits as the runtime spec has them."""
+def _limits(resources: LinuxResources | None, cgroups: Cgroups) -> dict[str, Any]:
+    """cgroup limits as the runtime spec has them, those that can be set here."""
     if resources is None:
         return {}
     memory = {"limit": resources.memory, "swap": resources.memory_swap}
@@ -227,8 +231,8 @@ def _limits(resources: LinuxResources | None) -> dict[str, Any]:
         "mems": resources.cpuset_mems,
     }
     limits = {
-        "memory": {key: value for key, value in memory.items() if value},
-        "cpu": {key: value for key, value in cpu.items() if value},
+        "memory": {key: value for key, value in memory.items() if value and cgroups.can_limit("memory")},
+        "cpu": {key: value for key, value in cpu.items() if value and cgroups.can_limit(LIMITS.get(key, "cpu"))},
     }
     return {key: value for key, value in limits.items() if value}
 

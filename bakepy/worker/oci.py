@@ -13,6 +13,7 @@ from typing import Any
 
 from bakepy.llb.op import Ulimit
 from bakepy.model.value import dataclass
+from bakepy.snapshot.usernamespace import has_group
 from bakepy.worker.seccomp import profile_json
 from bakepy.worker.seccomp_bpf import ANNOTATION, compiled
 from bakepy.worker.users import ProcessUser
@@ -63,6 +64,9 @@ _MASKED = (
 )
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_TERMINALS = 5
+"""The group `tty` of every distribution."""
+
 _ULIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
     "rtprio", "rttime", "sigpending", "stack",
@@ -112,6 +116,8 @@ class Container:
     cgroup_namespace: bool = False
     resources: dict[str, Any] = field(default_factory=dict)
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
+    restricted: bool = False
+    """The runtime is root of a user namespace only."""
 
     def config(self) -> bytes:
         """The bytes of config.json."""
@@ -169,6 +175,11 @@ class Container:
     def _mounts(self) -> Sequence[ContainerMount]:
         quiet = ("nosuid", "noexec", "nodev")
         sys_mode = () if self.insecure else ("ro",)
+        terminals = () if self.restricted and not has_group(_TERMINALS) else (f"gid={_TERMINALS}",)
+        system = ContainerMount("/sys", "sysfs", "sysfs", (*quiet, *sys_mode))
+        if self.restricted and not self.own_network and self.network_namespace is None:
+            # sysfs shows the devices of a network, so only the user namespace that has the network may mount it
+            system = ContainerMount("/sys", "bind", "/sys", ("rbind", *quiet, *sys_mode))
         mounts = [
             ContainerMount("/proc", "proc", "proc", quiet),
             ContainerMount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
@@ -176,11 +187,11 @@ class Container:
                 "/dev/pts",
                 "devpts",
                 "devpts",
-                ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+                ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *terminals),
             ),
             ContainerMount("/dev/shm", "tmpfs", "shm", (*quiet, "mode=1777", "size=65536k")),
             ContainerMount("/dev/mqueue", "mqueue", "mqueue", quiet),
-            ContainerMount("/sys", "sysfs", "sysfs", (*quiet, *sys_mode)),
+            system,
             ContainerMount("/etc/resolv.conf", "bind", str(self.resolv_conf), (*quiet, "rbind", "ro")),
             ContainerMount("/etc/hosts", "bind", str(self.hosts), (*quiet, "rbind", "ro")),
         ]

@@ -67,7 +67,7 @@ def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
             continue
         if name == "crun" and cgroups.kind == "hybrid":
             continue  # it refuses to work while controllers are in both hierarchies
-        return Runtime(Path(path), usable or name != "crun")
+        return Runtime(Path(path), usable or (cgroups.kind == "hybrid" and name != "crun"))
     raise EngineError(
         "no OCI runtime is installed",
         hint="install one: `apt-get install crun` (or runc, or youki); or name one in BAKEPY_RUNTIME",
