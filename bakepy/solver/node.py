@@ -10,7 +10,7 @@ A vertex that somebody wants goes this way:
          → FOLLOWING  while an equal vertex of this run does the work                       (by run)
          → DONE       there is a record for the exact key                                   (by content)
          → READY      waits for a free place in its pool
-         → RUNNING, or PARKED while another process works on the same key
+         → RUNNING, or PARKED while another process works on the same key, or until it is tried again
          → DONE or FAILED
 
 Nobody needs it any more: back to IDLE, through STOPPING while a job of it has to end.
@@ -20,10 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from bakepy.model.value import dataclass
 from bakepy.solver.vertex import CacheMap, Failure, R, Record, SolverOp, SolverVertex
+
+if TYPE_CHECKING:
+    from bakepy.solver.pools import Claim
 
 
 class Status(Enum):
@@ -62,9 +65,9 @@ class Node(Generic[R]):
     """One vertex. Others read it; only `State` (and the pools, for `place`) writes to it."""
 
     __slots__ = (
-        "asked", "by", "definition_key", "eager", "failure", "followers", "fresh", "holds", "inputs", "judged", "key",
-        "leader", "map", "mapping", "needs", "op", "parents", "parts", "place", "position", "queued", "ran", "rank",
-        "record", "results", "status", "users", "vertex", "wanted",
+        "asked", "attempts", "by", "claim", "definition_key", "eager", "failure", "followers", "fresh", "holds",
+        "inputs", "judged", "key", "leader", "map", "mapping", "needs", "op", "parents", "parts", "place", "position",
+        "queued", "ran", "rank", "record", "results", "status", "users", "vertex", "wanted",
     )  # fmt: skip
 
     def __init__(self, vertex: SolverVertex, op: SolverOp[R], position: int) -> None:
@@ -93,8 +96,12 @@ class Node(Generic[R]):
         self.key = ""
         self.leader: Node[R] | None = None
         self.followers: list[Node[R]] = []
+        self.claim: Claim | None = None
+        """What it takes while it runs; known once it is READY."""
         self.place = False
-        """It takes a place of its pool."""
+        """It has what it claims."""
+        self.attempts = 0
+        """How often its work was begun and failed."""
         self.results: tuple[R, ...] | None = None
         self.ran = False
         """This run made its result."""

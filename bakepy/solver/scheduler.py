@@ -15,6 +15,7 @@ from bakepy.events import Emit, VertexCached, VertexDone, VertexFailed, VertexLo
 from bakepy.solver import keys
 from bakepy.solver.groups import single_error
 from bakepy.solver.node import Ask, Command, Do, Node, Question, Status
+from bakepy.solver.pools import Shares, no_share
 from bakepy.solver.state import State
 from bakepy.solver.vertex import (
     CacheStore,
@@ -32,6 +33,15 @@ from bakepy.solver.vertex import (
 
 _POLL_SECONDS = (0.005, 0.2)
 """The first and the longest pause between looks at a key that another process works on."""
+_SHORT_SECONDS = 0.2
+"""The pause between looks whether memory is still short."""
+
+Retry = Callable[[SolverVertex, Exception, int], float | None]
+"""Whether a vertex whose work failed for the nth time is tried again: after so many seconds, or not (None)."""
+
+
+def _never(vertex: SolverVertex, error: Exception, failures: int) -> None:
+    return None
 
 
 class Solver(Generic[R]):
@@ -42,15 +52,23 @@ class Solver(Generic[R]):
     """
 
     def __init__(
-        self, state: State[R], cache: CacheStore, results: ResultStore[R], emit: Emit, clock: Callable[[], float]
+        self,
+        state: State[R],
+        cache: CacheStore,
+        results: ResultStore[R],
+        emit: Emit,
+        clock: Callable[[], float],
+        retry: Retry = _never,
     ) -> None:
         self._state = state
         self._cache = cache
         self._results = results
         self._emit = emit
         self._clock = clock
+        self._retry = retry
         self._group: TaskGroup | None = None
         self._awake = False
+        self._looking = False
         self._scopes: dict[Node[R], anyio.CancelScope] = {}
         self._settled: dict[Node[R], anyio.Event] = {}
         self._prepared: set[Node[R]] = set()
@@ -67,13 +85,20 @@ class Solver(Generic[R]):
         cache: CacheStore,
         results: ResultStore[R],
         limits: Limits | None = None,
+        shares: Shares = no_share,
+        short: Callable[[], bool] = lambda: False,
+        retry: Retry = _never,
         emit: Emit = lambda event: None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncIterator[Solver[R]]:
         """A solver for `vertices`, given in definition order. Leaving the block cancels what is still under way and
-        waits until it has ended."""
-        state = State(vertices, bind, limits or Limits(), cache.durations)
-        solver = cls(state, cache, results, emit, clock)
+        waits until it has ended.
+
+        `shares` tells what each vertex takes of the `limits` besides a place of its op's pool. While memory is `short`
+        nothing more begins, unless nothing is under way.
+        """
+        state = State(vertices, bind, limits or Limits(), cache.durations, shares, short)
+        solver = cls(state, cache, results, emit, clock, retry)
         with single_error():
             async with anyio.create_task_group() as group:
                 solver._group = group
@@ -131,10 +156,24 @@ class Solver(Generic[R]):
                 self._answer(questions)
                 continue
             commands = self._state.take_commands()
+            if self._state.held_back:
+                self._look_again()
             if not commands:
                 return
             for command in commands:
                 self._carry_out(command)
+
+    def _look_again(self) -> None:
+        """After a while, whether there is memory now."""
+        if not self._looking:
+            self._looking = True
+            assert self._group is not None
+            self._group.start_soon(self._go_on_later)
+
+    async def _go_on_later(self) -> None:
+        await anyio.sleep(_SHORT_SECONDS)
+        self._looking = False
+        self._go_on()
 
     def _answer(self, questions: list[Question[R]]) -> None:
         wanted = {id(q.node): q.node.definition_key or "" for q in questions if q.kind is Ask.DEFINITION}
@@ -191,7 +230,17 @@ class Solver(Generic[R]):
 
     async def _map(self, node: Node[R]) -> None:
         with self._under_way(node):
-            map = await node.op.cache_map()
+            failures = 0
+            while True:
+                try:
+                    map = await node.op.cache_map()
+                    break
+                except Exception as error:
+                    failures += 1
+                    pause = self._pause(node, error, failures)
+                    if pause is None:
+                        raise
+                await anyio.sleep(pause)
         self._state.mapped(node, map)
 
     async def _digest(self, node: Node[R]) -> None:
@@ -216,13 +265,34 @@ class Solver(Generic[R]):
         if lock is None:
             self._state.parked(node)
             return
+        pause: float | None = None
         try:
             if known := self._find(node):
                 self._state.found(node, *known)
             else:
                 await self._make(node)
+        except Exception as error:
+            node.attempts += 1
+            pause = self._pause(node, error, node.attempts)
+            if pause is None:
+                raise
         finally:
             lock.release()
+        if pause is not None:
+            self._state.postponed(node)
+            self._go_on()
+            with self._under_way(node):
+                await anyio.sleep(pause)
+            self._state.unparked(node)
+
+    def _pause(self, node: Node[R], error: Exception, failures: int) -> float | None:
+        """How long to wait before a failed piece of work is tried again, None if it is not; told in its log."""
+        pause = self._retry(node.vertex, error, failures)
+        if pause is not None:
+            first, *_ = str(error).splitlines() or [""]
+            told = f"{first}\nfailed {failures} time{'s' * (failures > 1)}, to be tried again in {pause:g} s\n"
+            self._emit(VertexLog(node.vertex.digest, 2, told.encode(), self._clock()))
+        return pause
 
     async def _make(self, node: Node[R]) -> None:
         vertex, parts, digest = node.vertex, node.parts, node.vertex.digest

@@ -13,7 +13,7 @@ from typing import Generic
 from bakepy.model.digest import Digest
 from bakepy.solver import keys
 from bakepy.solver.node import Ask, Command, Do, Node, Question, Status
-from bakepy.solver.pools import Durations, Pools
+from bakepy.solver.pools import Durations, Pools, Shares, no_share
 from bakepy.solver.vertex import CacheMap, Failure, Limits, R, Record, SolverOp, SolverVertex
 
 _WORKING = frozenset(
@@ -31,8 +31,10 @@ class State(Generic[R]):
         bind: Callable[[SolverVertex], SolverOp[R]],
         limits: Limits,
         durations: Durations = lambda ops: {},
+        shares: Shares = no_share,
+        short: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`vertices` in definition order, inputs before what uses them."""
+        """`vertices` in definition order, inputs before what uses them; the rest is as for `Pools`."""
         self.nodes: dict[Digest, Node[R]] = {}
         for position, vertex in enumerate(vertices):
             node = Node(vertex, bind(vertex), position)
@@ -41,7 +43,7 @@ class State(Generic[R]):
             for below in node.needs:
                 below.parents.append(node)
             self.nodes[vertex.digest] = node
-        self._pools = Pools(self.nodes.values(), limits, durations)
+        self._pools = Pools(self.nodes.values(), limits, durations, shares, short)
         self._queue: deque[Node[R]] = deque()
         self._owners: dict[str, Node[R]] = {}
         self._questions: list[Question[R]] = []
@@ -107,8 +109,15 @@ class State(Generic[R]):
             self._commands.append(Command(Do.POLL, node))
         self._wake(node)
 
+    def postponed(self, node: Node[R]) -> None:
+        """Its work failed and is tried again later, by the same job; meanwhile its place is free."""
+        self._pools.leave(node)
+        if not self._end_stopping(node):
+            node.become(Status.PARKED)
+        self._wake(node)
+
     def unparked(self, node: Node[R]) -> None:
-        """Nobody has the key now, and there is still no record for it."""
+        """Nobody has the key now, and there is still no record for it; or it is time to try again."""
         if not self._end_stopping(node):
             self._enqueue(node)
         self._wake(node)
@@ -141,6 +150,11 @@ class State(Generic[R]):
         self._wake(node)
 
     # What follows
+
+    @property
+    def held_back(self) -> bool:
+        """Something waits for memory, about which nothing here will tell: ask for commands again in a while."""
+        return self._pools.held_back
 
     def settle(self) -> None:
         """Moves every vertex as far as it goes on its own."""

@@ -187,10 +187,22 @@ class Failure(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What a vertex takes while it runs, besides a place of its op's pool: a place of each of `pools`, and `memory`
+    (bytes) of the budget."""
+
+    pools: tuple[str, ...] = ()
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """How many vertices run at the same time, by pool. A pool that is not named has no limit."""
+    """How many vertices run at the same time: by pool (one that is not named has no limit), and in `total`; and how
+    much `memory` (bytes) they may claim together."""
 
     pools: Mapping[str, int] = field(default_factory=dict)
+    total: int | None = None
+    memory: int | None = None
 
     def of(self, pool: str) -> float:
         return self.pools.get(pool, float("inf"))

@@ -11,8 +11,8 @@ import anyio
 
 from bakepy.events import Event, VertexMissed
 from bakepy.model.digest import Digest
-from bakepy.solver.scheduler import Solver
-from bakepy.solver.vertex import CacheMap, CacheStore, Dependency, KeyLock, Limits, Log, Miss, Record, Step
+from bakepy.solver.scheduler import Retry, Solver
+from bakepy.solver.vertex import CacheMap, CacheStore, Dependency, KeyLock, Limits, Log, Miss, Record, Share, Step
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Toy:
     source: bool = False
     pool: str = "exec"
     selector: str = ""
+    share: Share = Share()  # noqa: RUF009
 
     @property
     def digest(self) -> Digest:
@@ -103,6 +104,9 @@ class Bench:
     results: Numbers = field(default_factory=Numbers)
     cache: CacheStore = field(default_factory=lambda: MemoryCache())
     limits: Limits = field(default_factory=Limits)
+    retry: Retry = lambda vertex, error, failures: None
+    short: bool = False
+    """Whether memory is."""
     running: int = 0
     most: int = 0
 
@@ -123,6 +127,9 @@ class Bench:
             cache=self.cache,
             results=self.results,
             limits=self.limits,
+            shares=lambda vertex: vertex.share,  # type: ignore[attr-defined]
+            short=lambda: self.short,
+            retry=self.retry,
             emit=self.events.append,
             clock=lambda: 0.0,
         ) as solver:
