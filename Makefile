@@ -20,12 +20,14 @@ $(VENV)/.installed: pyproject.toml
 	@.ci/packages demo
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . --config-settings editable_mode=compat
+	@$(BIN)/python -m compileall -q bakepy
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
 	@.ci/packages test
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]' --config-settings editable_mode=compat
+	@$(BIN)/python -m compileall -q bakepy
 	@touch $(VENV)/.installed $@
 
 demo: venv

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> int:
-    """Runs the command of `sys.argv` and returns the exit status (see `bakepy.errors`)."""
+    """Runs the command of `sys.argv`; returns or ends with its exit status (see `bakepy.errors`)."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         # answered before anything slow is imported
@@ -15,8 +16,23 @@ def main() -> int:
 
         print(f"bakepy {__version__}")
         return 0
-    # what is imported and planned stays: looking through it for cycles again and again is a tenth of a short run
-    gc.set_threshold(50_000, 20, 100)
+    # what is imported stays: looking through it for cycles again and again would be a tenth of a short run
+    gc.set_threshold(500_000, 20, 100)
     from bakepy.cli.app import run
 
-    return run(arguments)
+    status = run(arguments)
+    # all that was held is released by now: taking the interpreter apart as well would only take time
+    os._exit(_flushed(status))
+
+
+def _flushed(status: int) -> int:
+    """The status, or 1 if the last of what was printed could not be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return status or 1
+    except OSError as error:
+        print(f"ERROR: standard output: {error.strerror}", file=sys.stderr)
+        status = status or 1
+    sys.stderr.flush()
+    return status

@@ -1,8 +1,8 @@
 """`dataclass` as in the standard library, but cheaper to define.
 
-The standard decorator compiles six methods for each class, which for some 250 classes is a large part of the start of a
-run. Here only `__init__` and what freezes are compiled; equality, hash and text are closures over the field names that
-behave the same. Measured in docs/decisions/start-up.md.
+The standard decorator compiles six methods for each class, which for some 300 classes is a large part of the start of a
+run. Here nothing is compiled when a class is defined: equality, hash and text are closures over the field names, and
+`__init__` is compiled when the class makes its first value. Measured in docs/decisions/start-up.md.
 """
 
 from __future__ import annotations
@@ -13,30 +13,132 @@ if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
     import dataclasses
+    from dataclasses import MISSING
+    from inspect import get_annotations
     from operator import attrgetter
+    from types import MemberDescriptorType, SimpleNamespace
+
+    _PARAMETERS = {
+        frozen: SimpleNamespace(init=True, repr=True, eq=True, order=False, unsafe_hash=False, frozen=frozen)
+        for frozen in (False, True)
+    }
 
     def dataclass(cls=None, /, *, frozen=False, slots=False, eq=True, repr=True, **others):
-        """See `dataclasses.dataclass`. Options beyond these four take the standard road."""
+        """See `dataclasses.dataclass`. Other options, `__post_init__` and `InitVar` take the standard road."""
 
         def define(cls):
-            if others or not eq or not repr:
+            if others or hasattr(cls, "__post_init__"):
                 return dataclasses.dataclass(frozen=frozen, slots=slots, eq=eq, repr=repr, **others)(cls)
-            if not cls.__doc__:
-                cls.__doc__ = cls.__name__  # else the standard decorator inspects the signature to write one
-            own = {name for name in ("__eq__", "__hash__", "__repr__") if name in cls.__dict__}
-            made = dataclasses.dataclass(frozen=frozen, slots=slots, eq=False, repr=False)(cls)
-            fields = dataclasses.fields(made)
-            if "__eq__" not in own:
-                made.__eq__ = _equality(tuple(field.name for field in fields if field.compare))
-            if "__hash__" not in own:
-                hashed = (field.compare if field.hash is None else field.hash for field in fields)
-                names = tuple(field.name for field, counts in zip(fields, hashed, strict=True) if counts)
-                made.__hash__ = _hash(names) if frozen else None
-            if "__repr__" not in own:
-                made.__repr__ = _text(tuple(field.name for field in fields if field.repr))
+            fields = _fields(cls)
+            own = set(cls.__dict__)
+            if cls.__dict__.get("__hash__", MISSING) is None and "__eq__" in own:
+                own.discard("__hash__")  # Python's answer to an own __eq__, nobody's decision
+            made = _slotted(cls, fields) if slots else cls
+            made.__dataclass_fields__ = fields
+            made.__dataclass_params__ = _PARAMETERS[frozen]
+            made.__match_args__ = tuple(name for name, field in fields.items() if field.init)
+            if not made.__doc__:
+                made.__doc__ = made.__name__
+            methods = {"__init__": _init_at_first_use(made, fields, frozen)}
+            if eq:
+                methods["__eq__"] = _equality(tuple(name for name, field in fields.items() if field.compare))
+                hashed = (field.compare if field.hash is None else field.hash for field in fields.values())
+                names = tuple(name for name, counts in zip(fields, hashed, strict=True) if counts)
+                methods["__hash__"] = _hash(names) if frozen else None
+            if repr:
+                methods["__repr__"] = _text(tuple(name for name, field in fields.items() if field.repr))
+            if frozen:
+                methods |= _FROZEN
+                if slots and "__getstate__" not in cls.__dict__:
+                    methods |= _STATE
+            for name, method in methods.items():
+                if name not in own:
+                    setattr(made, name, method)
             return made
 
         return define if cls is None else define(cls)
+
+    def _fields(cls):
+        """The fields of the bases and of this class, in order; the class keeps its defaults as attributes."""
+        fields = {}
+        for base in cls.__mro__[-1:0:-1]:
+            fields.update(base.__dict__.get("__dataclass_fields__", {}))
+        optional = False
+        for name, annotation in get_annotations(cls).items():
+            if "ClassVar" in str(annotation):
+                continue
+            default = cls.__dict__.get(name, MISSING)
+            if isinstance(default, dataclasses.Field):
+                found = default
+                if found.default is MISSING:
+                    delattr(cls, name)
+                else:
+                    setattr(cls, name, found.default)
+            else:
+                found = dataclasses.field(default=MISSING if isinstance(default, MemberDescriptorType) else default)
+            if found.default is not MISSING and found.default.__class__.__hash__ is None:
+                raise ValueError(f"mutable default for field {name} is not allowed: use default_factory")
+            found.name, found.type, found._field_type, found.kw_only = name, annotation, dataclasses._FIELD, False
+            fields[name] = found
+        for name, found in fields.items():
+            if found.default is not MISSING or found.default_factory is not MISSING:
+                optional = True
+            elif optional and found.init:
+                raise TypeError(f"non-default argument {name!r} follows default argument")
+        return fields
+
+    def _slotted(cls, fields):
+        """The class once more, with slots for the fields that no base has."""
+        inherited = {name for base in cls.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
+        body = {name: value for name, value in cls.__dict__.items() if name not in fields}
+        body["__slots__"] = tuple(name for name in fields if name not in inherited)
+        body.pop("__dict__", None)
+        body.pop("__weakref__", None)
+        made = type(cls)(cls.__name__, cls.__bases__, body)
+        made.__qualname__ = cls.__qualname__
+        return made
+
+    def _init_at_first_use(cls, fields, frozen):
+        def __init__(self, *positional, **named):
+            if cls.__init__ is __init__:
+                cls.__init__ = _compiled_init(cls, fields, frozen)
+            cls.__init__(self, *positional, **named)
+
+        return __init__
+
+    def _compiled_init(cls, fields, frozen):
+        """`__init__` as the standard decorator writes it; frozen values are set through their slots' descriptors."""
+        names = {"__name__": cls.__module__, "_MISSING": MISSING, "_set": object.__setattr__}
+        head, body = ["self"], []
+        for name, field in fields.items():
+            value = name
+            if field.default_factory is not MISSING:
+                names[f"_default_{name}"] = field.default_factory
+                value = f"_default_{name}()"
+                if field.init:
+                    head.append(f"{name}=_MISSING")
+                    value = f"{value} if {name} is _MISSING else {name}"
+            elif field.default is not MISSING:
+                names[f"_default_{name}"] = field.default
+                if field.init:
+                    head.append(f"{name}=_default_{name}")
+                else:
+                    value = f"_default_{name}"
+            elif field.init:
+                head.append(name)
+            else:
+                continue
+            if not frozen:
+                body.append(f"self.{name} = {value}")
+            elif isinstance(slot := getattr(cls, name, None), MemberDescriptorType):
+                names[f"_set_{name}"] = slot.__set__
+                body.append(f"_set_{name}(self, {value})")
+            else:
+                body.append(f"_set(self, {name!r}, {value})")
+        exec(f"def __init__({', '.join(head)}):\n {'; '.join(body) or 'pass'}\n", names)
+        made = names["__init__"]
+        made.__qualname__ = f"{cls.__qualname__}.__init__"
+        return made
 
     def _getter(names):
         if not names:
@@ -64,3 +166,19 @@ else:
             return f"{self.__class__.__qualname__}({values})"
 
         return __repr__
+
+    def _set_frozen(self, name, value):
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def _delete_frozen(self, name):
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def _state(self):
+        return [getattr(self, name) for name in self.__dataclass_fields__]
+
+    def _restore(self, state):
+        for name, value in zip(self.__dataclass_fields__, state, strict=True):
+            object.__setattr__(self, name, value)
+
+    _FROZEN = {"__setattr__": _set_frozen, "__delattr__": _delete_frozen}
+    _STATE = {"__getstate__": _state, "__setstate__": _restore}

@@ -18,7 +18,7 @@ from bakepy.model.location import SourceFile, SourceRange
 def imported(*arguments: str, cwd: Path) -> set[str]:
     """The top-level modules that a run of bakepy has imported when it ends."""
     code = (
-        "import sys; sys.argv = ['bakepy', *sys.argv[1:]]\n"
+        "import os, sys; sys.argv = ['bakepy', *sys.argv[1:]]; os._exit = int\n"
         "from bakepy.cli import main\n"
         "status = main()\n"
         "print('\\n'.join(sys.modules), file=sys.stderr); sys.exit(status)"
@@ -40,6 +40,17 @@ def test_version_imports_nothing_slow(tmp_path: Path) -> None:
 def test_version_is_told_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["--version"]) == 0
     assert capsys.readouterr().out == f"bakepy {__version__}\n"
+
+
+def test_output_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.json").write_text('{"target": {"default": {}}}')
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bakepy", "run", "--print"],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ERROR: standard output: No space left on device")
 
 
 def test_an_unknown_command_or_option_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import pickle
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -77,3 +77,40 @@ class Kept:
 
 def test_values_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(Kept(3))) == Kept(3)
+
+
+class _Base:
+    __slots__ = ()
+
+
+@cheap(frozen=True, slots=True)
+class _First(_Base):
+    LIMIT: ClassVar[int] = 3
+    x: int
+    ys: list[int] = field(default_factory=list)
+
+
+@cheap(frozen=True, slots=True)
+class _Second(_First):
+    z: str = "z"
+
+
+def test_values_inherit_fields_and_compile_their_init_late() -> None:
+    late = _Second.__init__
+    assert _Second(1) == _Second(x=1, ys=[], z="z")
+    assert _Second.__init__ is not late
+    assert _Second(1, [2]).ys == [2]
+    assert _Second(1).ys is not _Second(1).ys
+    assert (_First.LIMIT, vars(_Second)["__slots__"]) == (3, ("z",))
+    assert pickle.loads(pickle.dumps(_Second(1, [2], "q"))) == _Second(1, [2], "q")
+    with pytest.raises(TypeError, match=r"_Second.__init__\(\) missing 1 required positional argument: 'x'"):
+        _Second()  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        object.__setattr__(_Second(1), "other", 2)
+
+
+def test_mistakes_in_a_definition_are_told() -> None:
+    with pytest.raises(TypeError, match="non-default argument 'y' follows"):
+        cheap(type("Wrong", (), {"__annotations__": {"x": "int", "y": "int"}, "x": 1}))
+    with pytest.raises(ValueError, match="mutable default"):
+        cheap(type("Wrong", (), {"__annotations__": {"x": "list"}, "x": []}))
