@@ -54,8 +54,8 @@ class ExecContext:
     """Everything `run_exec` uses. Made by `open_exec_context`.
 
     `volatile` is a folder in memory, for what must not reach a disk: bundles with secret values, secret files.
-    `foreign` are the machines whose programs the kernel hands to an emulator. `restricted`: the engine is root of a user
-    namespace only.
+    `foreign` are the machines whose programs the kernel hands to an emulator. `restricted`: the engine is
+    root of a user namespace only.
     """
 
     snapshots: SnapshotStore
