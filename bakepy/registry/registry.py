@@ -14,7 +14,7 @@ from bakepy.model.digest import Digest
 from bakepy.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from bakepy.model.reference import ImageReference
 from bakepy.registry.auth import scope
-from bakepy.registry.retry import RetryPolicy, Temporary
+from bakepy.registry.retry import Patience, RetryPolicy, Temporary
 from bakepy.registry.transfer import Download, Progress, Upload, digest_of
 from bakepy.registry.transport import Transport, read_bounded
 from bakepy.session.credentials import Credentials
@@ -42,10 +42,11 @@ class Registry:
         *,
         insecure: Collection[str] = (),
         policy: RetryPolicy | None = None,
+        patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """`insecure` are hosts to speak plain http with; loopback hosts are anyway."""
-        self._transport = Transport(credentials, insecure=insecure, policy=policy, sleep=sleep)
+        self._transport = Transport(credentials, insecure=insecure, policy=policy, patience=patience, sleep=sleep)
         self._limits: dict[str, anyio.CapacityLimiter] = {}
         self._locks: dict[tuple[str, Digest], anyio.Lock] = {}
         self._places: dict[tuple[str, Digest], str] = {}

@@ -38,6 +38,18 @@ class RetryPolicy:
         return pause if asked is None else max(min(asked, self.longest_asked), pause)
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a peer may keep us waiting without a byte moving, in seconds. There is no limit to a whole transfer."""
+
+    connect: float = 20.0
+    """For a connection."""
+    silent: float = 60.0
+    """Until the next byte comes, or is taken: of an answer, of a download, of an upload."""
+    storing: float = 600.0
+    """Until the answer to an upload that is complete: a registry may copy and hash a whole blob before it answers."""
+
+
 def parse_retry_after(value: str | None, now: float) -> float | None:
     """Seconds from a Retry-After header (RFC 9110: a number, or a date); None without a usable one."""
     if not value:

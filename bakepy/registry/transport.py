@@ -5,17 +5,22 @@ The HTTP library is imported when the first connection is made.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
+from weakref import WeakSet
 
 import anyio
+import anyio.lowlevel
 
 from bakepy._version import __version__
 from bakepy.errors import RegistryError
@@ -30,19 +35,19 @@ from bakepy.registry.auth import (
     token_request,
 )
 from bakepy.registry.hosts import base_url, proxy_for
-from bakepy.registry.retry import RETRIED_STATUSES, RetryPolicy, Temporary, parse_retry_after
+from bakepy.registry.retry import RETRIED_STATUSES, Patience, RetryPolicy, Temporary, parse_retry_after
 from bakepy.session.credentials import Credential, Credentials
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 T = TypeVar("T")
 
-_CONNECT_TIMEOUT = 20.0
-_SILENCE_TIMEOUT = 60.0
-# a registry may copy and hash a whole blob before it answers
-_UPLOAD_SILENCE_TIMEOUT = 600.0
 _READ_BUFFER = 1 << 20
+_TURNS = 20
+_TAKEN_AT_ONCE = 1 << 16
+"""Bytes of a body that the peer has to take within its time."""
 _MAX_ANSWER = 1 << 20
 _MAX_COMPLAINT = 1 << 16
 _LONGEST_SAID = 300
@@ -76,9 +81,11 @@ class Transport:
         *,
         insecure: Collection[str] = (),
         policy: RetryPolicy | None = None,
+        patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.patience = patience or Patience()
         self._credentials = credentials
         self._insecure = frozenset(insecure)
         self._policy = policy or RetryPolicy()
@@ -87,6 +94,7 @@ class Transport:
         self._hosts: dict[str, _Host] = {}
         self._finding = anyio.Lock()
         self._client: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def __aenter__(self) -> Transport:
         return self
@@ -96,6 +104,24 @@ class Transport:
             client, self._client = self._client, None
             with anyio.CancelScope(shield=True):
                 await client.close()
+                await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Ends connections whose peer does not take what it was sent: to close them waits for that, without limit."""
+        for _ in range(_TURNS):
+            hanging = [one for one in self._sockets if one.fileno() >= 0]
+            for one in hanging:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            if not hanging:
+                return
+            await anyio.lowlevel.checkpoint()  # their transports notice, and let go of them
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
 
     def url(self, domain: str, path: str) -> str:
         """The URL of `path` (or of a Location that the registry gave) at the registry `domain`."""
@@ -138,7 +164,7 @@ class Transport:
         what: str,
         expect: Collection[int],
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Any] | None = None,
+        body: Callable[[], bytes | AsyncIterator[bytes]] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request, authenticated as the registry asks. `body` makes the request's body, once for each sending.
 
@@ -160,20 +186,44 @@ class Transport:
             for last in (False, True):
                 authorization = await self._authorization(domain, host, scopes) if ours else ""
                 sent = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
-                async with self._session().request(
-                    method,
-                    url,
-                    headers=sent,
-                    data=body() if body else None,
-                    proxy=proxy_for(str(url)),
-                    timeout=_timeout(_UPLOAD_SILENCE_TIMEOUT if method == "PUT" else _SILENCE_TIMEOUT),
-                ) as response:
+                async with await self._send(method, url, sent, body() if body else None) as response:
                     if response.status in expect:
                         yield response
                         return
                     if response.status == 401 and not last and self._learn(domain, host, response, authorization):
                         continue
                     raise await _refusal(response, domain, what)
+
+    async def _send(
+        self, method: str, url: URL, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
+        """Sends a request and waits for the begin of its answer, which the caller closes. Temporary if the peer takes
+        nothing of `content` for too long: the library itself would wait for ever."""
+        with anyio.CancelScope() as scope:
+
+            async def pieces(content: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
+                async for piece in content:
+                    view = memoryview(piece)
+                    for at in range(0, len(view), _TAKEN_AT_ONCE):
+                        scope.deadline = anyio.current_time() + self.patience.silent
+                        yield view[at : at + _TAKEN_AT_ONCE]
+                scope.deadline = math.inf
+
+            body: Any = content
+            if isinstance(content, bytes) and len(content) > _TAKEN_AT_ONCE:
+                headers = {**headers, "Content-Length": str(len(content))}
+                body = pieces(_once(content))
+            elif content is not None and not isinstance(content, bytes):
+                body = pieces(content)
+            return await self._session().request(
+                method,
+                url,
+                headers=headers,
+                data=body,
+                proxy=proxy_for(str(url)),
+                timeout=self._timeout(self.patience.storing if method == "PUT" else self.patience.silent),
+            )
+        raise Temporary(f"nothing of what is sent was taken for {self.patience.silent:g} seconds")
 
     async def _host(self, domain: str) -> _Host:
         if domain not in self._hosts:
@@ -233,8 +283,10 @@ class Transport:
             import aiohttp  # late: most runs of the program never connect
 
             self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=_CONNECTIONS_PER_HOST),
-                timeout=_timeout(_SILENCE_TIMEOUT),
+                connector=aiohttp.TCPConnector(
+                    limit=0, limit_per_host=_CONNECTIONS_PER_HOST, socket_factory=self._socket
+                ),
+                timeout=self._timeout(self.patience.silent),
                 # blobs are stored as they are named: never decoded on the way
                 auto_decompress=False,
                 headers={"User-Agent": f"bakepy/{__version__}", "Accept-Encoding": "identity"},
@@ -243,12 +295,15 @@ class Transport:
             )
         return self._client
 
+    def _timeout(self, silence: float) -> aiohttp.ClientTimeout:
+        """The library watches what comes in; what goes out is for those to watch who send much (`Upload`)."""
+        import aiohttp
 
-def _timeout(silence: float) -> aiohttp.ClientTimeout:
-    """No limit to a whole transfer, but to connecting and to waiting for the next byte (seconds)."""
-    import aiohttp
+        return aiohttp.ClientTimeout(total=None, sock_connect=self.patience.connect, sock_read=silence)
 
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=silence)
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def read_bounded(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWER) -> bytes:

@@ -29,7 +29,7 @@ from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.registry.hosts import proxy_for
-from bakepy.registry.retry import RETRIED_STATUSES, RetryPolicy, Temporary, parse_retry_after
+from bakepy.registry.retry import RETRIED_STATUSES, Patience, RetryPolicy, Temporary, parse_retry_after
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.source.lent import NOTHING, Lent, redacted
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Bytes so far, and bytes in all (0: not known)."""
 
-_CONNECT_TIMEOUT = 20.0
-_SILENCE_TIMEOUT = 60.0
 _CHUNK = 1 << 18
 _STRONG_SECONDS = 60
 """A Last-Modified that is this much older than the answer tells one content from the next (RFC 9110, 8.8.2.2)."""
@@ -113,12 +111,14 @@ class HttpSource:
         database: Database,
         *,
         policy: RetryPolicy | None = None,
+        patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._content = content
         self._database = database
         self._policy = policy or RetryPolicy()
+        self._patience = patience or Patience()
         self._sleep = sleep
         self._chance = chance
         self._client: aiohttp.ClientSession | None = None
@@ -263,7 +263,9 @@ class HttpSource:
             import aiohttp  # late: most runs never connect
 
             self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_SILENCE_TIMEOUT),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._patience.connect, sock_read=self._patience.silent
+                ),
                 # as Go's client, whose results these files are compared with: what is packed for the way is unpacked
                 headers={"User-Agent": f"bakepy/{__version__}", "Accept-Encoding": "gzip"},
                 cookie_jar=aiohttp.DummyCookieJar(),

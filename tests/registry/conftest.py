@@ -8,6 +8,7 @@ import pytest
 
 from bakepy.content.store import ContentStore
 from bakepy.registry.registry import Registry
+from bakepy.registry.retry import Patience, RetryPolicy
 from bakepy.session.credentials import Credentials
 from tests.support.fake_registry import FakeRegistry
 
@@ -42,3 +43,10 @@ def pauses() -> Pauses:
 def anonymous(pauses: Pauses) -> Registry:
     """A client without credentials; to be entered by the test."""
     return Registry(Credentials({}), sleep=pauses.sleep)
+
+
+@pytest.fixture
+def hasty(pauses: Pauses) -> Registry:
+    """One that soon gives up on peers that move nothing."""
+    patience = Patience(silent=0.5, storing=0.5)
+    return Registry(Credentials({}), policy=RetryPolicy(attempts=3), patience=patience, sleep=pauses.sleep)

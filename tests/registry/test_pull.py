@@ -12,7 +12,7 @@ from bakepy.model.reference import ImageReference
 from bakepy.registry.registry import Registry
 from bakepy.registry.transport import Refused
 from tests.registry.conftest import Pauses
-from tests.support.fake_registry import Answer, FakeRegistry, IgnoreRange, Instead, Reset, Truncated
+from tests.support.fake_registry import Answer, FakeRegistry, IgnoreRange, Instead, Request, Reset, Stall, Truncated
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +26,11 @@ def reference(fake: FakeRegistry, text: str = "team/app:1") -> ImageReference:
 
 def layer(data: bytes) -> Descriptor:
     return Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", Digest.of(data), len(data))
+
+
+def start_of(request: Request) -> int:
+    """Where the part begins that was asked for."""
+    return int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
 
 
 async def test_tag_resolves_to_digest_with_one_request(fake: FakeRegistry, anonymous: Registry) -> None:
@@ -131,10 +136,12 @@ async def test_broken_transfer_goes_on_where_it_stopped(
         await registry.fetch(reference(fake), layer(BLOB), store, lambda done, total: seen.append((done, total)))
 
     assert store.read(Digest.of(BLOB)) == BLOB
-    ranges = [request.headers.get("Range") for request in fake.requests]
-    assert ranges[:2] == [None, "bytes=3000000-"]
-    assert ranges[2] and 3_000_000 <= int(ranges[2].removeprefix("bytes=").rstrip("-")) <= 7_000_000
-    assert seen == sorted(seen)
+    first, second, third = (start_of(request) for request in fake.requests)
+    assert (first, second) == (0, 3_000_000)
+    # how much of what came before a reset can still be read is for the kernels to say, down to nothing; the rest is
+    # asked for from exactly where the writing stands
+    assert third in [done for done, _ in seen if 3_000_000 <= done <= 7_000_000]
+    assert seen == sorted(set(seen))
     assert seen[-1] == (len(BLOB), len(BLOB))
 
 
@@ -149,6 +156,37 @@ async def test_failures_that_get_further_are_not_counted_together(
 
     assert store.read(Digest.of(BLOB)) == BLOB
     assert len(fake.requests) == 11
+
+
+@pytest.mark.parametrize("after", [3_000_000, None], ids=["in the middle", "before the answer"])
+async def test_registry_that_falls_silent_is_asked_for_the_rest(
+    fake: FakeRegistry, hasty: Registry, store: ContentStore, after: int | None
+) -> None:
+    fake.put_blob("team/app", BLOB)
+    fake.fail("GET .*/blobs/", Stall(after))
+
+    async with hasty as registry:
+        await registry.fetch(reference(fake), layer(BLOB), store)
+
+    assert store.read(Digest.of(BLOB)) == BLOB
+    first, second = (start_of(request) for request in fake.requests)
+    assert first == 0
+    assert 0 <= second <= (after or 0)
+
+
+async def test_registry_that_stays_silent_is_given_up(fake: FakeRegistry, hasty: Registry, store: ContentStore) -> None:
+    fake.put_blob("team/app", BLOB)
+    fake.fail("GET .*/blobs/", *[Stall()] * 3)
+
+    async with hasty as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.fetch(reference(fake), layer(BLOB), store)
+
+    assert str(caught.value) == (
+        f"{fake.host}: pull blob {Digest.of(BLOB)} of team/app: no answer in time\n"
+        "    gave up after 3 attempts\n"
+        "hint: is the registry up and reachable from here?"
+    )
 
 
 async def test_registry_without_ranges_is_read_from_the_start(

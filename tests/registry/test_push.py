@@ -7,16 +7,17 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bakepy.content.store import ContentStore
+from bakepy.content.store import ContentStore, DamagedBlob
 from bakepy.errors import RegistryError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import OCI_MANIFEST
-from bakepy.registry.registry import Registry
+from bakepy.registry.registry import MAX_MANIFEST, Registry
 from bakepy.registry.transport import Refused
 from bakepy.session.credentials import Credentials
 from tests.registry.conftest import Pauses
 from tests.registry.test_pull import BLOB, MANIFEST, layer, reference
-from tests.support.fake_registry import Answer, FakeRegistry, Reset
+from tests.support.damage import damage
+from tests.support.fake_registry import Answer, FakeRegistry, Reset, Stall
 
 pytestmark = pytest.mark.anyio
 
@@ -113,6 +114,62 @@ async def test_upload_whose_answer_was_lost_is_not_repeated(
 
     assert fake.blobs["team/app", LAYER.digest] == BLOB
     assert len(fake.asked("PUT")) == 1
+
+
+async def test_registry_that_takes_nothing_gets_the_blob_again(
+    fake: FakeRegistry, hasty: Registry, full: ContentStore
+) -> None:
+    fake.fail("PUT", Stall())
+
+    async with hasty as registry:
+        await registry.push_blob(reference(fake), LAYER, full)
+
+    assert fake.blobs["team/app", LAYER.digest] == BLOB
+    assert len(fake.asked("PUT")) == 2
+
+
+async def test_registry_that_never_takes_anything_is_given_up(
+    fake: FakeRegistry, hasty: Registry, full: ContentStore
+) -> None:
+    fake.fail("PUT", *[Stall()] * 3)
+
+    async with hasty as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.push_blob(reference(fake), LAYER, full)
+
+    assert str(caught.value) == (
+        f"{fake.host}: push blob {LAYER.digest} to team/app: nothing of what is sent was taken for 0.5 seconds\n"
+        "    gave up after 3 attempts\n"
+        "hint: is the registry up and reachable from here?"
+    )
+
+
+async def test_registry_that_takes_no_manifest_is_given_up(fake: FakeRegistry, hasty: Registry) -> None:
+    """More than what the kernel takes off our hands."""
+    fake.fail("PUT", *[Stall()] * 3)
+
+    async with hasty as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.push_manifest(reference(fake), bytes(4 * MAX_MANIFEST), OCI_MANIFEST)
+
+    assert caught.value.what.endswith("nothing of what is sent was taken for 0.5 seconds")
+
+
+async def test_blob_that_was_damaged_on_disk_is_not_sent(
+    fake: FakeRegistry, anonymous: Registry, full: ContentStore
+) -> None:
+    damage(full.path(LAYER.digest))
+    later = ContentStore(full.root)
+
+    async with anonymous as registry:
+        with pytest.raises(DamagedBlob) as caught:
+            await registry.push_blob(reference(fake), LAYER, later)
+
+    assert caught.value.render() == (
+        f"blob {LAYER.digest} in the content store was damaged\nhint: it has been removed; run again to make it anew"
+    )
+    assert fake.asked("PUT") == []
+    assert not later.has(LAYER.digest)
 
 
 async def test_upload_to_a_malformed_place_is_an_error(

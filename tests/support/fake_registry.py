@@ -58,7 +58,15 @@ class IgnoreRange:
     """Serves everything though a part was asked for."""
 
 
-Fault = Answer | Reset | Truncated | Instead | IgnoreRange
+@dataclass(frozen=True)
+class Stall:
+    """Falls silent for good: takes nothing of an upload, sends only the first `after` bytes of a body (None: no
+    answer at all)."""
+
+    after: int | None = None
+
+
+Fault = Answer | Reset | Truncated | Instead | IgnoreRange | Stall
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,11 @@ class FakeRegistry:
         self.valid_tokens: set[str] = set()
         self._faults: list[tuple[re.Pattern[str], Fault]] = []
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
+        # little is taken before somebody reads: what `Stall` does not read stays with the client
+        self._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
@@ -106,6 +117,7 @@ class FakeRegistry:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -160,10 +172,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = Request(self.command, unquote(parts.path), parse_qs(parts.query), dict(self.headers.items()), body)
-        self.fake.requests.append(request)
+        request = Request(self.command, unquote(parts.path), parse_qs(parts.query), dict(self.headers.items()))
         fault = self.fake._next_fault(str(request))
+        if isinstance(fault, Stall) and (fault.after is None or self.command == "PUT"):
+            self.fake.requests.append(request)
+            return self._stall()
+        request = replace(request, body=self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        self.fake.requests.append(request)
         if isinstance(fault, Answer):
             return self._answer(fault)
         if isinstance(fault, Reset) and fault.after is None:
@@ -187,7 +202,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if isinstance(fault, Reset):
+        if isinstance(fault, Stall):
+            self.wfile.write(body[: fault.after])
+            self._stall()
+        elif isinstance(fault, Reset):
             self.wfile.write(body[: fault.after])
             self._reset()
         else:
@@ -199,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
+
+    def _stall(self) -> None:
+        self.close_connection = True
+        self.fake._closing.wait()
 
     def _token(self, request: Request) -> Answer:
         form = {key: values[0] for key, values in parse_qs(request.body.decode()).items()}
