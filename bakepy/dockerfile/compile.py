@@ -12,7 +12,10 @@ Nothing here waits, reads files or looks at the machine.
 
 from __future__ import annotations
 
-from bakepy.dockerfile.checks import Warning
+from contextlib import suppress
+
+from bakepy.dockerfile.checks import ChecksFailed, Warning
+from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.options import LowerOptions
@@ -41,13 +44,15 @@ class Compilation:
         self.parsed, self.options = parsed, options
         self._images: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
         self._times: dict[SourceTimeRequest, int | BakeError | None] = {}
-        self._ready: Session | None = None
+        self._begun: Session | None = None
 
     def _session(self) -> Session:
         return Session(self.parsed, self.options, self._images, self._times)
 
     def missing_time(self) -> SourceTimeRequest | None:
         """The source whose time SOURCE_DATE_EPOCH names, if it names one; ask before `missing`."""
+        if EPOCH not in self.options.build_args and not self.parsed.dockerfile.declares(EPOCH):
+            return None
         session = self._session()
         try:
             session.prepare()
@@ -58,35 +63,35 @@ class Compilation:
     def provide_time(self, request: SourceTimeRequest, answer: int | BakeError | None) -> None:
         """Seconds; None if the source has no time, which is as if SOURCE_DATE_EPOCH were not set."""
         self._times[request] = answer
-        self._ready = None
+        self._begun = None
 
     def missing(self) -> tuple[ImageRequest, ...]:
         """Images whose config is needed now; more may be asked for when these are there. Errors of the Dockerfile
         are not raised here but by `lower`."""
-        session = self._session()
+        session, self._begun = self._begun or self._session(), None
         try:
             session.prepare()
-        except MissingImages as missing:
-            return missing.requests
         except BakeError:
             return ()
-        self._ready = session
+        except MissingImages as missing:
+            self._begun = session
+            return missing.requests
+        self._begun = session
         return ()
 
     def provide(self, request: ImageRequest, answer: ResolvedImageConfig | BakeError) -> None:
         """An error is raised by `lower`, at the FROM that wanted the image."""
         self._images[request] = answer
-        self._ready = None
+        if self._begun is not None and self._begun.known is not None:
+            self._begun = None  # its plan rests on other answers
 
     def lower(self) -> Lowered:
         """Raises DockerfileError, DefinitionErrors; RuntimeError if something is missing still."""
-        session, self._ready = self._ready, None
-        if session is None:
-            session = self._session()
-            try:
-                session.prepare()
-            except MissingImages as missing:
-                raise RuntimeError(f"not provided: {missing.requests}") from missing
+        session, self._begun = self._begun or self._session(), None
+        try:
+            session.prepare()
+        except MissingImages as missing:
+            raise RuntimeError(f"not provided: {missing.requests}") from missing
         session.compile()
         return session.assemble()
 
@@ -107,5 +112,6 @@ class Compilation:
         """Arguments, secrets and SSH agents of the target. Raises as `lower`."""
         session = self._session()
         session.prepare()
-        session.compile()
+        with suppress(ChecksFailed):  # what it takes does not depend on how it is checked
+            session.compile()
         return session.outline()

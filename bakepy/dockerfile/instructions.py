@@ -200,3 +200,12 @@ class Dockerfile:
     escape: str
     global_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
+
+    @property
+    def heads(self) -> str:
+        """All that FROMs can expand: an argument whose name is not in it has no say in the plan."""
+        return " ".join([f"{stage.head.base} {stage.head.platform}" for stage in self.stages])
+
+    def declares(self, name: str) -> bool:
+        """Whether there is an ARG of that name before the first FROM."""
+        return any(item.name == name for arg in self.global_args for item in arg.items)

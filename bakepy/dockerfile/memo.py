@@ -5,7 +5,7 @@ Everything here is a pure function's result by its arguments; forgetting any of 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Generic, TypeVar
 
@@ -14,7 +14,7 @@ from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Arg
 from bakepy.dockerfile.lower.assemble import VertexMemo
 from bakepy.dockerfile.lower.contexts import MainContext
-from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
 from bakepy.dockerfile.plan import StagePlan
 from bakepy.errors import BakeError
@@ -24,6 +24,8 @@ from bakepy.model.value import dataclass
 
 V = TypeVar("V")
 _PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 512, 32, 64
+_PARTS = 32
+"""Parts of a stage at most: each keeps a copy of the stage's state."""
 
 
 class Recent(Generic[V]):
@@ -48,6 +50,37 @@ class Recent(Generic[V]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Commands of a stage from `start` up to `stop`; `names` are declared by its ARGs, `sources` read by its COPYs
+    and RUNs.
+
+    A stage is cut where an ARG takes a value from outside, so that targets which differ in that value share what
+    stands above it.
+    """
+
+    start: int
+    stop: int
+    names: tuple[str, ...]
+    sources: tuple[StageState, ...]
+
+
+def _parts(commands: Sequence[Command], given: Container[str]) -> Iterator[Part]:
+    cuts = [k for k, command in enumerate(commands) if k and any(name in given for name in _declared([command]))]
+    starts = [0, *cuts][:_PARTS]
+    for start, stop in zip(starts, [*starts[1:], len(commands)], strict=True):
+        inside = commands[start:stop]
+        sources = dict.fromkeys(source for command in inside for source in command.sources)
+        yield Part(start, stop, tuple(dict.fromkeys(_declared(inside))), tuple(sources))
+
+
+def _declared(commands: Iterable[Command]) -> Iterator[str]:
+    for command in commands:
+        if isinstance(command.instruction, Arg):
+            for item in command.instruction.items:
+                yield item.name
+
+
 @dataclass(slots=True, eq=False)
 class KnownPlan:
     """A plan, the warnings that came with it and the image configs that it rests on."""
@@ -57,20 +90,28 @@ class KnownPlan:
     used: dict[ImageRequest, ResolvedImageConfig | BakeError]
     held: tuple[object, ...]
     """Objects whose identity is part of the key; while they are held here it is not given to others."""
-    inputs: dict[StageState, tuple[tuple[str, ...], tuple[StageState, ...]]] = field(default_factory=dict)
+    declared: dict[StageState, tuple[str, ...]] = field(default_factory=dict)
+    """The names that the ARGs of each stage declare."""
+    parts: dict[tuple[StageState, tuple[str, ...]], tuple[Part, ...]] = field(default_factory=dict)
 
-    def inputs_of(self, stage: StageState) -> tuple[tuple[str, ...], tuple[StageState, ...]]:
-        """The names that a stage's ARGs declare, and the stages that its instructions read."""
-        found = self.inputs.get(stage)
+    def parts_of(self, stage: StageState, given: Container[str]) -> tuple[Part, ...]:
+        """The parts of a stage when those arguments are given."""
+        names = self.declared.get(stage)
+        if names is None:
+            names = self.declared[stage] = tuple(dict.fromkeys(_declared(stage.commands)))
+        names = tuple([name for name in names if name in given])
+        found = self.parts.get((stage, names))
         if found is None:
-            names: dict[str, None] = {}
-            sources: dict[StageState, None] = {}
-            for command in stage.commands:
-                sources.update(dict.fromkeys(command.sources))
-                if isinstance(command.instruction, Arg):
-                    names.update(dict.fromkeys(item.name for item in command.instruction.items))
-            found = self.inputs[stage] = (tuple(names), tuple(sources))
+            found = self.parts[stage, names] = tuple(_parts(stage.commands, frozenset(names)))
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedImages:
+    """What a plan was found to need before it could be made; `held` as in `KnownPlan`."""
+
+    requests: tuple[ImageRequest, ...]
+    held: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +128,11 @@ class Assembled:
 class Memo:
     """Belongs to one parsed Dockerfile. Not for several threads at once."""
 
+    configs: dict[str | None, CheckConfig] = field(default_factory=dict)
+    """By the options that override those in the file."""
     text_warnings: dict[CheckConfig, tuple[Warning, ...]] = field(default_factory=dict)
     plans: Recent[KnownPlan] = field(default_factory=lambda: Recent(_PLANS))
+    asked: Recent[AskedImages] = field(default_factory=lambda: Recent(_PLANS))
     stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
     contexts: Recent[MainContext] = field(default_factory=lambda: Recent(_CONTEXTS))
     vertices: VertexMemo = field(default_factory=VertexMemo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 
 from bakepy.dockerfile.errors import Location
@@ -30,7 +30,7 @@ class NeedNote:
 
 @dataclass(slots=True)
 class OutlineNotes:
-    """What one stage adds to the outline."""
+    """What one stage adds to the outline. `args` are those of its own ARGs, which hide global ones."""
 
     args: dict[str, ArgNote] = field(default_factory=dict)
     used: dict[str, None] = field(default_factory=dict)
@@ -40,17 +40,17 @@ class OutlineNotes:
     def copy(self) -> OutlineNotes:
         return OutlineNotes(dict(self.args), dict(self.used), dict(self.secrets), dict(self.ssh))
 
-    def mark_used(self) -> None:
+    def all_used(self, args: Mapping[str, ArgNote]) -> Iterable[str]:
         """Arguments in the default of a used one are used as well."""
-        queue = list(self.used)
-        seen = set(queue)
+        used = dict(self.used)
+        queue = list(used)
         while queue:
-            note = self.args.get(queue.pop())
+            note = args.get(queue.pop())
             for name in note.deps if note else ():
-                self.used[name] = None
-                if name not in seen:
-                    seen.add(name)
+                if name not in used:
+                    used[name] = None
                     queue.append(name)
+        return used
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,18 @@ class Outline:
     ssh: tuple[OutlineNeed, ...]
 
 
-def make_outline(name: str, description: str, notes: Iterable[OutlineNotes]) -> Outline:
+def make_outline(
+    name: str, description: str, notes: Iterable[OutlineNotes], global_args: Mapping[str, ArgNote]
+) -> Outline:
     """`notes` of the target first, then of the stages it needs; the first mention of a name counts."""
     args: dict[str, OutlineArg] = {}
     secrets: dict[str, OutlineNeed] = {}
     ssh: dict[str, OutlineNeed] = {}
     for note in notes:
-        note.mark_used()
-        for key in note.used:
-            if key in note.args and key not in args:
-                arg = note.args[key]
+        known = {**global_args, **note.args}
+        for key in note.all_used(known):
+            if key in known and key not in args:
+                arg = known[key]
                 args[key] = OutlineArg(arg.item.name, arg.value, arg.item.description, arg.location)
         for found, needs in ((secrets, note.secrets), (ssh, note.ssh)):
             for key, need in needs.items():

@@ -20,7 +20,7 @@ from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.sources import description, image_source
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.options import LowerOptions
-from bakepy.dockerfile.outline import ArgNote, OutlineNotes
+from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.dockerfile.parser import line_location, parse_text
 from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.reader import Dialect, read_instruction
@@ -68,13 +68,13 @@ class Planner:
         options: LowerOptions,
         *,
         args: Mapping[str, str],
-        arg_notes: Mapping[str, ArgNote],
+        declared: Iterable[str],
         target_platform: Platform,
         images: Mapping[ImageRequest, ResolvedImageConfig | BakeError],
         checker: Checker,
     ) -> None:
         self.dockerfile, self.options = dockerfile, options
-        self.args, self.arg_notes = args, arg_notes
+        self.args, self.declared = args, declared
         self.target_platform, self.images, self.checker = target_platform, images, checker
         self.lexer = Lexer(dockerfile.escape)
         self.table = StageTable(self.lexer)
@@ -142,7 +142,7 @@ class Planner:
             state.base = None
             state.ignore_cache = False
             return
-        state.notes = state.base.notes.copy() if state.base else OutlineNotes(dict(self.arg_notes))
+        state.notes = state.base.notes.copy() if state.base else OutlineNotes()
         state.notes.used.update(dict.fromkeys(used))
         counted = sum(isinstance(instruction, _COUNTED) for instruction in stage.instructions)
         state.steps = counted + (state.base_name != "scratch" and state.base is None)
@@ -160,7 +160,7 @@ class Planner:
             result = self.lexer.expand(text, self.args)
         except ExpansionError as error:
             raise head.statement.error(error.of(text), part=part) from error
-        known = {*self.args, *self.arg_notes}
+        known = {*self.args, *self.declared}
         for name in result.unmatched:
             if name not in known:
                 near = suggestion(name, sorted(known))
@@ -184,7 +184,7 @@ class Planner:
                 f"empty platform value from expression {head.platform}", part=head.platform, hint=near
             )
         try:
-            platform = Platform.parse(result.text, self.options.build_platform)
+            platform = Platform.parse(result.text)
         except BakeError as error:
             what = f"failed to parse platform {result.text}: {error.what}"
             raise head.statement.error(what, part=head.platform, hint=error.hint) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import field
 
 from bakepy.dockerfile.checks import CheckConfig, Checker, ChecksFailed, Warning
@@ -17,9 +17,9 @@ from bakepy.dockerfile.lower.assemble import Assembler
 from bakepy.dockerfile.lower.contexts import MainContext, main_context
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
-from bakepy.dockerfile.lower.stage import lower_stage
+from bakepy.dockerfile.lower.stage import begin_stage, end_stage, lower_commands
 from bakepy.dockerfile.lower.state import StageState
-from bakepy.dockerfile.memo import Assembled, KnownPlan, context_key, plan_key, stage_key
+from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, Part, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
@@ -79,21 +79,21 @@ class Session:
         self.args: dict[str, str] = {}
         self.arg_notes: dict[str, ArgNote] = {}
         self.epoch = options.epoch
+        self.start: dict[str, str] = {}
         self.known: KnownPlan | None = None
         self.scope: Scope | None = None
 
     def prepare(self) -> None:
-        """Raises MissingImages, DockerfileError, DefinitionErrors."""
+        """Raises MissingImages (call again when there are more of them), DockerfileError, DefinitionErrors."""
+        if not self.start:
+            self._begin()
+        if self.known is None:
+            self.known = self._plan()
+            self.warnings += self.known.warnings
+
+    def _begin(self) -> None:
         parsed, options = self.parsed, self.options
-        check = options.check
-        if check is None:
-            found = find_directive(parsed.file.text, "check")
-            check = found[0] if found else ""
-        try:
-            self.config = CheckConfig.parse(check)
-        except DockerfileError as error:
-            of = "check options" if options.check is None else "build-arg:BUILDKIT_DOCKERFILE_CHECK"
-            raise DockerfileError(f"failed to parse {of}: {error.what}", hint=error.hint) from error
+        self.config = self._check_config()
         parsed.require()
         self.warnings += self._text_warnings()
         start = predefined(
@@ -104,8 +104,19 @@ class Session:
         )
         self.args, self.arg_notes = global_args(start, parsed.dockerfile.global_args, self.lexer, self.build_args)
         self._settle_epoch()
-        self.known = self._plan(start)
-        self.warnings += self.known.warnings
+        self.start = start
+
+    def _check_config(self) -> CheckConfig:
+        check = self.options.check
+        known = self.memo.configs.get(check)
+        if known is None:
+            found = find_directive(self.parsed.file.text, "check") if check is None else (check,)
+            try:
+                known = self.memo.configs[check] = CheckConfig.parse(found[0] if found else "")
+            except DockerfileError as error:
+                of = "check options" if check is None else "build-arg:BUILDKIT_DOCKERFILE_CHECK"
+                raise DockerfileError(f"failed to parse {of}: {error.what}", hint=error.hint) from error
+        return known
 
     def _text_warnings(self) -> tuple[Warning, ...]:
         known = self.memo.text_warnings.get(self.config)
@@ -115,8 +126,10 @@ class Session:
             known = self.memo.text_warnings[self.config] = tuple(checker.warnings)
         return known
 
-    def _plan(self, start: dict[str, str]) -> KnownPlan:
-        key = (plan_key(self.options), self.config, tuple(start.values()), tuple(self.args.items()))
+    def _plan(self) -> KnownPlan:
+        written = self.parsed.dockerfile.heads
+        values = tuple([value for name, value in self.args.items() if name in written])
+        key = (plan_key(self.options), self.config, tuple(self.start.values()), tuple(self.args), values)
         known = self.memo.plans.find(key)
         if known is not None:
             missing = [request for request in known.used if request not in self.images]
@@ -124,29 +137,35 @@ class Session:
                 raise MissingImages(missing)
             if all(self.images[request] in (answer,) for request, answer in known.used.items()):  # is, or equal
                 return known
+        asked = self.memo.asked.find(key)
+        if asked is not None and (still := [request for request in asked.requests if request not in self.images]):
+            raise MissingImages(still)
+        held = tuple(self.options.contexts.values())
         checker = Checker(self.config)
         try:
-            self._check_defaults(start, checker)
+            self._check_defaults(checker)
             planner = Planner(
                 self.parsed.dockerfile,
                 self.options,
                 args=self.args,
-                arg_notes=self.arg_notes,
+                declared=self.arg_notes,
                 target_platform=self.target_platform,
                 images=self.images,
                 checker=checker,
             )
             plan = planner.make()
+        except MissingImages as missing:
+            self.memo.asked.put(key, AskedImages(missing.requests, held))
+            raise
         except BakeError:
             self.warnings += checker.warnings
             raise
-        held = tuple(self.options.contexts.values())
         return self.memo.plans.put(key, KnownPlan(plan, tuple(checker.warnings), planner.used, held))
 
-    def _check_defaults(self, start: dict[str, str], checker: Checker) -> None:
+    def _check_defaults(self, checker: Checker) -> None:
         """Warns of FROMs that are invalid when no build argument is given."""
         try:
-            args, _ = global_args(start, self.parsed.dockerfile.global_args, self.lexer, {})
+            args, _ = global_args(self.start, self.parsed.dockerfile.global_args, self.lexer, {})
         except DockerfileError:
             return  # reported when the arguments are needed
         for stage in self.parsed.dockerfile.stages:
@@ -226,30 +245,18 @@ class Session:
         errors: list[BakeError] = []
         failed: set[StageState] = set()
         for planned in known.plan.wanted(options.all_stages):
-            names, sources = known.inputs_of(planned)
-            if planned.base in failed or any(source in failed for source in sources):
+            parts = known.parts_of(planned, self.build_args)
+            if planned.base in failed or any(source in failed for part in parts for source in part.sources):
                 failed.add(planned)  # what it says can not be judged
                 continue
-            key = (
-                planned,
-                shared,
-                scope.compiled.get(planned.base) if planned.base else None,
-                tuple([scope.source(source) for source in sources]),
-                tuple([(self.build_args.get(name), self.args.get(name)) for name in names]),
-            )
-            stage = self.memo.stages.find(key)
-            if stage is None:
-                scope.checker = Checker(self.config)
-                try:
-                    stage = lower_stage(planned, scope)
-                except BakeError as error:
-                    if not errors:
-                        self.warnings += scope.checker.warnings
-                    errors.append(error)
-                    failed.add(planned)
-                    continue
-                stage.warnings = scope.checker.warnings
-                self.memo.stages.put(key, stage)
+            try:
+                stage = self._stage(planned, parts, shared, scope)
+            except BakeError as error:
+                if not errors:
+                    self.warnings += scope.checker.warnings
+                errors.append(error)
+                failed.add(planned)
+                continue
             scope.compiled[planned] = stage
             if not errors:
                 self.warnings += stage.warnings
@@ -258,6 +265,32 @@ class Session:
             rules = sorted({warning.rule.name for warning in self.warnings})
             what = f"lint violation found for rules: {', '.join(rules)}"
             raise ChecksFailed(what, hint="'# check=error=true' asks for that")
+
+    def _stage(self, planned: StageState, parts: tuple[Part, ...], shared: Hashable, scope: Scope) -> StageState:
+        """The compiled stage. Raises DockerfileError; `scope.checker` has the warnings up to there."""
+        stage = scope.compiled.get(planned.base) if planned.base else None
+        for part in parts:
+            key = (
+                planned,
+                part.start,
+                part.stop,
+                stage,
+                None if part.start else shared,  # half a stage stands for what it was made with
+                tuple([scope.source(source) for source in part.sources]),
+                tuple([(self.build_args.get(name), self.args.get(name)) for name in part.names]),
+            )
+            known = self.memo.stages.find(key)
+            if known is None:
+                scope.checker = Checker(self.config, list(stage.warnings) if stage and part.start else [])
+                known = stage.copy() if stage and part.start else begin_stage(planned, scope)
+                lower_commands(known, part.start, part.stop, scope)
+                if part is parts[-1]:
+                    end_stage(known, scope)
+                known.warnings = scope.checker.warnings
+                self.memo.stages.put(key, known)
+            stage = known
+        assert stage is not None, "a stage has one part at least"
+        return stage
 
     def _main_context(self) -> MainContext:
         options = self.options
@@ -339,4 +372,4 @@ class Session:
         assert scope is not None
         head = plan.target.head
         notes = [scope.compiled.get(stage, stage).notes for stage in reachable(plan.target)]
-        return make_outline(plan.target.name, head.description if head else "", notes)
+        return make_outline(plan.target.name, head.description if head else "", notes, self.arg_notes)

@@ -15,6 +15,7 @@ from tests.support.dockerfiles import AMD64, provided
 
 TEXT = """\
 ARG BASE=alpine
+ARG FLAVOR=plain
 FROM $BASE AS base
 WORKDIR /src
 FROM base AS deps
@@ -31,13 +32,29 @@ FROM alpine AS image
 LABEL v=$VERSION w=$none
 COPY --from=bin / /usr/bin
 COPY --from=ctx x y
+CMD first $undefined
+ARG FLAVOR
+ENV F=${FLAVOR} G=$missing
+RUN --mount=type=secret,id=$FLAVOR pack
+ARG VERSION
+ARG EXTRA=$FLAVOR-$VERSION
+CMD second $VERSION
+RUN pack $EXTRA
 """
 
 
 def options(
-    target: str, version: str | None, base: str | None, arch: str, ignore: str | None, no_cache: bool, hostname: str
+    target: str,
+    version: str | None,
+    base: str | None,
+    arch: str,
+    ignore: str | None,
+    no_cache: bool,
+    hostname: str,
+    flavor: str | None = None,
 ) -> LowerOptions:
-    args = {name: value for name, value in (("VERSION", version), ("BASE", base)) if value is not None}
+    given = {"VERSION": version, "BASE": base, "FLAVOR": flavor}
+    args = {name: value for name, value in given.items() if value is not None}
     return LowerOptions(
         target=target,
         build_args=FrozenMap(args),
@@ -69,6 +86,7 @@ OPTIONS = st.builds(
     st.sampled_from([None, "x\n", "go.mod\n"]),
     st.booleans(),
     st.sampled_from(["", "h"]),
+    st.sampled_from([None, "sweet", "sour"]),
 )
 
 
@@ -77,7 +95,18 @@ OPTIONS = st.builds(
 def test_a_target_is_the_same_whatever_was_lowered_before_it(wanted: list[LowerOptions]) -> None:
     shared = parse(TEXT, "Dockerfile")
     for one in wanted:
-        assert shown(lowered(shared, one)) == shown(lowered(parse(TEXT, "Dockerfile"), one))
+        fresh = parse(TEXT, "Dockerfile")
+        assert shown(lowered(shared, one)) == shown(lowered(fresh, one))
+        assert provided(Compilation(shared, one)).outline() == provided(Compilation(fresh, one)).outline()
+
+
+def test_steps_above_an_argument_are_lowered_once_for_all_its_values() -> None:
+    lines = ["FROM alpine", *(f"RUN step {n}" for n in range(10)), "ARG VERSION", "RUN last $VERSION", "COPY a b"]
+    parsed = parse("\n".join(lines), "Dockerfile")
+    results = [lowered(parsed, options("", str(n), None, "", None, False, "")) for n in range(20)]
+    made = {id(node) for node in parsed.memo.vertices.made}
+    assert len(made) == 1 + 10 + 20 * 2 + 1  # the image, what stands above, two steps for each value, the context
+    assert len({vertex.digest for result in results for vertex in result.graph.values()}) == len(made)
 
 
 def test_equal_stages_of_a_matrix_are_lowered_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from bakepy.dockerfile.errors import DockerfileError
@@ -15,31 +16,38 @@ from bakepy.model.value import dataclass
 MAX_DEFINITION = 256 << 20
 """Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""
 
-_MERGED = 4096
+_MERGED = _MADE = 4096
+
+
+class Made(NamedTuple):
+    """What became of a node: the nodes it needs, their edges then, and the vertex."""
+
+    needs: tuple[Node, ...]
+    inputs: list[Edge]
+    vertex: Vertex
+    edge: Edge
 
 
 @dataclass(slots=True)
 class VertexMemo:
-    """Vertices made before, as long as somebody holds their nodes: a node with equal inputs gives an equal vertex."""
+    """Vertices made before: a node with equal inputs gives an equal vertex."""
 
-    made: WeakKeyDictionary[Node, tuple[tuple[Edge, ...], Vertex]] = field(default_factory=WeakKeyDictionary)
+    made: dict[Node, Made] = field(default_factory=dict)
     late: WeakKeyDictionary[Node, dict[tuple[str, ...], Node]] = field(default_factory=WeakKeyDictionary)
     twins: dict[Digest, Vertex] = field(default_factory=dict)
     """So that equal vertices of many targets take memory once."""
     merged: dict[tuple[int, int], tuple[Vertex, Vertex, Vertex]] = field(default_factory=dict)
     """By the identities of two mentions of one digest, which are held here too: what both say together."""
 
-    def vertex(self, node: Node, needs: tuple[Node, ...], edges: Mapping[Node, Edge]) -> Vertex:
-        inputs = tuple([edges[need] for need in needs])
-        known = self.made.get(node)
-        if known is not None and known[0] == inputs:
-            return known[1]
+    def make(self, node: Node, needs: tuple[Node, ...], inputs: list[Edge], edges: Mapping[Node, Edge]) -> Made:
         vertex = node.vertex(edges)
         twin = self.twins.setdefault(vertex.digest, vertex)
         if twin is not vertex and twin.metadata == vertex.metadata and twin.locations == vertex.locations:
             vertex = twin
-        self.made[node] = (inputs, vertex)
-        return vertex
+        if len(self.made) >= _MADE:
+            self.made.clear()
+        made = self.made[node] = Made(needs, inputs, vertex, Edge(vertex.digest))
+        return made
 
     def merge(self, vertices: list[Vertex]) -> list[Vertex]:
         """Each digest once; later mentions add what they say to the first."""
@@ -77,21 +85,31 @@ class Assembler:
 
     def add(self, head: Node) -> Edge:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
-        edges = self.edges
-        stack: list[tuple[Node, tuple[Node, ...], int]] = []
-        if head not in edges:
-            stack.append((head, self._needs(head), 0))
+        edges, made = self.edges, self.memo.made
+        stack = [head]
         while stack:
-            node, needs, position = stack.pop()
+            node = stack[-1]
             if node in edges:
+                stack.pop()
                 continue
-            while position < len(needs) and needs[position] in edges:
-                position += 1
-            if position < len(needs):
-                stack.append((node, needs, position + 1))
-                stack.append((needs[position], self._needs(needs[position]), 0))
+            known = made.get(node)
+            needs = self._needs(node) if known is None else known.needs
+            below = [need for need in needs if need not in edges]
+            if below:
+                stack += reversed(below)
+                continue
+            stack.pop()
+            if isinstance(node, LateNode):
+                edges[node] = edges[needs[0]]
+            elif isinstance(node, GivenNode):
+                self.vertices += node.given
+                edges[node] = node.edge
             else:
-                self._finish(node, needs)
+                inputs = [edges[need] for need in needs]
+                if known is None or known.inputs != inputs:
+                    known = self.memo.make(node, needs, inputs, edges)
+                edges[node] = known.edge
+                self._append(known.vertex)
         return edges[head]
 
     def _needs(self, node: Node) -> tuple[Node, ...]:
@@ -99,19 +117,11 @@ class Assembler:
             return (self.memo.settled(node, self.followed(node.owner)),)
         return node.needs()
 
-    def _finish(self, node: Node, needs: tuple[Node, ...]) -> None:
-        if isinstance(node, LateNode):
-            self.edges[node] = self.edges[needs[0]]
-        elif isinstance(node, GivenNode):
-            self.vertices.extend(node.given)
-            self.edges[node] = node.edge
-        else:
-            vertex = self.memo.vertex(node, needs, self.edges)
-            self.room -= len(vertex.data)
-            if self.room < 0:
-                raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
-            self.vertices.append(vertex)
-            self.edges[node] = Edge(vertex.digest)
+    def _append(self, vertex: Vertex) -> None:
+        self.room -= len(vertex.data)
+        if self.room < 0:
+            raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
+        self.vertices.append(vertex)
 
     def graph(self) -> Graph:
         return Graph(self.memo.merge(self.vertices))

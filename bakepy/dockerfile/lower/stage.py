@@ -14,8 +14,8 @@ from bakepy.dockerfile.text import parse_bool
 from bakepy.model.platform import Platform
 
 
-def lower_stage(planned: StageState, scope: Scope) -> StageState:
-    """The compiled stage. Raises DockerfileError with the place of the instruction."""
+def begin_stage(planned: StageState, scope: Scope) -> StageState:
+    """The stage before its first instruction. Raises DockerfileError with the place of its FROM."""
     base = planned.base
     stage = planned.begin(scope.compiled.get(base, base) if base else None)
     if stage.platform is None:
@@ -35,7 +35,12 @@ def lower_stage(planned: StageState, scope: Scope) -> StageState:
     if stage.image.user:
         stage.user = stage.image.user
     stage.network = scope.options.network
-    for command in stage.commands:
+    return stage
+
+
+def lower_commands(stage: StageState, start: int, stop: int, scope: Scope) -> None:
+    """Some of its instructions. Raises DockerfileError with the place of the instruction."""
+    for command in stage.commands[start:stop]:
         try:
             _lower(stage, command, scope)
         except DockerfileError as error:
@@ -45,8 +50,6 @@ def lower_stage(planned: StageState, scope: Scope) -> StageState:
                     error.where = command.location[0] if command.location else None
             error.at(command.location)
             raise
-    _mark_scans(stage, scope)
-    return stage
 
 
 def _lower(stage: StageState, command: Command, scope: Scope) -> None:
@@ -89,8 +92,8 @@ def _lower(stage: StageState, command: Command, scope: Scope) -> None:
             stage.image.on_build.append(instruction.expression)
 
 
-def _mark_scans(stage: StageState, scope: Scope) -> None:
-    """Which trees an SBOM scanner looks at besides the result."""
+def end_stage(stage: StageState, scope: Scope) -> None:
+    """Settles which trees an SBOM scanner looks at besides the result."""
     for name in (SCAN_CONTEXT, SCAN_STAGE):
         wanted = False
         if name in scope.global_args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.errors import Location
@@ -120,6 +120,22 @@ class StageState:
             build_args=list(source.build_args),
             notes=self.notes.copy(),
             workdir_set=source.workdir_set,
+        )
+
+    def copy(self) -> StageState:
+        """This stage, half compiled, to be compiled further."""
+        return replace(
+            self,
+            env=dict(self.env),
+            env_texts=dict(self.env_texts),
+            image=self.image.copy(with_triggers=True),
+            build_args=list(self.build_args),
+            notes=self.notes.copy(),
+            context_paths=set(self.context_paths),
+            reads={source: set(paths) for source, paths in self.reads.items()},
+            cmd_seen=Once(self.cmd_seen.location),
+            entrypoint_seen=Once(self.entrypoint_seen.location),
+            healthcheck_seen=Once(self.healthcheck_seen.location),
         )
 
     def root(self) -> StageState:
