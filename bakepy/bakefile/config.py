@@ -34,10 +34,11 @@ class TargetDraft:
     """A target as written, or as merged so far. A field that is absent, or None, is not given.
 
     `folders`: the folder that a relative path is meant from, by field (`context`), by named context (`contexts.NAME`),
-    and for a target without a context (`""`). `places` says where values were written.
+    and for a target without a context (`""`). `places` says where values were written. `built`: values that are built
+    with and not printed.
     """
 
-    __slots__ = ("folders", "name", "places", "values")
+    __slots__ = ("built", "folders", "name", "places", "values")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class TargetDraft:
         self.values: dict[str, Any] = values or {}
         self.folders: dict[str, str] = folders or {}
         self.places: dict[str, Written] = places or {}
+        self.built: dict[str, Any] = {}
 
     def merge(self, other: TargetDraft) -> None:
         """What `other` gives, over what is here."""

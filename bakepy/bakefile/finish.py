@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bakepy.bakefile.config import TargetDraft
+from bakepy.bakefile.config import TargetDraft, is_remote
 from bakepy.bakefile.places import nearest_place
 from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.remote import HERE, Origin, git_secrets, host_of, is_git_ssh
 from bakepy.bakefile.resolve import Selection, clean_context, raise_all
 from bakepy.errors import BakeError, DefinitionError
 from bakepy.model.platform import Platform
@@ -39,9 +41,10 @@ ULIMITS: Final = [
 class Finisher:
     """Checks what can be checked without building, target by target."""
 
-    def __init__(self, environment: Mapping[str, str], reader: Reader | None) -> None:
+    def __init__(self, environment: Mapping[str, str], reader: Reader | None, origin: Origin | None = None) -> None:
         self.environment = environment
         self.reader = reader
+        self.origin = origin
         self._keys: dict[str, str] = {}
 
     def finish(self, selection: Selection) -> None:
@@ -65,8 +68,11 @@ class Finisher:
             raise self._error(target, "context", "a context can not come from standard input in a bake file")
         if values["dockerfile"] == "-":
             raise self._error(target, "dockerfile", "a Dockerfile can not come from standard input in a bake file")
-        git_over_ssh = values["context"].startswith(("ssh://", "git@"))
-        values["context"] = clean_context(values["context"])
+        written = values["context"]
+        values["context"] = clean_context(written)
+        if self.origin is not None:
+            self._place(target, self.origin, written)
+        git_over_ssh = is_git_ssh(values["context"]) or (self.origin is not None and is_git_ssh(self.origin.url))
         if (size := values.get("shm-size")) is not None and not _SIZE.match(size):
             raise self._error(target, "shm-size", f"{size!r} is no size", "such as 64m or 1g")
         for position, each in enumerate(values.get("platforms") or ()):
@@ -74,7 +80,9 @@ class Finisher:
         for secret in values.get("secret") or ():
             self._secret(target, secret)
         agents = values.get("ssh") or ()
-        for agent in agents or ([SSHEntry("default")] if git_over_ssh else ()):
+        if git_over_ssh and not agents:
+            agents = target.built["ssh"] = (SSHEntry("default"),)
+        for agent in agents:
             self._ssh(target, agent)
         if outputs := values.get("output"):
             values["output"] = self._outputs(target, outputs)
@@ -83,6 +91,38 @@ class Finisher:
         for each in values.get("ulimits") or ():
             self._ulimit(target, each)
         self._resources(target, values.get("resources") or {})
+
+    def _place(self, target: TargetDraft, origin: Origin, written: str) -> None:
+        """The contexts of a far definition: relative paths are folders where it is (of these only `.` is printed so),
+        `cwd://` is the folder of the command."""
+        values, built = target.values, target.built
+        if written.startswith(HERE):
+            self._refuse_mixed(target, values["context"])
+        elif values["context"] == ".":
+            values["context"] = origin.url
+        else:
+            built["context"] = origin.placed(values["context"])
+        if contexts := values.get("contexts"):
+            built["contexts"] = {name: origin.placed(path) for name, path in contexts.items()}
+        context = built.get("context", values["context"])
+        if is_remote(context) and host_of(context) == host_of(origin.url):
+            lent = git_secrets(origin.url, self.environment)
+            if lent:
+                built["secret"] = (*(values.get("secret") or ()), *lent)
+
+    def _refuse_mixed(self, target: TargetDraft, folder: str) -> None:
+        """The Dockerfile of a context that is here would be looked for here, not where the definition is."""
+        dockerfile = target.values["dockerfile"]
+        if target.values.get("dockerfile-inline") or dockerfile.startswith((HERE, "/")) or is_remote(dockerfile):
+            return
+        path = posixpath.normpath(posixpath.join(folder, dockerfile))
+        if self.reader is not None and self.reader.kind(path):
+            raise self._error(
+                target,
+                "dockerfile",
+                "the definition is far away, but this context is here: whose Dockerfile is meant?",
+                f'write "{HERE}{path}" for the one that is here',
+            )
 
     def _platform(self, target: TargetDraft, text: str, path: str) -> None:
         for each in text.split(","):

@@ -30,6 +30,7 @@ from bakepy.model.value import dataclass
 if TYPE_CHECKING:
     from bakepy.bakefile.compose import ComposeFile, Surroundings
 
+    from bakepy.bakefile.remote import Origin
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
@@ -38,8 +39,9 @@ class LoadOptions:
     `targets`: names and patterns; none means `default`. `overrides`: the texts of `--set`, without the name of the
     flag, in order. `variables`: those of `--var`. `environment`: the whole environment. `builtins`: names with fixed
     values (`BAKE_CMD_CONTEXT`, `BAKE_LOCAL_PLATFORM`). `reader`: for what a target names and bake must look at
-    (secrets, SSH keys); without one nothing is looked at. `disable_policies`: `--policy disabled=true`. `now` and
-    `random` feed the functions that give times and random identifiers.
+    (secrets, SSH keys); without one nothing is looked at. `disable_policies`: `--policy disabled=true`. `origin`:
+    the repository or archive that the files come from, None for this disk. `now` and `random` feed the functions that
+    give times and random identifiers.
     """
 
     targets: Sequence[str] = ()
@@ -50,6 +52,7 @@ class LoadOptions:
     reader: Reader | None = None
     disable_policies: bool = False
     now: Callable[[], float] = time.time
+    origin: Origin | None = None
     random: Callable[[int], bytes] = os.urandom
 
 
@@ -344,7 +347,7 @@ def _resolve(config: Config, options: LoadOptions) -> BakeFile:
         for draft in selection.targets.values():
             draft.values["policy"] = (PolicyEntry(disabled=True),)
     add_epoch(selection, options.environment)
-    Finisher(options.environment, options.reader).finish(selection)
+    Finisher(options.environment, options.reader, options.origin).finish(selection)
     return _freeze(selection)
 
 
@@ -358,8 +361,17 @@ def _freeze(selection: Selection) -> BakeFile:
 
 
 def _target(draft: TargetDraft, linked: bool) -> Target:
-    values: dict[str, Any] = {}
-    for name, plain in draft.values.items():
-        if plain is not None:
-            values[BY_NAME[name].field] = FrozenMap(plain) if isinstance(plain, dict) else plain
-    return Target(name=draft.name, linked=linked, locations=Places(draft.places), **values)
+    printed = Target(name=draft.name, linked=linked, locations=Places(draft.places), **_fields(draft.values))
+    if not draft.built:
+        return printed
+    from dataclasses import replace
+
+    return replace(printed, printed=printed, **_fields(draft.built))
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        BY_NAME[name].field: FrozenMap(plain) if isinstance(plain, dict) else plain
+        for name, plain in values.items()
+        if plain is not None
+    }

@@ -40,7 +40,13 @@ def read_files(
     A file that a TOML file includes comes before it, once. Empty files count as missing. Raises UsageError for what
     can not be read, DefinitionError for includes that are no list of names or lead back to themselves.
     """
-    chosen = [name.removeprefix("cwd://") for name in names] or _from_environment(environment, reader)
+    chosen = [name.removeprefix("cwd://") for name in names]
+    if not chosen:
+        chosen = names_from_environment(environment)
+        for name in chosen:
+            if name != "-" and not reader.kind(name.removeprefix("cwd://")):
+                raise UsageError(f"stat {name}: there is no such file; BUILDX_BAKE_FILE names it")
+        chosen = [name.removeprefix("cwd://") for name in chosen]
     if not chosen:
         chosen = [OWN_NAME] if reader.kind(OWN_NAME) else [each for each in DEFAULT_NAMES if reader.kind(each)]
     found: list[SourceFile] = []
@@ -52,16 +58,11 @@ def read_files(
     return found
 
 
-def _from_environment(environment: Mapping[str, str], reader: Reader) -> list[str]:
-    text = environment.get("BUILDX_BAKE_FILE")
-    if text is None:
-        return []
+def names_from_environment(environment: Mapping[str, str]) -> list[str]:
+    """What `BUILDX_BAKE_FILE` names, parted by `BUILDX_BAKE_PATH_SEPARATOR`."""
     separator = environment.get("BUILDX_BAKE_PATH_SEPARATOR") or ":"
-    names = [each.strip() for each in text.split(separator) if each.strip()]
-    for name in names:
-        if name != "-" and not reader.kind(name):
-            raise UsageError(f"stat {name}: there is no such file; BUILDX_BAKE_FILE names it")
-    return [name.removeprefix("cwd://") for name in names]
+    names = environment.get("BUILDX_BAKE_FILE", "").split(separator)
+    return [each.strip() for each in names if each.strip()]
 
 
 def _decoded(data: bytes) -> str:
@@ -109,6 +110,10 @@ def _included(node: tree.Node, folder: str) -> str:
     if not isinstance(node, tree.Literal) or not isinstance(node.literal.raw, str) or not node.literal.raw:
         raise _no_name(node)
     name = node.literal.raw
+    if "://" in folder or "://" in name:
+        from urllib.parse import urljoin
+
+        return urljoin(f"{folder}/", name)
     return posixpath.normpath(posixpath.join(folder, name)) if folder else posixpath.normpath(name)
 
 

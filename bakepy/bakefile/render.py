@@ -15,7 +15,8 @@ def render(bakefile: BakeFile) -> str:
     document: dict[str, Any] = {}
     if bakefile.groups:
         document["group"] = {name: _group(bakefile.groups[name]) for name in sorted(bakefile.groups)}
-    document["target"] = {name: _target(bakefile.targets[name]) for name in sorted(bakefile.targets)}
+    targets = bakefile.targets
+    document["target"] = {name: _target(targets[name].printed or targets[name]) for name in sorted(targets)}
     return to_json(document)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bakepy.bakefile.config import is_remote
 from bakepy.bakefile.entries import EntryError, csv_fields, parse_bool, parse_policy
 from bakepy.bakefile.load import LoadOptions
 from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.remote import HERE, Origin
 from bakepy.errors import UsageError, nearest
 from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The flags of `bake`. None for a flag that was not given."""
+    """The flags of `bake`. None for a flag that was not given. `command_context`: what `BAKE_CMD_CONTEXT` is."""
 
     targets: Sequence[str] = ()
     overrides: Sequence[str] = ()
@@ -28,16 +28,17 @@ class Request:
     provenance: str = ""
     policies: Sequence[str] = ()
     allowed: Sequence[str] = ()
+    command_context: str = HERE
 
     def options(
-        self, environment: Mapping[str, str], reader: Reader | None, platform: str = "linux/amd64"
+        self,
+        environment: Mapping[str, str],
+        reader: Reader | None,
+        platform: str = "linux/amd64",
+        origin: Origin | None = None,
     ) -> LoadOptions:
-        """`platform`: the machine's own. Raises UsageError."""
+        """`platform`: the machine's own. `origin`: where the definition was read. Raises UsageError."""
         check_allowed(self.allowed)
-        targets = list(self.targets)
-        command_context = "cwd://"
-        if targets and is_remote(targets[0]):
-            raise UsageError(f"{targets[0]}: remote definitions can not be read yet")
         overrides = [*self.overrides]
         if self.push:
             overrides.append("*.push=true")
@@ -54,13 +55,14 @@ class Request:
                 overrides.append(f"*.attest={_attest(kind, text)}")
         policies, disabled = _policies(self.policies)
         return LoadOptions(
-            targets=targets,
+            targets=self.targets,
             overrides=[*overrides, *policies],
             variables=parse_variables(self.variables),
             environment=environment,
-            builtins={"BAKE_CMD_CONTEXT": command_context, "BAKE_LOCAL_PLATFORM": platform},
+            builtins={"BAKE_CMD_CONTEXT": self.command_context, "BAKE_LOCAL_PLATFORM": platform},
             reader=reader,
             disable_policies=disabled,
+            origin=origin,
         )
 
 

@@ -13,7 +13,9 @@ import typer
 
 from bakepy.bakefile.load import Definitions, LoadOptions, load, load_definitions
 from bakepy.bakefile.lookup import read_files
+from bakepy.bakefile.remote import Invocation, Origin
 from bakepy.bakefile.request import Request
+from bakepy.cli.options import state_root
 from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 from bakepy.model.platform import host_platform
@@ -40,7 +42,9 @@ def complete_targets(ctx: typer.Context, incomplete: str) -> list[str]:
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Targets and groups; default if none is named.", metavar="[TARGET]...", autocompletion=complete_targets
+        help="Targets and groups; default if none is named. An address in front of them: the definition is there.",
+        metavar="[URL] [TARGET]...",
+        autocompletion=complete_targets,
     ),
 ]
 Files = Annotated[
@@ -98,6 +102,7 @@ def read_request(
     files: Sequence[str] | None,
     overrides: Sequence[str] | None,
     variables: Sequence[str] | None,
+    root: Path | None = None,
     push: bool = False,
     load: bool = False,
     no_cache: bool | None = None,
@@ -107,9 +112,12 @@ def read_request(
     provenance: str = "",
     policies: Sequence[str] | None = None,
 ) -> BakeRequest:
-    """Reads the bake files. Raises UsageError for flags and files that make no sense."""
+    """Reads the bake files, far ones with the state below `root`. Raises UsageError for flags and files that make no
+    sense, BuildError and RegistryError if far ones can not be fetched."""
+    invocation = Invocation.of(targets or ())
     request = Request(
-        targets=tuple(targets or ()),
+        targets=invocation.targets,
+        command_context=invocation.command_context,
         overrides=tuple(overrides or ()),
         variables=tuple(variables or ()),
         push=push,
@@ -122,7 +130,16 @@ def read_request(
         policies=tuple(policies or ()),
     )
     disk = Disk()
-    options = request.options(os.environ, disk, str(host_platform()))
     names = tuple(files or ())
-    stdin = sys.stdin.buffer.read() if "-" in names else b""
-    return BakeRequest(read_files(names, os.environ, disk, stdin), options)
+    standard_input = ("cwd://-",) if invocation.url else ("-", "cwd://-")
+    stdin = sys.stdin.buffer.read() if any(name in standard_input for name in names) else b""
+    origin: Origin | None = None
+    if invocation.url:
+        from bakepy.cli.definitions import read_far_files
+
+        found, origin = read_far_files(
+            invocation.url, names, here=disk, environment=os.environ, root=state_root(root, os.environ), stdin=stdin
+        )
+    else:
+        found = read_files(names, os.environ, disk, stdin)
+    return BakeRequest(found, request.options(os.environ, disk, str(host_platform()), origin))

@@ -34,7 +34,7 @@ def check(
         raise UsageError(
             f"unknown value '{format_}' of --format", hint=nearest(format_, FORMATS) or f"one of {', '.join(FORMATS)}"
         )
-    bake_file = read_request(targets=targets, files=file, overrides=set_, variables=var, pull=pull).load()
+    bake_file = read_request(targets=targets, files=file, root=root, overrides=set_, variables=var, pull=pull).load()
 
     import anyio
 

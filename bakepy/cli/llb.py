@@ -59,8 +59,9 @@ def llb(
         )
     overrides = [*(set_ or ()), *([f"*.platform={platform}"] if platform else ())]
     request = read_request(
-        targets=[target] if target else (), files=file, overrides=overrides, variables=var, no_cache=no_cache, pull=pull
-    )
+        targets=[target] if target else (), files=file, root=root, overrides=overrides, variables=var,
+        no_cache=no_cache, pull=pull,
+    )  # fmt: skip
     bake_file = request.load()
 
     import anyio

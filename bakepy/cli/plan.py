@@ -31,7 +31,7 @@ def plan(
             f"unknown value '{format_}' of --format", hint=nearest(format_, FORMATS) or "text, json or dot"
         )
     bake_file = read_request(
-        targets=targets, files=file, overrides=set_, variables=var, no_cache=no_cache, pull=pull
+        targets=targets, files=file, root=root, overrides=set_, variables=var, no_cache=no_cache, pull=pull
     ).load()
 
     from bakepy.cli import supported

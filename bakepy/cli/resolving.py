@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
+from bakepy.cli.lending import Lending
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import BakeError
@@ -75,24 +75,10 @@ class Remote:
 
     def _lent(self, targets: Sequence[Target]) -> Lent:
         """What the targets lend, all together: the first that has it gives it."""
-        return _Lent(
+        return Lending(
             SecretProvider([entry for one in targets for entry in one.secrets], self._environment, self._directory),
             AgentProvider([entry for one in targets for entry in one.ssh], self._environment, self._directory),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Lent:
-    """Secrets and agents of several targets."""
-
-    secrets: SecretProvider
-    agents: AgentProvider
-
-    def get(self, id: str) -> bytes | None:
-        return self.secrets.get(id)
-
-    def socket(self, id: str) -> Path | None:
-        return self.agents.socket(id)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -72,8 +71,9 @@ def run(
     files, 3 when --keep-going finished the rest, 4 when a registry failed, 5 when no engine works here.
     """
     request = read_request(
-        targets=targets, files=file, overrides=set_, variables=var, push=push, load=load, no_cache=no_cache, pull=pull,
-        call="check" if check else call, sbom=sbom, provenance=provenance, policies=policy,
+        targets=targets, files=file, root=root, overrides=set_, variables=var, push=push, load=load,
+        no_cache=no_cache, pull=pull, call="check" if check else call, sbom=sbom, provenance=provenance,
+        policies=policy,
     )  # fmt: skip
     granted(allow or ())
     list_ = list_ or ("targets" if list_targets else "variables" if list_variables else "")
@@ -86,7 +86,7 @@ def run(
     if print_:
         from bakepy.bakefile.render import render
 
-        sys.stdout.write(render(bake_file))
+        print(render(bake_file))
         return
 
     from bakepy.cli.launch import Launch, launch

@@ -57,10 +57,12 @@ class GitContext:
 
 @dataclass(frozen=True, slots=True)
 class HTTPContext:
-    """A URL; `archive`: it holds a tar archive that is the context, else it is one file."""
+    """A URL; `archive`: it holds a tar archive that is the context, else it is one file. `subdir`: only this folder of
+    the archive."""
 
     url: str
     archive: bool = False
+    subdir: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,9 @@ class Group:
     name: str
     targets: tuple[str, ...]
     description: str = ""
+    printed: Target | None = field(default=None, repr=False)
+    """The target as `--print` shows it, if it is built from something else: a definition that was read far away names
+    folders that are there, and what is lent to its server is not in the file."""
     unlisted: bool = False
     """Nothing ever listed its targets: the default group of a compose project in which nothing is built."""
 

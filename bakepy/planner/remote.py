@@ -41,7 +41,8 @@ def remote_context(url: str) -> RemoteContext:
     if parse_git(url, bare_github=True) is not None:
         return GitContext(url)
     if url.startswith(("http://", "https://")):
-        return HTTPContext(url)
+        address, folder, path = url.partition("#:")
+        return HTTPContext(address, archive=bool(folder), subdir=path)
     raise DefinitionError(f"'{url}' is neither a git repository nor a web address")
 
 
@@ -87,29 +88,32 @@ class RemoteMemory:
                 users.setdefault((target.dockerfile, ""), []).append(target)
         for (url, path), wanting in users.items():
             if path == "":
-                await self._load_dockerfile(HTTPContext(url), "", url, wanting, reader)
+                await self._load_dockerfile(url, HTTPContext(url), "", url, wanting, reader)
                 continue
             if url not in self.contexts:
                 self.contexts[url] = await self._look(url, wanting, reader)
             context = self.contexts[url]
             if path is not None and not isinstance(context, BakeError):
-                await self._load_dockerfile(context, path, path, wanting, reader)
+                await self._load_dockerfile(url, context, path, path, wanting, reader)
 
     async def _look(self, url: str, wanting: Sequence[Target], reader: RemoteReader) -> RemoteContext | BakeError:
         try:
             context = remote_context(url)
-            if isinstance(context, HTTPContext):
+            if isinstance(context, HTTPContext) and not context.archive:
                 return HTTPContext(url, await reader.is_archive(source_op(context), wanting))
         except BakeError as error:
             return error
         return context
 
     async def _load_dockerfile(
-        self, context: RemoteContext, path: str, name: str, wanting: Sequence[Target], reader: RemoteReader
+        self, url: str, context: RemoteContext, path: str, name: str, wanting: Sequence[Target], reader: RemoteReader
     ) -> None:
         folder, last = posixpath.split(path)
+        if isinstance(context, HTTPContext) and context.subdir:
+            folder = posixpath.join(context.subdir, folder)
         found: ParsedDockerfile | BakeError | None = None
-        for candidate in (path, posixpath.join(folder, "dockerfile")) if last == "Dockerfile" else (path,):
+        for written in (last, "dockerfile") if last == "Dockerfile" else (last,):
+            candidate = posixpath.join(folder, written)
             try:
                 data = await reader.read(source_op(context), candidate, wanting)
                 found = parse(data.decode("utf-8", "surrogateescape"), name)
@@ -122,7 +126,7 @@ class RemoteMemory:
             except BakeError as error:
                 found = error
                 break
-        self._dockerfiles[context.url, path] = found or DefinitionError(
+        self._dockerfiles[url, path] = found or DefinitionError(
             f"the Dockerfile '{path}' does not exist in {context.url} (open {last}: no such file or directory)"
         )
 

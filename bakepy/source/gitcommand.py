@@ -39,12 +39,18 @@ _CONFIG = {
 _NO_SHALLOW = ("--depth", "shallow")
 
 
+_REASONS = ("ssh: ", "fatal: ", "error: ")
+"""How the line begins that says why, among advice."""
+
+
 class GitFailed(BuildError):
     """git ended with a failing status; `said` is what it wrote to its standard error."""
 
     def __init__(self, what: str, said: str) -> None:
-        lines = said.strip().splitlines()
-        super().__init__(f"{what}: {lines[-1]}" if lines else what, detail=lines[:-1])
+        lines = [line for line in said.splitlines() if line.strip()]
+        reason = next((line for line in lines if line.startswith(_REASONS)), lines[-1] if lines else "")
+        detail = [line for line in lines if line is not reason]
+        super().__init__(f"{what}: {reason}" if reason else what, detail=detail)
         self.said = said
 
 

@@ -110,7 +110,9 @@ def load_context(
             source = named_git_source(name, context)
             return LoadedContext(source)
         case HTTPContext():
-            return LoadedContext(http_source(context.url, "context", description(label + context.url)))
+            return LoadedContext(
+                _unpacked(http_source(context.url, "context", description(label + context.url)), context)
+            )
         case GraphContext():
             return _given(context)
 
@@ -220,9 +222,8 @@ def main_context(options: LowerOptions) -> MainContext:
         case GitContext():
             node: Node | None = main_git_source(options, context)
         case HTTPContext():
-            node = http_source(context.url, "context", description(INTERNAL + "load remote build context"))
-            if context.archive:
-                node = _copied(node, CopyAction("/context", "/", attempt_unpack=True))
+            text = description(INTERNAL + "load remote build context")
+            node = _unpacked(http_source(context.url, "context", text), context)
         case GraphContext():
             node = _given(context).node
     if options.context_subdir is not None:
@@ -258,6 +259,16 @@ def main_git_source(options: LowerOptions, context: GitContext) -> SourceNode:
         mtime=git.mtime or mtime,
         fetch_by_commit=git.fetch_by_commit,
     )
+
+
+def _unpacked(source: Node, context: HTTPContext) -> Node:
+    """The archive behind a web address, or the folder of it that is meant; a file that is no archive, as it is."""
+    if not context.archive:
+        return source
+    unpacked = _copied(source, CopyAction("/context", "/", attempt_unpack=True))
+    if not context.subdir:
+        return unpacked
+    return _copied(unpacked, CopyAction(paths.join("/", context.subdir), "/", dir_copy_contents=True))
 
 
 def _copied(node: Node | None, action: CopyAction) -> FileNode:
