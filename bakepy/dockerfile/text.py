@@ -52,6 +52,8 @@ def parse_unsigned(text: str, base: int = 10, bits: int = 32) -> int | None:
 
 def quote(text: str) -> str:
     """The text in double quotes as Go's `%q` prints it."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     out = ['"']
     for char in text:
         if char in _ESCAPES:

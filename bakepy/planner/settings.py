@@ -44,6 +44,8 @@ class TargetSettings:
     links: FrozenMap[str, str]
 
     def for_platform(self, platform: Platform | None) -> d.LowerOptions:
+        if platform is None and not self.multi_platform:
+            return self.options
         return replace(self.options, platform=platform, multi_platform=self.multi_platform)
 
 

@@ -49,13 +49,14 @@ class VertexMemo:
         made = self.made[node] = Made(needs, inputs, vertex, Edge(vertex.digest))
         return made
 
-    def merge(self, vertices: list[Vertex]) -> list[Vertex]:
+    def united(self, vertices: list[Vertex]) -> Graph:
         """Each digest once; later mentions add what they say to the first."""
         found: dict[Digest, Vertex] = {}
         for vertex in vertices:
-            first = found.get(vertex.digest)
-            found[vertex.digest] = vertex if first is None else self._both(first, vertex)
-        return list(found.values())
+            first = found.setdefault(vertex.digest, vertex)
+            if first is not vertex:
+                found[vertex.digest] = self._both(first, vertex)
+        return Graph.ordered(found)
 
     def _both(self, first: Vertex, second: Vertex) -> Vertex:
         key = (id(first), id(second))
@@ -88,26 +89,25 @@ class Assembler:
         edges, made = self.edges, self.memo.made
         stack = [head]
         while stack:
-            node = stack[-1]
+            node = stack.pop()
             if node in edges:
-                stack.pop()
                 continue
             known = made.get(node)
             needs = self._needs(node) if known is None else known.needs
-            below = [need for need in needs if need not in edges]
-            if below:
-                stack += reversed(below)
-                continue
-            stack.pop()
-            if isinstance(node, LateNode):
-                edges[node] = edges[needs[0]]
+            inputs = [edges[need] for need in needs if need in edges]
+            if len(inputs) < len(needs):
+                stack.append(node)
+                stack += [need for need in reversed(needs) if need not in edges]
+            elif known is not None and known.inputs == inputs:
+                edges[node] = known.edge
+                self._append(known.vertex)
+            elif isinstance(node, LateNode):
+                edges[node] = inputs[0]
             elif isinstance(node, GivenNode):
                 self.vertices += node.given
                 edges[node] = node.edge
             else:
-                inputs = [edges[need] for need in needs]
-                if known is None or known.inputs != inputs:
-                    known = self.memo.make(node, needs, inputs, edges)
+                known = self.memo.make(node, needs, inputs, edges)
                 edges[node] = known.edge
                 self._append(known.vertex)
         return edges[head]
@@ -124,4 +124,4 @@ class Assembler:
         self.vertices.append(vertex)
 
     def graph(self) -> Graph:
-        return Graph(self.memo.merge(self.vertices))
+        return self.memo.united(self.vertices)
