@@ -29,8 +29,8 @@ from bakepy.model.value import dataclass
 
 if TYPE_CHECKING:
     from bakepy.bakefile.compose import ComposeFile, Surroundings
-
     from bakepy.bakefile.remote import Origin
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
@@ -51,8 +51,8 @@ class LoadOptions:
     builtins: Mapping[str, str] = field(default_factory=dict)
     reader: Reader | None = None
     disable_policies: bool = False
-    now: Callable[[], float] = time.time
     origin: Origin | None = None
+    now: Callable[[], float] = time.time
     random: Callable[[int], bytes] = os.urandom
 
 

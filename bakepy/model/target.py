@@ -98,6 +98,9 @@ class Target:
     """Where the target's own metadata goes (bakepy's addition, in bake.toml only)."""
     linked: bool = False
     """Only there because another target's context names it."""
+    printed: Target | None = field(default=None, repr=False)
+    """The target as `--print` shows it, if it is built from something else: a definition that was read far away names
+    folders that are there, and what is lent to its server is not in the file."""
     locations: FrozenMap[str, SourceRange] = field(default_factory=FrozenMap, compare=False, repr=False)
     """Where a value was written, by its path in the file's spelling: `tags`, `args.VERSION`, `platforms[1]`."""
 
@@ -117,9 +120,6 @@ class Group:
     name: str
     targets: tuple[str, ...]
     description: str = ""
-    printed: Target | None = field(default=None, repr=False)
-    """The target as `--print` shows it, if it is built from something else: a definition that was read far away names
-    folders that are there, and what is lent to its server is not in the file."""
     unlisted: bool = False
     """Nothing ever listed its targets: the default group of a compose project in which nothing is built."""
 
