@@ -18,15 +18,19 @@ def main() -> int:
         return 0
     # what is imported stays: looking through it for cycles again and again would be a tenth of a short run
     gc.set_threshold(500_000, 20, 100)
+    from bakepy.cli import ahead
+
+    engine = ahead.start(arguments)
+
     from bakepy.cli.app import run
 
-    status = run(arguments)
+    status = run(arguments, engine)
     # all that was held is released by now: taking the interpreter apart as well would only take time
-    os._exit(_flushed(status))
+    os._exit(ended(status))
 
 
-def _flushed(status: int) -> int:
-    """The status, or 1 if the last of what was printed could not be written."""
+def ended(status: int) -> int:
+    """Writes out what was printed; the status, or 1 if that did not work."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

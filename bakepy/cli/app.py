@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
-from bakepy.cli.terminal import report
-from bakepy.errors import BakeError
+from bakepy.cli.terminal import guarded
+
+if TYPE_CHECKING:
+    from bakepy.cli.ahead import Ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,12 @@ COMPLETE = "_BAKEPY_COMPLETE"
 _HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; returns the exit status. Never raises a BakeError or an OSError."""
+def run(arguments: Sequence[str], ahead: Ahead | None = None) -> int:
+    """Runs one command line, a bake by the engine that was started `ahead`; returns the exit status. Never raises a
+    BakeError or an OSError."""
     before = signal.signal(signal.SIGINT, _end_now)
     try:
-        return _run(_completed(arguments))
+        return guarded(lambda: _run(_completed(arguments), ahead))
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -72,21 +76,11 @@ def _end_now(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], ahead: Ahead | None) -> int:
     try:
-        _app(arguments)(args=[_plain_switch(argument) for argument in arguments], prog_name="bakepy")
+        _app(arguments)(args=[_plain_switch(argument) for argument in arguments], prog_name="bakepy", obj=ahead)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    except BakeError as error:
-        report(error)
-        return error.exit_code
-    except BrokenPipeError:
-        # who reads our output has gone; nothing more can be said there, at exit neither
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        report(BakeError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
-        return 1
     return 0
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 
 from bakepy.cli import metadata, report, terminal
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.interrupt import Interruption, interruptible
+from bakepy.cli.job import BakeOptions
 from bakepy.cli.resolving import Remote, resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
@@ -28,31 +27,6 @@ from bakepy.progress import Display, open_display
 from bakepy.progress.record import RunRecord
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
-
-
-@dataclass(frozen=True, slots=True)
-class BakeOptions:
-    """How one run goes about it. `single`: the bake file has one target, made of flags; `image_id_file` and
-    `print_id` are for such."""
-
-    root: Path
-    environment: Mapping[str, str]
-    directory: Path = field(default_factory=Path.cwd)
-    progress: str = "auto"
-    metadata_file: Path | None = None
-    keep_going: bool = False
-    jobs: int | None = None
-    grants: frozenset[str] = frozenset()
-    cgroup_parent: str = ""
-    notes: tuple[str, ...] = ()
-    single: bool = False
-    image_id_file: Path | None = None
-    print_id: bool = False
-
-    @property
-    def talks(self) -> bool:
-        """Whether there is something to tell for people besides errors."""
-        return self.progress not in ("quiet", "rawjson")
 
 
 def bake(bake_file: BakeFile, options: BakeOptions) -> int:

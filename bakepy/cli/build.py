@@ -37,6 +37,7 @@ def _several(*names: str, help: str, metavar: str) -> typer.models.OptionInfo:
 
 
 def build(
+    invocation: typer.Context,
     context: Annotated[
         str, typer.Argument(help="The build context: a folder, a git repository, a URL.", metavar="CONTEXT")
     ],
@@ -145,6 +146,7 @@ def build(
             print_id=quiet or progress == "quiet",
             call="check" if check else call,
         ),
+        invocation.obj,
     )
 
 

@@ -4,13 +4,14 @@ then comes what is slow to import."""
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from bakepy.cli import supported
+from bakepy.cli.ahead import Ahead, enter
+from bakepy.cli.job import BakeOptions, Job
 from bakepy.errors import UsageError
 from bakepy.model.target import BakeFile
 from bakepy.progress import check_mode
@@ -35,9 +36,9 @@ class Launch:
     call: str = ""
 
 
-def launch(bake_file: BakeFile, options: Launch) -> None:
+def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
     """Bakes, or asks the Dockerfiles if that is what the targets are called for. Raises BakeError, or typer.Exit with
-    a status."""
+    a status; with an engine that was started `ahead`, this process only waits for it then."""
     supported.check_engine(options.engine)
     if options.builder:
         raise UsageError("--builder: the embedded engine has no builders", hint="leave it out")
@@ -50,15 +51,11 @@ def launch(bake_file: BakeFile, options: Launch) -> None:
         flags = CallFlags.parse(options.call)
         raise typer.Exit(call(bake_file, methods, flags, root=options.root, single=options.single))
     supported.check_bake(bake_file, grants)
-    _enter()
-
-    from bakepy.cli.baking import BakeOptions, bake
-
-    status = bake(
+    job = Job(
         bake_file,
         BakeOptions(
             root=options.root,
-            environment=os.environ,
+            environment=dict(os.environ),
             progress=mode,
             metadata_file=options.metadata_file,
             keep_going=options.keep_going,
@@ -71,18 +68,10 @@ def launch(bake_file: BakeFile, options: Launch) -> None:
             print_id=options.print_id,
         ),
     )
-    raise typer.Exit(status)
+    if ahead is not None:
+        ahead.hand_over(job)
+    enter()
 
+    from bakepy.cli.baking import bake
 
-def _enter() -> None:
-    """Goes on in the engine's own namespaces, an ordinary user as root of its own. Raises EngineError if the kernel
-    does not let this user do so."""
-    from bakepy.snapshot import namespace
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if os.geteuid() != 0:
-        from bakepy.snapshot import usernamespace
-
-        usernamespace.enter()
-    namespace.enter()
+    raise typer.Exit(bake(job.bake_file, job.options))

@@ -67,7 +67,8 @@ def llb(
     import anyio
 
     from bakepy.cli import supported
-    from bakepy.cli.baking import BakeOptions, plan_only
+    from bakepy.cli.baking import plan_only
+    from bakepy.cli.job import BakeOptions
 
     grants = supported.granted(allow or ())
     supported.check_bake(bake_file, grants)

@@ -35,7 +35,8 @@ def plan(
     ).load()
 
     from bakepy.cli import supported
-    from bakepy.cli.baking import BakeOptions, show_plan
+    from bakepy.cli.baking import show_plan
+    from bakepy.cli.job import BakeOptions
 
     grants = supported.granted(allow or ())
     supported.check_bake(bake_file, grants)

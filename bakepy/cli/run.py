@@ -31,6 +31,7 @@ from bakepy.cli.supported import granted
 
 
 def run(
+    context: typer.Context,
     targets: Targets = None,
     file: Files = None,
     set_: Set = None,
@@ -104,4 +105,5 @@ def run(
             jobs=jobs,
             call="check" if check else call,
         ),
+        context.obj,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from bakepy.errors import BakeError, DefinitionErrors
@@ -48,3 +48,19 @@ def warn(message: str, detail: str = "") -> None:
     print(f"{paint('WARNING:', YELLOW, colour)} {message}", file=sys.stderr)
     for line in detail.splitlines():
         print(f"    {line}", file=sys.stderr)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The status that `work` returns, or that of the BakeError or OSError that it raises, which is shown."""
+    try:
+        return work()
+    except BakeError as error:
+        report(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # who reads our output has gone; nothing more can be said there, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        report(BakeError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+        return 1

@@ -37,7 +37,7 @@ def enter() -> bool:
     child = os.fork()
     if child:
         os.close(alive)
-        _wait_outside(child)
+        wait_outside(child)
     os.close(hold)
     syscalls.die_with_parent(signal.SIGKILL)
     os.setpgid(0, 0)
@@ -97,14 +97,17 @@ def _hide_hybrid_cgroup() -> None:
         syscalls.unmount(unified, syscalls.MNT_DETACH)
 
 
-def _wait_outside(child: int) -> NoReturn:
-    """The process that the user sees: forwards signals, stops and continues with the child, ends as it ended."""
+def wait_outside(child: int, *, stopped_by: signal.Signals = signal.SIGUSR2) -> NoReturn:
+    """The process that the user sees: forwards signals, stops and continues with the child, ends as it ended.
+
+    `stopped_by` tells the child to stop: an init can not be stopped itself, so it takes another signal for that.
+    """
 
     def forward(number: int, _: FrameType | None) -> None:
         _send(child, number)
 
     def stop(_: int, __: FrameType | None) -> None:
-        _send(child, signal.SIGUSR2)
+        _send(child, stopped_by)
         os.kill(os.getpid(), signal.SIGSTOP)
         _send(child, signal.SIGCONT)
 

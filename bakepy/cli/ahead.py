@@ -1,0 +1,115 @@
+"""The engine's process, started before the command line is read.
+
+Importing what bakes takes longer than reading bake files does, so two processes do these side by side: the first reads,
+checks and hands over a job; the other one has entered the engine's namespaces and imported meanwhile. Measured in
+docs/decisions/start-up.md. The sooner they part the better: nothing that takes time is imported here before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from bakepy.cli.job import Job
+
+_BAKING = frozenset({"run", "bake", "build"})
+_ONLY_TELLING = frozenset(
+    {"--print", "--list", "--list-targets", "--list-variables", "--call", "--check", "--help", "-h"}
+)
+
+
+class Ahead:
+    """A process that waits for a job. It ends with this process, and when `pipe` is closed with nothing in it."""
+
+    def __init__(self, process: int, pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+
+    def hand_over(self, job: Job) -> NoReturn:
+        """Lets the other process do it: from now on this one passes signals on, and ends as the other ends."""
+        import pickle
+
+        from bakepy.snapshot import namespace
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            with os.fdopen(self._pipe, "wb") as stream:
+                pickle.dump(job, stream, pickle.HIGHEST_PROTOCOL)
+        except BrokenPipeError:
+            pass  # it has ended already; its status tells why
+        namespace.wait_outside(self._process, stopped_by=signal.SIGTSTP)
+
+
+def start(arguments: Sequence[str]) -> Ahead | None:
+    """Starts the engine's process if this command line looks as if it will bake; None in all other cases."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if command not in _BAKING or any(argument.partition("=")[0] in _ONLY_TELLING for argument in arguments):
+        return None
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    above = os.getpid()
+    process = os.fork()
+    if process == 0:
+        os.close(ours)
+        _serve(theirs, above)
+    os.close(theirs)
+    return Ahead(process, ours)
+
+
+def enter() -> None:
+    """Goes on in the engine's own namespaces, an ordinary user as root of its own. Raises EngineError if the kernel
+    does not let this user do so."""
+    from bakepy.snapshot import namespace
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.geteuid() != 0:
+        from bakepy.snapshot import usernamespace
+
+        usernamespace.enter()
+    namespace.enter()
+
+
+def _serve(pipe: int, above: int) -> NoReturn:
+    """The whole life of the process that was started ahead."""
+    from bakepy.snapshot import syscalls
+
+    syscalls.die_with_parent(signal.SIGKILL)
+    if os.getppid() != above:
+        os._exit(128 + signal.SIGKILL)  # it ended before that could be noticed
+    os.setpgid(0, 0)  # what is typed at the terminal reaches the first process, which passes it on
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from bakepy.cli import ended
+    from bakepy.cli.terminal import guarded
+
+    os._exit(ended(guarded(lambda: _work(pipe))))
+
+
+def _work(pipe: int) -> int:
+    from bakepy.errors import BakeError
+
+    failure = None
+    try:
+        enter()
+    except BakeError as error:
+        failure = error  # told if there will be work at all: a mistake in a file comes first
+
+    import anyio._backends._asyncio  # noqa: F401  the loop that anyio imports when it runs
+
+    from bakepy.cli.baking import bake
+
+    with os.fdopen(pipe, "rb") as stream:
+        import pickle
+
+        try:
+            job: Job = pickle.load(stream)
+        except EOFError:
+            return 1  # the first process has found something else to do
+    if failure is not None:
+        raise failure
+    return bake(job.bake_file, job.options)

@@ -1,0 +1,70 @@
+"""The engine's process that is started ahead: when it is, what it is given, and that it never outlives its reason."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bakepy.bakefile.load import LoadOptions, load
+from bakepy.cli import ahead
+from bakepy.cli.job import BakeOptions, Job
+from bakepy.model.location import SourceFile
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples/monorepo/bake.toml"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "--help", "plan", "doctor", "run --print", "bake --list=targets", "run -h", "build . --call=check", "ls run"],
+)
+def test_commands_that_bake_nothing_start_nothing(line: str) -> None:
+    assert ahead.start(line.split()) is None
+
+
+def test_a_job_is_the_same_in_the_other_process() -> None:
+    bake_file = load([SourceFile("bake.toml", EXAMPLE.read_text())], LoadOptions(environment={}))
+    job = Job(bake_file, BakeOptions(Path("/state"), {"A": "b"}, notes=("a note",), jobs=3))
+    assert pickle.loads(pickle.dumps(job)) == job
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "BAKEPY_ROOT": str(folder / "state")}
+    command = [sys.executable, "-m", "bakepy", "run", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Processes that were given this state root."""
+    mark = f"BAKEPY_ROOT={folder / 'state'}".encode()
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            if path.name.isdigit() and mark in (path / "environ").read_bytes():
+                found.append((path / "cmdline").read_text())
+        except OSError:
+            continue  # it has just ended, or is nobody's business
+    return found
+
+
+def test_a_mistake_in_the_bake_file_is_told_once_and_ends_both(tmp_path: Path) -> None:
+    (tmp_path / "bake.toml").write_text("[target.web]\ndockerfil = 'x'\n")
+    done = run(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("dockerfil") == 3, done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_nothing_is_left_when_the_first_process_ends_without_a_job(tmp_path: Path) -> None:
+    (tmp_path / "bake.toml").write_text("[group.default]\ntargets = ['gone']\n")
+    assert run(tmp_path).returncode == 2
+    for _ in range(500):  # the kernel ends them a moment after the first
+        if not (left := processes_of(tmp_path)):
+            break
+        time.sleep(0.01)
+    assert left == []
