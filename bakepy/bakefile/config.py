@@ -84,13 +84,14 @@ class TargetDraft:
 
 
 class Config:
-    """Groups in the order of their definition (the first of a name counts), targets by name."""
+    """Groups in the order of their definition (the first of a name counts), targets by name; places of pools."""
 
-    __slots__ = ("groups", "targets")
+    __slots__ = ("groups", "pools", "targets")
 
     def __init__(self) -> None:
         self.groups: list[GroupDraft] = []
         self.targets: dict[str, TargetDraft] = {}
+        self.pools: dict[str, int] = {}
 
     def find_group(self, name: str) -> GroupDraft | None:
         return next((each for each in self.groups if each.name == name), None)

@@ -12,9 +12,19 @@ from typing import Final
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema, unknown_name
+from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
-from bakepy.bakefile.fields import BY_NAME, GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES, FieldError
+from bakepy.bakefile.fields import (
+    BY_NAME,
+    GROUP_FIELDS,
+    NATIVE_NAMES,
+    OWN_NAMES,
+    STRUCTURAL,
+    TOML_NAMES,
+    FieldError,
+)
 from bakepy.bakefile.functions import find_function, function_names
+from bakepy.bakefile.own import OWN, slots_from
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import Override, TypeError_, convert_override, parse_type
@@ -32,8 +42,8 @@ _FILE: Final = Schema(
     frozenset(),
     {"variable": ("name",), "function": ("name",), "group": ("name",), "target": ("name",)},
 )
-_TOML_FILE: Final = Schema(frozenset({"include"}), {**_FILE.blocks, "locals": ()})
-_TARGET: Final = Schema(NATIVE_NAMES | set(STRUCTURAL))
+_TOML_FILE: Final = Schema(frozenset({"include"}), {**_FILE.blocks, "locals": (), "pools": ()})
+_TARGET: Final = Schema(NATIVE_NAMES | set(STRUCTURAL) | {OWN})
 _TOML_TARGET: Final = Schema(TOML_NAMES | set(STRUCTURAL))
 _GROUP: Final = Schema(frozenset({*GROUP_FIELDS, *STRUCTURAL}))
 _TOML_GROUP: Final = Schema(frozenset(GROUP_FIELDS))
@@ -111,6 +121,8 @@ class Evaluation(Globals):
         self.blocks: list[Block] = []
         self.instances: list[Instance] = []
         self.by_name: dict[tuple[str, str], list[Instance]] = {}
+        self.pools: dict[str, int] = {}
+        self._pools: dict[str, Attribute] = {}
         self.root = Scope(self)
         self._values: dict[str, Value] = {}
         self._functions: dict[str, Function] = {}
@@ -151,6 +163,8 @@ class Evaluation(Globals):
             for block in content.blocks:
                 if block.type == "locals":
                     self.attributes.update(block.body.all_attributes())
+                elif block.type == "pools":
+                    self._pools.update(block.body.all_attributes())
         else:
             self.attributes.update(body.all_attributes(frozenset((*schema.blocks, *self._reserved))))
         for block in content.blocks:
@@ -223,6 +237,34 @@ class Evaluation(Globals):
             self._evaluate_instance(instance)
         for name in self.attributes:
             self._attempt(lambda name=name: self._resolve_variable(name))  # type: ignore[misc]
+        for name, attribute in self._pools.items():
+            self._attempt(lambda name=name, attribute=attribute: self._resolve_pool(name, attribute))  # type: ignore[misc]
+        if OWN in self._values and OWN in self.attributes:
+            self._attempt(lambda: self._own_of_file(self.attributes[OWN], self._values[OWN]))
+
+    def _resolve_pool(self, name: str, attribute: Attribute) -> None:
+        self.see_to(attribute.node, self.root)
+        self._set_pool(name, attribute, attribute.node.value(self.root))
+
+    def _set_pool(self, name: str, attribute: Attribute, value: Value) -> None:
+        try:
+            self.pools[name] = slots_from(value)
+        except EntryError as reason:
+            raise attribute.node.span.error(str(reason), path=f"pools.{name}") from None
+
+    def _own_of_file(self, attribute: Attribute, value: Value) -> None:
+        """`x-bakepy` at the top of an HCL or JSON file."""
+        if not v.is_mapping(value.type) or value.raw is None:
+            raise attribute.node.span.error(f"expected an object, found {v.article(value.type)}", path=OWN)
+        for name, inner in value.raw.items():
+            if name != "pools":
+                raise attribute.node.span.error(
+                    f"unknown key {name!r}", path=OWN, hint=nearest(name, ("pools",)) or "'pools' can stand here"
+                )
+            if not v.is_mapping(inner.type) or inner.raw is None:
+                raise attribute.node.span.error("expected the places of each pool, by name", path=f"{OWN}.pools")
+            for pool, places in inner.raw.items():
+                self._set_pool(pool, attribute, places)
 
     # -- what expressions see
 
@@ -529,6 +571,9 @@ class Evaluation(Globals):
         try:
             self.see_to(attribute.node, instance.scope)
             value = attribute.node.value(instance.scope)
+            if name == OWN:
+                _own_of_target(instance, attribute, value)
+                return
             kind = GROUP_FIELDS[name] if instance.kind == "group" else BY_NAME[name].kind
             try:
                 instance.values[name] = kind.decode(value)
@@ -545,8 +590,23 @@ class Evaluation(Globals):
             instance.running.pop()
 
 
+def _own_of_target(instance: Instance, attribute: Attribute, value: Value) -> None:
+    """`x-bakepy` of a target in an HCL or JSON file: keys that buildx does not know."""
+    if not v.is_mapping(value.type) or value.raw is None:
+        raise attribute.node.error(f"expected an object, found {v.article(value.type)}")
+    for name, inner in value.raw.items():
+        path = f"target.{instance.label}.{OWN}.{name}"
+        if name not in OWN_NAMES:
+            hint = nearest(name, OWN_NAMES) or f"known: {', '.join(sorted(OWN_NAMES))}"
+            raise attribute.node.span.error(f"unknown key {name!r}", path=path, hint=hint)
+        try:
+            instance.values[name] = BY_NAME[name].kind.decode(inner)
+        except FieldError as reason:
+            raise attribute.node.span.error(str(reason), path=path) from None
+
+
 def _names_of(instance: Instance) -> Sequence[str]:
-    return [name for name in instance.content.attributes if name not in STRUCTURAL]
+    return [name for name in instance.content.attributes if name not in STRUCTURAL and name != OWN]
 
 
 def _parameter(node: tree.Node) -> str:

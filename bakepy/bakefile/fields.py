@@ -12,7 +12,9 @@ from typing import Any, Final
 from bakepy.bakefile import entries as e
 from bakepy.bakefile import values as v
 from bakepy.bakefile.entries import EntryError
+from bakepy.bakefile.own import MOST_ATTEMPTS, memory_from, retry_from
 from bakepy.bakefile.values import ConvertError, Value
+from bakepy.model.target import EXIT, NETWORK
 
 
 class FieldError(Exception):
@@ -252,6 +254,26 @@ class PolicyKind(EntriesKind):
         return (*(old or ()), *new)
 
 
+class ParsedKind(Kind):
+    """A value of a form of its own, which replaces; nothing can refer to it."""
+
+    def __init__(self, name: str, parse: Callable[[Value], Any], shape: dict[str, Any]) -> None:
+        self.name = name
+        self.parse = parse
+        self.shape = shape
+
+    def decode(self, value: Value) -> Any:
+        if value.raw is None:
+            return None
+        try:
+            return self.parse(value)
+        except EntryError as error:
+            raise FieldError(str(error)) from None
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape
+
+
 class ResourcesKind(Kind):
     name = "resource limits"
     adds = True
@@ -347,9 +369,10 @@ class Override:
 
 
 class Field:
-    """One attribute of a target; `field` is its name in `model.target.Target`."""
+    """One attribute of a target; `field` is its name in `model.target.Target`. `own`: bakepy's own; it stands in
+    bake.toml, in other files inside `x-bakepy`, and is not printed."""
 
-    __slots__ = ("description", "field", "kind", "name", "override", "toml_only")
+    __slots__ = ("description", "field", "kind", "name", "override", "own")
 
     def __init__(
         self,
@@ -359,15 +382,35 @@ class Field:
         override: Override | None = None,
         *,
         attribute: str = "",
-        toml_only: bool = False,
+        own: bool = False,
     ) -> None:
         self.name = name
         self.kind = kind
         self.description = description
         self.override = override or Override()
         self.field = attribute or name.replace("-", "_")
-        self.toml_only = toml_only
+        self.own = own
 
+
+_RETRY: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": MOST_ATTEMPTS},
+        {
+            "type": "object",
+            "required": ["attempts"],
+            "additionalProperties": False,
+            "properties": {
+                "attempts": {"type": ["integer", "string"], "description": "How often it is tried in all."},
+                "backoff": {"type": ["string", "number"], "description": "The first pause; it doubles each time."},
+                "on": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"anyOf": [{"enum": [NETWORK, EXIT]}, {"type": "integer", "minimum": 1, "maximum": 255}]},
+                },
+            },
+        },
+    ]
+}
 
 FIELDS: Final[tuple[Field, ...]] = (
     Field("description", DescriptionKind(), "What the target is for, in a line."),
@@ -525,13 +568,27 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(
         "metadata-file",
         TextKind(),
-        "Where the metadata of this target goes (bake.toml only).",
-        toml_only=True,
+        "Where the metadata of this target goes.",
+        own=True,
+    ),
+    Field(
+        "memory",
+        ParsedKind("size", memory_from, {"type": ["string", "integer"]}),
+        "What each RUN takes of the memory budget of a run, such as 2g.",
+        own=True,
+    ),
+    Field("pools", TextsKind(appends=True), "The pools in which each RUN takes a place.", own=True),
+    Field(
+        "retry",
+        ParsedKind("retry", retry_from, _RETRY),
+        "How often what may pass is tried: a number, or attempts, backoff and on.",
+        own=True,
     ),
 )
 
 BY_NAME: Final[dict[str, Field]] = {field.name: field for field in FIELDS}
-NATIVE_NAMES: Final = frozenset(field.name for field in FIELDS if not field.toml_only)
+NATIVE_NAMES: Final = frozenset(field.name for field in FIELDS if not field.own)
+OWN_NAMES: Final = frozenset(field.name for field in FIELDS if field.own)
 TOML_NAMES: Final = frozenset(field.name for field in FIELDS)
 STRUCTURAL: Final[dict[str, str]] = {
     "name": "The name of each target of a matrix; an expression over its variables.",

@@ -17,6 +17,7 @@ from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, unique
 from bakepy.bakefile.evaluate import Evaluation, Instance, Options
 from bakepy.bakefile.fields import BY_NAME
 from bakepy.bakefile.finish import Finisher
+from bakepy.bakefile.own import OWN
 from bakepy.bakefile.places import Places, Written
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import Selection, add_epoch, raise_all, select
@@ -271,6 +272,7 @@ def _in_file_order(errors: Sequence[BakeError], files: Sequence[SourceFile]) -> 
 
 def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
     """Targets and groups of the evaluated blocks, over what is there."""
+    config.pools.update(evaluation.pools)
     labels: dict[str, list[str]] = {}
     for instance in evaluation.instances:
         file = instance.block.span.text.file
@@ -304,7 +306,7 @@ def _group_places(instance: Instance) -> dict[str, Written]:
 def _draft(instance: Instance, folder: str) -> TargetDraft:
     draft = TargetDraft(instance.name, dict(instance.values))
     attributes = instance.content.attributes
-    draft.places = {name: (attributes[name],) for name in instance.values}
+    draft.places = {name: (attributes[name if name in attributes else OWN],) for name in instance.values}
     draft.places[""] = (instance.block.label_spans[0],)
     if folder and folder != ".":
         draft.folders[""] = folder
@@ -348,16 +350,16 @@ def _resolve(config: Config, options: LoadOptions) -> BakeFile:
             draft.values["policy"] = (PolicyEntry(disabled=True),)
     add_epoch(selection, options.environment)
     Finisher(options.environment, options.reader, options.origin).finish(selection)
-    return _freeze(selection)
+    return _freeze(selection, config.pools)
 
 
-def _freeze(selection: Selection) -> BakeFile:
+def _freeze(selection: Selection, pools: Mapping[str, int]) -> BakeFile:
     targets = {name: _target(draft, name in selection.linked) for name, draft in sorted(selection.targets.items())}
     groups = {
         name: Group(name, each.targets, each.description, each.unlisted)
         for name, each in sorted(selection.groups.items())
     }
-    return BakeFile(FrozenMap(targets), FrozenMap(groups))
+    return BakeFile(FrozenMap(targets), FrozenMap(groups), FrozenMap(pools))
 
 
 def _target(draft: TargetDraft, linked: bool) -> Target:

@@ -36,7 +36,7 @@ def _group(group: Group) -> dict[str, Any]:
 def _target(target: Target) -> dict[str, Any]:
     printed: dict[str, Any] = {}
     for field in FIELDS:
-        if field.toml_only or field.name == "inherits":
+        if field.own or field.name == "inherits":
             continue
         plain = getattr(target, field.field)
         if plain is None or (plain == "" and field.name == "description"):

@@ -37,6 +37,11 @@ def schema() -> dict[str, Any]:
             "variable": _named("Variables that the environment and --var can set, by name.", _variable(), None),
             "function": _named("Functions, by name.", _function(), None),
             "locals": {"description": "Values by name, for use in this file.", "type": "object"},
+            "pools": {
+                "description": "How many steps run at the same time in each pool, by its name.",
+                "type": "object",
+                "additionalProperties": {"type": ["integer", "string"]},
+            },
         },
     }
 

@@ -60,6 +60,20 @@ class PolicyEntry:
     log_level: str | None = None
 
 
+NETWORK, EXIT = "network", "exit"
+"""Why something is tried again: a registry or the network failed; a process ended with any failing status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often something is tried, in all; after how many seconds again the first time (each further time after
+    twice as many); and why: NETWORK, EXIT, single exit codes."""
+
+    attempts: int
+    backoff: float = 1.0
+    on: tuple[str | int, ...] = (NETWORK, EXIT)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One target, resolved. `None` means not given; paths are relative to the directory of the command."""
@@ -95,7 +109,12 @@ class Target:
     extra_hosts: FrozenMap[str, str | None] = _EMPTY
     policy: tuple[PolicyEntry, ...] = ()
     metadata_file: str | None = None
-    """Where the target's own metadata goes (bakepy's addition, in bake.toml only)."""
+    """Where the target's own metadata goes. This and what follows is bakepy's own, unknown to buildx."""
+    memory: int | None = None
+    """Bytes that each RUN step takes of the memory budget of a run."""
+    pools: tuple[str, ...] = ()
+    """The pools in which each RUN step takes a place."""
+    retry: Retry | None = None
     linked: bool = False
     """Only there because another target's context names it."""
     printed: Target | None = field(default=None, repr=False)
@@ -133,3 +152,5 @@ class BakeFile:
 
     targets: FrozenMap[str, Target]
     groups: FrozenMap[str, Group]
+    pools: FrozenMap[str, int] = field(default_factory=FrozenMap)
+    """How many places each named pool has."""

@@ -7,14 +7,11 @@ DefinitionError without a place; the caller knows it.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 
 from bakepy.errors import DefinitionError, nearest
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, Ulimit
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?\Z", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+from bakepy.model import size
 
 ULIMITS = ("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
            "rtprio", "rttime", "sigpending", "stack")  # fmt: skip
@@ -26,10 +23,10 @@ NETWORKS = {"": NetMode.SANDBOX, "default": NetMode.SANDBOX, "host": NetMode.HOS
 
 def parse_size(text: str) -> int:
     """Bytes from `64m`, `1.5g`, `1048576`: powers of 1024."""
-    found = _SIZE.match(text.strip())
-    if not found:
-        raise DefinitionError(f"invalid size: '{text}'", hint="a number of bytes, or as in 64m or 2g")
-    return int(float(found[1]) * 1024 ** _POWERS[found[2].lower()])
+    try:
+        return size.parse_size(text)
+    except ValueError as error:
+        raise DefinitionError(str(error), hint="a number of bytes, or as in 64m or 2g") from None
 
 
 def parse_ulimit(text: str) -> Ulimit:

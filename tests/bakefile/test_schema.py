@@ -52,7 +52,7 @@ def test_the_example_has_every_key() -> None:
     data = tomli.loads((ROOT / "bake.toml.example").read_text())
     used = {key for target in data["target"].values() for key in target}
     assert used == TOML_NAMES | set(STRUCTURAL)
-    assert set(data) == {"include", "variable", "locals", "function", "group", "target"}
+    assert set(data) == {"include", "variable", "locals", "function", "group", "target", "pools"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from bakepy.bakefile.body import BodyParser
 from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
+from bakepy.bakefile.fields import OWN_NAMES
 from bakepy.bakefile.load import Definitions, LoadOptions, check_text, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text
@@ -95,8 +96,8 @@ def _refuse_own_keys(document: Document, file: SourceFile) -> None:
     """What only bake.toml has."""
     for section in document.sections():
         for setting in section.settings:
-            if section.kind == "target" and setting.name == "metadata-file":
-                raise UsageError(f"{file.name}: target.{section.label}.metadata-file: only bake.toml has this key")
+            if section.kind == "target" and setting.name in OWN_NAMES:
+                raise UsageError(f"{file.name}: target.{section.label}.{setting.name}: only bake.toml has this key")
 
 
 def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> str:
@@ -116,6 +117,7 @@ def _defined(definitions: Definitions, given_only: bool) -> dict[str, Any]:
     """Everything by name; `given_only`: what is empty counts as not given, as in compose files."""
     config = definitions.config
     found: dict[str, Any] = {f"variable.{each.name}": each for each in definitions.variables}
+    found |= {f"pools.{name}": places for name, places in config.pools.items()}
     for name, target in config.targets.items():
         values = dict(target.values)
         if given_only:

@@ -95,6 +95,8 @@ class DocumentReader:
         return self.document
 
     def _refuse_includes(self) -> None:
+        for block in self.body.content(Schema(blocks={"pools": ()})).blocks:
+            raise block.span.error("only bake.toml has pools", hint="in HCL and JSON they stand in x-bakepy")
         attribute = self.body.content(Schema(frozenset({"include"}))).attributes.get("include")
         if attribute is not None and not (isinstance(attribute.node, tree.Tuple) and not attribute.node.items):
             raise attribute.name_span.error(
