@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 class View:
-    """A read-only tree at `path`. Close it once."""
+    """A read-only tree at `path`. Close it once. `copied`: it was made for this view and goes with it."""
 
-    def __init__(self, path: Path, mounted: Path | None) -> None:
+    def __init__(self, path: Path, mounted: Path | None, *, copied: bool = False) -> None:
         self.path = path
         self._mounted = mounted
+        self._copied = copied
 
     def close(self) -> None:
+        if self._copied:
+            remove_tree(self.path)
         if self._mounted is not None:
             overlay.unmount(self._mounted)
             self._mounted.rmdir()

@@ -71,6 +71,36 @@ def unmount_below(folder: Path) -> None:
                 raise
 
 
+def bind_without_devices(folder: Path) -> None:
+    """Binds a folder onto itself, so that device files in it can not be opened."""
+    syscalls.mount(folder, folder, "", syscalls.MS_BIND)
+    syscalls.mount("none", folder, "", syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_NODEV)
+
+
+def problem_in(folder: Path) -> str:
+    """Why overlays can not be used on the file system of the empty `folder`, found out by mounting one; empty if
+    they can."""
+    lower, upper, work, merged = (folder / name for name in ("lower", "upper", "work", "m"))
+    for path in (lower, lower / "d", upper, work, merged):
+        path.mkdir()
+    try:
+        mount_writable([lower], upper, work, merged)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM, errno.ENODEV, errno.ENOSYS, errno.EACCES):
+            raise
+        return f"mount: {error.strerror}"
+    try:
+        # whiteouts need device files, opaque folders attributes: file systems may lack either
+        (merged / "d").rmdir()
+        (merged / "d").mkdir()
+        os.getxattr(upper / "d", opaque_xattr())
+    except OSError as error:
+        return f"deleted names can not be marked: {error.strerror}"
+    finally:
+        unmount(merged)
+    return ""
+
+
 def _unescape(text: bytes) -> bytes:
     """proc_pid_mountinfo(5): space, tab, newline and backslash are written in octal."""
     for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):

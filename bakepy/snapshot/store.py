@@ -2,7 +2,7 @@
 
 A snapshot's files are in ROOT/snapshots/NUMBER/fs, its facts in the database. On overlayfs that directory is the upper
 directory of the step that made it, so making a layer needs no look at the image below. Where overlays can not be
-mounted a snapshot is a whole tree instead (`flat`), copied from its parent.
+mounted, or are not wanted, a snapshot is a whole tree instead (`flat`), copied from its parent.
 
 Nothing is half there: a tree is made in the process's own temporary folder and renamed into its place inside the
 transaction that adds its row. That holds when a process is killed at any instant. After a power cut files may be
@@ -18,7 +18,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ from bakepy.snapshot import overlay
 from bakepy.snapshot.active import Active, View
 from bakepy.snapshot.changes import tree_changes, upper_changes
 from bakepy.snapshot.scratch import Scratch
-from bakepy.snapshot.tree import copy_tree, remove_tree
+from bakepy.snapshot.tree import remove_tree
 from bakepy.snapshot.unpack import Unpacker, adopt_facts
+from bakepy.snapshot.whole import copy_chain
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS snapshot (
@@ -56,6 +57,9 @@ _CHAIN = f"""WITH RECURSIVE chain (depth, {_COLUMNS}) AS (
     SELECT depth + 1, {", ".join("s." + name.strip() for name in _COLUMNS.split(","))}
     FROM snapshot s JOIN chain ON s.id = chain.parent)
     SELECT {_COLUMNS} FROM chain ORDER BY depth DESC"""
+AUTO, OVERLAY, COPY = SNAPSHOTTERS = ("auto", "overlay", "copy")
+"""How trees are made: `auto` is overlays where they can be mounted, else copies."""
+
 _UNPACKERS = 4
 """Layers that are unpacked at a time."""
 
@@ -96,9 +100,18 @@ class SnapshotStore:
     """
 
     def __init__(
-        self, root: Path, database: Database, content: ContentStore, fetch: Fetch, alone: Alone = _nobody_else
+        self,
+        root: Path,
+        database: Database,
+        content: ContentStore,
+        fetch: Fetch,
+        alone: Alone = _nobody_else,
+        *,
+        snapshotter: str = AUTO,
     ) -> None:
-        """Opens ROOT/snapshots, and removes what dead processes left in ROOT/tmp."""
+        """Opens ROOT/snapshots, and removes what dead processes left in ROOT/tmp. `snapshotter` is one of
+        SNAPSHOTTERS: how trees are made; those that are there are read anyway."""
+        self._snapshotter = snapshotter
         self._folder = root / "snapshots"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.scratch = Scratch(root / "tmp")
@@ -239,8 +252,9 @@ class SnapshotStore:
         upper.chmod(0o755)
         rows = self._rows(parent) if parent is not None else ()
         if not self.overlays:
-            if rows:
-                copy_tree(self._flat_tree(rows), upper)
+            copy_chain(self._lowers(rows), upper)
+            if not devices:
+                overlay.bind_without_devices(upper)
             return Active(self, parent, folder, upper, flat=True)
         work, target = folder / "work", folder / "m"
         work.mkdir()
@@ -267,18 +281,29 @@ class SnapshotStore:
         rows = self._rows(id) if id is not None else ()
         if not rows:
             return View(self._empty, None)
-        if not self.overlays:
-            return View(self._flat_tree(rows), None)
+        if rows[-1].flat:
+            return View(self._fs(rows[-1].number), None)
         folder = self.scratch.new("view")
+        if not self.overlays:
+            return self._copied_view(rows, folder)
         lowers = self._readable(rows)
         with _explained(lowers):
             overlay.mount_readonly(lowers, folder)
         return View(folder, folder)
 
-    def folder(self, id: str) -> Path:
+    def _copied_view(self, rows: Sequence[_Row], folder: Path) -> View:
+        try:
+            copy_chain(self._lowers(rows), folder)
+        except BaseException:
+            remove_tree(folder)
+            raise
+        return View(folder, None, copied=True)
+
+    def folder(self, id: str) -> Path | None:
         """Where the files of the snapshot's own layer are, deletions as overlayfs marks them; never to be written to.
-        Of a store without overlays it is the whole tree. Nothing is there while the snapshot is lazy."""
-        return self._fs(self._rows(id)[-1].number)
+        None if only the whole tree is there, as a copy. Nothing is there while the snapshot is lazy."""
+        row = self._rows(id)[-1]
+        return None if row.flat else self._fs(row.number)
 
     def changes(self, id: str) -> Iterator[LayerEntry]:
         """The layer of a snapshot: its changes against its parent, in path order. Blocks; `id` must not be lazy.
@@ -375,8 +400,7 @@ class SnapshotStore:
         tree.chmod(0o755)
         try:
             below = self._rows(rows[-1].snapshot.id)[:-1]
-            if below:
-                copy_tree(self._flat_tree(below), tree)
+            copy_chain(self._lowers(below), tree)
             self._unpack(rows[-1], tree, mark=False)
             self._place(rows[-1].snapshot.id, folder, flat=True)
         finally:
@@ -398,22 +422,22 @@ class SnapshotStore:
 
     @functools.cached_property
     def overlays(self) -> bool:
-        """Whether overlays can be mounted on this state root; found out by trying once."""
+        """Whether trees are overlays here, as chosen or as found out by mounting one on this state root once. Raises
+        EngineError if they were to be and can not."""
+        if self._snapshotter == COPY:
+            return False
         with self._probe:
             folder = self.scratch.new("probe")
-            for name in ("lower", "upper", "work", "m"):
-                (folder / name).mkdir()
             try:
-                overlay.mount_writable([folder / "lower"], folder / "upper", folder / "work", folder / "m")
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EPERM, errno.ENODEV, errno.ENOSYS, errno.EACCES):
-                    raise
-                return False
-            else:
-                overlay.unmount(folder / "m")
-                return True
+                problem = overlay.problem_in(folder)
             finally:
                 remove_tree(folder)
+        if problem and self._snapshotter == OVERLAY:
+            raise EngineError(
+                f"overlays can not be mounted on this state root: {problem}",
+                hint="leave the choice of the snapshotter to bakepy, or put the state root on another file system",
+            )
+        return not problem
 
     def place(self, id: str, parent: str | None, folder: Path, *, flat: bool) -> Snapshot:
         """Makes `folder` (with its `fs`) the snapshot `id`, unless there is one already: then that one stays."""
@@ -470,14 +494,6 @@ class SnapshotStore:
         lowers = self._lowers(rows)
         return lowers if len(lowers) > 1 else [*lowers, self._empty]
 
-    def _flat_tree(self, rows: Sequence[_Row]) -> Path:
-        if not rows[-1].flat:
-            raise EngineError(
-                f"snapshot {rows[-1].snapshot.id} needs overlayfs, which can not be mounted now",
-                hint="the state root was made where it could be; use another with --root",
-            )
-        return self._fs(rows[-1].number)
-
     @contextmanager
     def _lower_tree(self, rows: Sequence[_Row]) -> Iterator[bytes | None]:
         """A path at which the tree of `rows` can be read; None if it is empty."""
@@ -485,6 +501,9 @@ class SnapshotStore:
             yield None
         elif rows[-1].flat:
             yield os.fsencode(self._fs(rows[-1].number))
+        elif not self.overlays:
+            with closing(self._copied_view(rows, self.scratch.new("lower"))) as view:
+                yield os.fsencode(view.path)
         else:
             try:
                 tree = overlay.open_detached(self._readable(rows))

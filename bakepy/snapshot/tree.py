@@ -45,21 +45,28 @@ def _retry_writable(function: Callable[..., object], path: str, failure: object)
         raise error
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path, *, whiteouts: bool = True) -> None:
     """Copies `source` (a folder) onto the existing empty folder `target`: modes, owners, times, xattrs, devices,
-    hard links and holes as they are."""
+    hard links and holes as they are. Without `whiteouts`, overlayfs's marks of deleted names stay behind."""
     links: dict[tuple[int, int], bytes] = {}
-    _copy_directory(os.fsencode(source), os.fsencode(target), links)
+    _copy_directory(os.fsencode(source), os.fsencode(target), links, whiteouts)
 
 
-def _copy_directory(source: bytes, target: bytes, links: dict[tuple[int, int], bytes]) -> None:
+def is_whiteout(facts: os.stat_result) -> bool:
+    """Whether this is overlayfs's mark of a deleted name."""
+    return stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0
+
+
+def _copy_directory(source: bytes, target: bytes, links: dict[tuple[int, int], bytes], whiteouts: bool) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
             path = os.path.join(target, entry.name)
             facts = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(facts.st_mode):
                 os.mkdir(path, 0o700)
-                _copy_directory(entry.path, path, links)
+                _copy_directory(entry.path, path, links, whiteouts)
+                continue
+            if not whiteouts and is_whiteout(facts):
                 continue
             if facts.st_nlink > 1:
                 first = links.setdefault((facts.st_dev, facts.st_ino), path)

@@ -76,10 +76,11 @@ async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore)
         # a layer of an image stays where it is until somebody needs its files
         snapshots.add_lazy(id, parent, layer.layer, snapshots.origin(layer.id))
         return id
-    if snapshots.overlays:
+    files = snapshots.folder(layer.id) if snapshots.overlays else None
+    if files is not None:
         if parent is not None:
             await snapshots.materialize(parent)
-        await in_thread(lambda stop: _link_layer(id, parent, layer, snapshots, stop))
+        await in_thread(lambda stop: _link_layer(id, parent, files, snapshots, stop))
         return id
     async with snapshots.prepare(parent) as active:
         await in_thread(lambda stop: _apply(snapshots.changes(layer.id), active.path, stop, mark=False))
@@ -87,14 +88,14 @@ async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore)
     return id
 
 
-def _link_layer(id: str, parent: str | None, layer: Snapshot, snapshots: SnapshotStore, stop: threading.Event) -> None:
+def _link_layer(id: str, parent: str | None, files: Path, snapshots: SnapshotStore, stop: threading.Event) -> None:
     folder = snapshots.scratch.new("merge")
     try:
         tree = folder / "fs"
         tree.mkdir()
         base = os.fsencode(tree)
         deletions: list[bytes] = []
-        _link_tree(os.fsencode(snapshots.folder(layer.id)), base, deletions, opaque_xattr(), stop)
+        _link_tree(os.fsencode(files), base, deletions, opaque_xattr(), stop)
         if deletions and parent is not None:
             _drop_void(deletions, base, parent, snapshots)
         snapshots.place(id, parent, folder, flat=False)
