@@ -23,6 +23,7 @@ from bakepy.cli.options import (
     Push,
     Root,
     Sbom,
+    Snapshotter,
     state_root,
 )
 from bakepy.errors import UsageError
@@ -90,6 +91,7 @@ def build(
     check: CheckOnly = False,
     jobs: Jobs = None,
     root: Root = None,
+    snapshotter: Snapshotter = "",
     engine: Engine = "embedded",
 ) -> None:
     """Build one image from a Dockerfile, with the flags of docker buildx build."""
@@ -134,6 +136,7 @@ def build(
         bake_file(flags),
         Launch(
             root=state_root(root, os.environ),
+            snapshotter=snapshotter,
             engine=engine,
             builder=builder,
             allow=tuple(allow or ()),

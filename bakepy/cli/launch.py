@@ -22,6 +22,7 @@ class Launch:
     """The options of a run as written."""
 
     root: Path
+    snapshotter: str = ""
     engine: str = "embedded"
     builder: str = ""
     allow: tuple[str, ...] = ()
@@ -34,6 +35,11 @@ class Launch:
     image_id_file: Path | None = None
     print_id: bool = False
     call: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The caller's environment, with what was said by a flag in place of a variable."""
+        flags = {"BAKEPY_SNAPSHOTTER": self.snapshotter}
+        return {**os.environ, **{name: value for name, value in flags.items() if value}}
 
 
 def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
@@ -55,7 +61,7 @@ def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
         bake_file,
         BakeOptions(
             root=options.root,
-            environment=dict(os.environ),
+            environment=options.environment(),
             progress=mode,
             metadata_file=options.metadata_file,
             keep_going=options.keep_going,

@@ -12,6 +12,14 @@ Root = Annotated[
     Path | None,
     typer.Option("--root", help="Where state lives: cache, layers, blobs. [BAKEPY_ROOT]", metavar="DIR"),
 ]
+Snapshotter = Annotated[
+    str,
+    typer.Option(
+        "--snapshotter",
+        help="How trees are kept: auto, overlay or copy. [BAKEPY_SNAPSHOTTER]",
+        metavar="KIND",
+    ),
+]
 Engine = Annotated[str, typer.Option("--engine", help="Who builds; today: embedded.", metavar="NAME")]
 Progress = Annotated[
     str, typer.Option("--progress", help="auto, plain, tty, rawjson or quiet. [BUILDKIT_PROGRESS]", metavar="KIND")

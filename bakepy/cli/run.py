@@ -25,6 +25,7 @@ from bakepy.cli.options import (
     Push,
     Root,
     Sbom,
+    Snapshotter,
     state_root,
 )
 from bakepy.cli.supported import granted
@@ -57,6 +58,7 @@ def run(
     keep_going: KeepGoing = False,
     jobs: Jobs = None,
     root: Root = None,
+    snapshotter: Snapshotter = "",
     engine: Engine = "embedded",
     allow: Allow = None,
     provenance: Provenance = "",
@@ -96,6 +98,7 @@ def run(
         bake_file,
         Launch(
             root=state_root(root, os.environ),
+            snapshotter=snapshotter,
             engine=engine,
             builder=builder,
             allow=tuple(allow or ()),

@@ -18,10 +18,12 @@ from bakepy.cache.records import CacheRecords
 from bakepy.content.database import Database
 from bakepy.content.store import ContentStore
 from bakepy.engine.lookup import WouldRun, look_only
+from bakepy.engine.memory import Memory
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
 from bakepy.engine.root import open_root
+from bakepy.engine.sharing import Sharing
 from bakepy.engine.targets import TargetEvents, TargetRun
-from bakepy.errors import EngineError
+from bakepy.errors import EngineError, UsageError, nearest
 from bakepy.events import Emit, Event, VertexAdded, VertexCached, VertexStatus
 from bakepy.llb.graph import Edge, Vertex
 from bakepy.model.digest import Digest
@@ -30,7 +32,7 @@ from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
 from bakepy.source.git import GitSource
@@ -77,7 +79,14 @@ class Embedded:
         self.remote = RemoteSources(self._git, self._http, content)
         self._locks = locks
         self._pulls: _Pulls | None = None
-        self.snapshots = SnapshotStore(root, database, content, self._fetch, lambda id: locks.alone(f"unpack {id}"))
+        self.snapshots = SnapshotStore(
+            root,
+            database,
+            content,
+            self._fetch,
+            lambda id: locks.alone(f"unpack {id}"),
+            snapshotter=_snapshotter(environment),
+        )
 
     @classmethod
     @asynccontextmanager
@@ -91,7 +100,8 @@ class Embedded:
     ) -> AsyncIterator[Embedded]:
         """Opens the state root, or makes it. `insecure` are registries to speak plain http with.
 
-        Raises EngineError if the root can not be used.
+        `environment` is the caller's (BAKEPY_SNAPSHOTTER and what the rooms below read). Raises EngineError if the
+        root can not be used.
         """
         environment = os.environ if environment is None else environment
         open_root(root)
@@ -142,6 +152,8 @@ class Embedded:
 
             await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
         self._pulls = _Pulls(emit)
+        sharing = Sharing((planned.target for planned in plan.targets), users)
+        memory = Memory()
         async with _ExecContexts(self, options, users) as contexts:
             binder = Binder(self._workshop(plan, contexts.of, self._pulls.vertices, contexts.lent))
             with KeyLocks(self.root / "keys.lock") as locks:
@@ -150,7 +162,10 @@ class Embedded:
                     lambda vertex: binder.op_of(cast(Vertex, vertex)),
                     cache=CacheRecords(self.database, locks),
                     results=RefStore(self.snapshots),
-                    limits=_limits(options.jobs),
+                    limits=_limits(options, memory.total()),
+                    shares=sharing.share,
+                    short=memory.is_short,
+                    retry=sharing.retry,
                     emit=events,
                 ) as solver:
                     solver.prepare(heads)
@@ -307,6 +322,16 @@ class _Pulls:
         return tell
 
 
+def _snapshotter(environment: Mapping[str, str]) -> str:
+    wanted = environment.get("BAKEPY_SNAPSHOTTER") or AUTO
+    if wanted not in SNAPSHOTTERS:
+        raise UsageError(
+            f"unknown snapshotter '{wanted}', must be one of {', '.join(SNAPSHOTTERS)}",
+            hint=nearest(wanted, SNAPSHOTTERS),
+        )
+    return wanted
+
+
 async def _nothing_runs(vertex: Vertex) -> ExecContext:
     raise AssertionError(f"{vertex.name} was not to be run")
 
@@ -317,7 +342,8 @@ def _added(vertex: Vertex, users: Mapping[Digest, tuple[str, ...]]) -> VertexAdd
     return VertexAdded(vertex.digest, vertex.name, inputs, users.get(vertex.digest, ()), group.id if group else "")
 
 
-def _limits(jobs: int | None) -> Limits:
+def _limits(options: SolveOptions, memory: int) -> Limits:
     """A few more processes than processors: steps also wait for disks and networks."""
-    processors = len(os.sched_getaffinity(0))
-    return Limits({EXEC: jobs or max(4, processors), BYTES: max(4, processors), NETWORK: 16})
+    processors, jobs = len(os.sched_getaffinity(0)), options.jobs
+    usual = {EXEC: jobs or max(4, processors), BYTES: max(4, processors), NETWORK: 16}
+    return Limits({**usual, **options.pools}, total=jobs, memory=options.memory or memory or None)
