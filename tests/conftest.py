@@ -23,17 +23,49 @@ def state_root(tmp_path: Path) -> Path:
     return root
 
 
-def _mounts() -> set[str]:
-    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+def _mounts(folder: str) -> set[str]:
+    """Mounts on, of, or with something in `folder`, in this process's mount namespace and in the machine's: the lines
+    of the kernel's lists, which name mount points, the roots of bind mounts, and the layers of overlays."""
+    found = set()
+    for process in ("self", "1"):
+        try:
+            lines = Path("/proc", process, "mountinfo").read_text().splitlines()
+        except OSError:  # other people's processes are not ours to look at
+            continue
+        found |= {line for line in lines if folder in line}
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails a test that leaves a mount behind, wherever, that has to do with this run's folder. Other mounts may be
+    another program's, and other folders those of tests that run at the same time."""
+    folder = str(tmp_path_factory.getbasetemp())
+    before = _mounts(folder)
+    yield
+    left = _mounts(folder) - before
+    assert not left, f"mounts left behind: {sorted(left)}"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fails the run if a test left a mount behind in its folders. Mounts elsewhere may be another program's."""
+def nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails the run if a process is left behind that works in this run's folder, or was started on it."""
     folder = str(tmp_path_factory.getbasetemp())
     yield
-    left = [mount for mount in _mounts() if mount.startswith(folder)]
-    assert not left, f"mounts left behind: {sorted(left)}"
+    left = {line for number, line in _processes(folder) if number != os.getpid()}
+    assert not left, f"processes left behind: {sorted(left)}"
+
+
+def _processes(folder: str) -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                places = [os.readlink(entry / name) for name in ("cwd", "root")]  # noqa: PTH115
+            except OSError:  # it has ended, or is not ours to look at
+                continue
+            if folder in line or any(place.startswith(folder) for place in places):
+                yield int(entry.name), line
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

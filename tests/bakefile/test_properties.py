@@ -31,8 +31,9 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True).filter(
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\n\t\"\\$%{}~'"), max_size=12).map(
     lambda text: unicodedata.normalize("NFC", text)
 )
+SCALARS = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | TEXTS
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | TEXTS,
+    SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )

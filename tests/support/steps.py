@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -98,11 +99,15 @@ def bind(dest: str, input: int = NONE, **options: Any) -> Mount:
 
 
 @contextmanager
-def open_steps(root: Path) -> Iterator[Steps]:
+def open_steps(root: Path, runtime: str = "") -> Iterator[Steps]:
+    """`runtime`: the program to use; empty: as users get it."""
+    environment = dict(os.environ) | ({"BAKEPY_RUNTIME": runtime} if runtime else {})
     with open_snapshots(root) as machine:
         active = machine.store.open_active(None)
         busybox_root(active.path)
         active.commit_now("base")
         lent = Lent()
-        with open_exec_context(root, machine.store, host=host_platform(), secrets=lent, ssh=lent) as context:
+        with open_exec_context(
+            root, machine.store, host=host_platform(), secrets=lent, ssh=lent, environment=environment
+        ) as context:
             yield Steps(machine, context, lent)

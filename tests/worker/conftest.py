@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +22,19 @@ def private_mounts() -> None:
     namespace.private_mounts()
 
 
+@pytest.fixture(params=["crun", "runc"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Each OCI runtime in turn: what a step sees must not depend on it, but for what the tests tell."""
+    name = str(request.param)
+    if not (shutil.which(name) or Path("/usr/sbin", name).exists()) and not os.environ.get("CI"):
+        pytest.skip(f"needs {name}")
+    return name
+
+
 @pytest.fixture
-def steps(private_mounts: None, state_root: Path) -> Iterator[Steps]:
+def steps(private_mounts: None, state_root: Path, runtime: str) -> Iterator[Steps]:
     """A busybox image as the snapshot `base`, and everything that running steps on it takes."""
-    with open_steps(state_root) as steps:
+    with open_steps(state_root, runtime) as steps:
         yield steps
     assert list((state_root / "tmp").rglob("*")) == []
 

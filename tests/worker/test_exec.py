@@ -165,12 +165,12 @@ async def test_what_a_container_may_not_do(steps: Steps) -> None:
 
 
 async def test_standard_streams_and_devices(steps: Steps) -> None:
-    ran = await steps.run(
-        "cat; echo $$; ls /dev | grep -v core | tr '\\n' ' '; df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"
-    )
+    ran = await steps.run("cat; echo $$; ls /dev | tr '\\n' ' '; df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2")
+    # the link to the (masked) memory of the kernel is in no specification: crun makes it, runc does not
+    core = "core " if steps.context.runtime.name == "crun" else ""
     assert ran.out.splitlines() == [
         "1",
-        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 65536",
+        f"{core}fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 65536",
     ]
 
 
