@@ -133,6 +133,13 @@ class NativeBody(Body):
             found.blocks.append(block)
         return found
 
+    def unknown(self, schema: Schema) -> list[tuple[str, Span]]:
+        known = {*schema.attributes, *schema.blocks}
+        return [
+            *((name, each.name_span) for name, each in self.attributes.items() if name not in known),
+            *((each.type, each.span) for each in self.blocks if each.type not in known),
+        ]
+
     def all_attributes(self, besides: frozenset[str] = frozenset()) -> dict[str, Attribute]:
         return {name: each for name, each in self.attributes.items() if name not in besides}
 

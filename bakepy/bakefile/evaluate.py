@@ -195,7 +195,8 @@ class Evaluation(Globals):
             variable.description = description.node._converted(value, v.STRING, "description").raw or ""
         for rule in content.blocks:
             rule.body.content(_VALIDATION)
-            self._check_names(rule, _VALIDATION, f"variable.{name}.validation")
+            for unknown, span in rule.body.unknown(_VALIDATION):
+                self.report(unknown_name(unknown, span, [*_VALIDATION.attributes], f"variable.{name}.validation"))
         self.variables[name] = variable
 
     def _plain(self, attribute: Attribute) -> Value:
@@ -209,7 +210,8 @@ class Evaluation(Globals):
     def _declare_function(self, block: Block) -> None:
         name = block.labels[0]
         content = block.body.content(_FUNCTION)
-        self._check_names(block, _FUNCTION, f"function.{name}")
+        for unknown, span in block.body.unknown(_FUNCTION):
+            self.report(unknown_name(unknown, span, [*_FUNCTION.attributes], f"function.{name}"))
         for wanted in ("params", "result"):
             if wanted not in content.attributes:
                 raise block.span.error(f"the function {name!r} needs {wanted!r}")

@@ -320,7 +320,7 @@ def take_index(place: Span, value: Value, key: Value) -> Value:
         raise place.error(f"the index of {v.article(value.type)} must be a number: {reason}") from None
     if not position.is_whole:
         raise place.error(f"an index must be a whole number, not {position}")
-    if position.negative or position.truncated() >= len(value.raw):
+    if not 0 <= position.truncated() < len(value.raw):
         raise place.error(f"there is no element {position}: there are {len(value.raw)}, counted from 0")
     item: Value = value.raw[position.truncated()]
     return item
@@ -432,7 +432,7 @@ class ObjectKey(Node):
 class Object(Node):
     """`{a = 1, b = 2}`. Of equal keys the last one counts, unless `distinct`."""
 
-    __slots__ = ("distinct", "items")
+    __slots__ = ("distinct", "items", "names")
 
     def __init__(
         self, text: Text, start: int, end: int, items: Sequence[tuple[Node, Node]], *, distinct: bool = False
@@ -440,15 +440,17 @@ class Object(Node):
         super().__init__(text, start, end)
         self.items = tuple(items)
         self.distinct = distinct
+        self.names = tuple([_known_name(key) for key, _ in items])
 
     def value(self, scope: Scope) -> Value:
         found: dict[str, Value] = {}
-        for key_node, value_node in self.items:
-            key = key_node.value(scope)
+        for name, (key_node, value_node) in zip(self.names, self.items, strict=True):
+            key = key_node.value(scope) if not name else None
             value = value_node.value(scope)
-            if key.raw is None:
-                raise key_node.error("null can not be a key")
-            name = key_node._converted(key, v.STRING, "not a key").raw
+            if key is not None:
+                if key.raw is None:
+                    raise key_node.error("null can not be a key")
+                name = key_node._converted(key, v.STRING, "not a key").raw
             if self.distinct and name in found:
                 raise key_node.error(f"the key {name!r} is already set")
             found[name] = value
@@ -458,6 +460,14 @@ class Object(Node):
         for key, value in self.items:
             key.collect(found, bound)
             value.collect(found, bound)
+
+
+def _known_name(key: Node) -> str:
+    """What a key says, if that needs no evaluation; else empty."""
+    if isinstance(key, ObjectKey):
+        word = key.inner.keyword()
+        return word if word.isascii() else ""
+    return key.literal.raw or "" if isinstance(key, Literal) and key.literal.type is v.STRING else ""
 
 
 class For(Node):
@@ -495,6 +505,8 @@ class For(Node):
         if not v.can_iterate(source):
             raise self.source.error(f"{v.article(source.type)} has no elements to go through")
         scope.globals.spend(len(source.raw))
+        if not source.raw and self.condition is not None and self._is_constant(self.condition):
+            self._included(scope)  # it can not be right for any element
         items: list[Value] = []
         named: dict[str, Value] = {}
         groups: dict[str, list[Value]] = {}
@@ -526,6 +538,12 @@ class For(Node):
         if self.grouped:
             named = {word: v.tuple_of(found) for word, found in groups.items()}
         return v.object_of(named)
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether `node` has nothing to do with the element."""
+        found = References()
+        node.collect(found)
+        return all(each.name not in (self.key_name, self.value_name) for each in found.variables)
 
     def _included(self, scope: Scope) -> bool:
         assert self.condition is not None
@@ -712,12 +730,13 @@ def calculate(place: Node, operator: str, left: Value, right: Value) -> Value:
 
 def remainder(one: Any, two: Any) -> Any:
     """What is left of `one` after taking `two` as often as it goes; it has the sign of `one`."""
-    if two.is_zero or two.infinite:
+    if two.is_zero:
         return one
-    if one.infinite:
-        return one
-    times = (one / two).truncated()
-    return one - two * type(one)(times, 0, max(one.precision, times.bit_length()))
+    if one.infinite or two.infinite:
+        raise ArithmeticError("infinity and what is left of a division do not go together")
+    number, precision = type(one), one.precision
+    times = number((one / two).truncated(), 0, precision)
+    return one - number(two.mantissa * times.mantissa, two.exponent + times.exponent, precision)
 
 
 class Call(Node):
@@ -746,18 +765,27 @@ class Call(Node):
 
     def evaluated(self, scope: Scope) -> list[tuple[Node, Value]]:
         """The arguments' values, with the nodes to blame for them."""
-        found: list[tuple[Node, Value]] = []
-        for position, node in enumerate(self.arguments):
-            value = node.value(scope)
-            if self.expand and position == len(self.arguments) - 1:
-                if value.raw is None:
-                    raise node.error("null can not be expanded to arguments")
-                if not isinstance(value.type, (v.TupleType, v.ListType, v.SetType)):
-                    raise node.error(f"only a list can be expanded to arguments, not {v.article(value.type)}")
-                found += [(node, each) for each in value.raw]
-            else:
-                found.append((node, value))
-        return found
+        if not self.expand:
+            return [(node, node.value(scope)) for node in self.arguments]
+        *plain, last = self.arguments
+        found = [(node, node.value(scope)) for node in plain]
+        return found + [(last, each) for each in self._expanded(last, scope)]
+
+    def nodes(self, scope: Scope) -> Sequence[Node]:
+        """The arguments before they are evaluated, but for a list that is expanded."""
+        if not self.expand:
+            return self.arguments
+        *plain, last = self.arguments
+        return plain + [Literal(self.text, last.start, last.end, each) for each in self._expanded(last, scope)]
+
+    def _expanded(self, node: Node, scope: Scope) -> Sequence[Value]:
+        value = node.value(scope)
+        if value.raw is None:
+            raise node.error("null can not be expanded to arguments")
+        if not isinstance(value.type, (v.TupleType, v.ListType, v.SetType)):
+            raise node.error(f"only a list can be expanded to arguments, not {v.article(value.type)}")
+        items: Sequence[Value] = value.raw
+        return items
 
     def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
         found.functions.append(self.name)

@@ -192,6 +192,8 @@ class Number:
     def __float__(self) -> float:
         if self.infinite:
             return self.infinite * float("inf")
+        if self.minus_zero:
+            return -0.0
         try:
             if self.exponent >= 0:
                 return float(self.mantissa << self.exponent)

@@ -150,6 +150,9 @@ target "members" { args = { all = join(",", group.g.targets) } }
         ('target "default" { args = { a = target.default.tgs } }', "a target has no attribute 'tgs'"),
         ('target "default" { tags = [TG] }\nvariable "TAG" {}', "there is no variable 'TG'"),
         ('function "f" {\n  params = []\n  result = x\n}\ntarget "default" {}', "there is no variable 'x'"),
+        ('function "f" {\n  params = []\n  result = 1\n  tags = []\n}', "unknown key 'tags'"),
+        ('function "f" {\n  params = []\n  result = 1\n  b {}\n}', "unknown key 'b'"),
+        ('variable "v" {\n  validation {\n    condition = true\n    mesage = "x"\n  }\n}', "unknown key 'mesage'"),
         (
             'target "default" { args = { a = f(1) } }\nfunction "f" {\n  params = []\n  result = 1\n}',
             "f() takes 0 arguments",

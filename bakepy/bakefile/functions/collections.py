@@ -105,9 +105,9 @@ def _hasindex(collection: Value, key: Value) -> Value:
         raise FunctionError(f"a list or a map is required, not {v.article(collection.type)}", 0)
     if isinstance(collection.raw, dict):
         return v.boolean(key.type is v.STRING and key.raw in collection.raw)
-    if key.type is not v.NUMBER or not key.raw.is_whole or key.raw.negative:
+    if key.type is not v.NUMBER or not key.raw.is_whole:
         return v.FALSE
-    return v.boolean(key.raw.truncated() < len(collection.raw))
+    return v.boolean(0 <= key.raw.truncated() < len(collection.raw))
 
 
 def _index(collection: Value, key: Value) -> Value:

@@ -12,10 +12,11 @@ from bakepy.errors import DefinitionError
 
 
 def _try(call: Call, scope: Scope) -> Value:
-    if not call.arguments:
+    arguments = call.nodes(scope)
+    if not arguments:
         raise call.error("try() takes at least one argument")
     failures: list[DefinitionError] = []
-    for node in call.arguments:
+    for node in arguments:
         try:
             return node.value(scope)
         except DefinitionError as error:
@@ -25,26 +26,28 @@ def _try(call: Call, scope: Scope) -> Value:
 
 
 def _can(call: Call, scope: Scope) -> Value:
-    if len(call.arguments) != 1:
-        raise call.error(f"can() takes 1 argument, not {len(call.arguments)}")
+    arguments = call.nodes(scope)
+    if len(arguments) != 1:
+        raise call.error(f"can() takes 1 argument, not {len(arguments)}")
     try:
-        call.arguments[0].value(scope)
+        arguments[0].value(scope)
     except DefinitionError:
         return v.FALSE
     return v.TRUE
 
 
 def _convert(call: Call, scope: Scope) -> Value:
-    if len(call.arguments) != 2:
-        raise call.error(f"convert() takes a value and a type, not {len(call.arguments)} arguments")
-    value = call.arguments[0].value(scope)
-    want = parse_type(call.arguments[1])
+    arguments = call.nodes(scope)
+    if len(arguments) != 2:
+        raise call.error(f"convert() takes a value and a type, not {len(arguments)} arguments")
+    value = arguments[0].value(scope)
+    want = parse_type(arguments[1])
     if want is None:
-        raise call.arguments[1].error("expected a type, such as list(string)")
+        raise arguments[1].error("expected a type, such as list(string)")
     try:
         return v.convert(value, want)
     except ConvertError as reason:
-        raise call.arguments[0].error(f"convert(): {reason}") from None
+        raise arguments[0].error(f"convert(): {reason}") from None
 
 
 FUNCTIONS: Final[dict[str, Function]] = {"try": _try, "can": _can, "convert": _convert}

@@ -65,9 +65,11 @@ def declare(
 def whole(value: Value, argument: int, what: str = "a whole number is required") -> int:
     """A number as a machine integer."""
     number: Number = value.raw
-    if not number.is_whole or number.mantissa.bit_length() + number.exponent > 63:
-        raise FunctionError(f"{what}, not {number}", argument)
-    return number.truncated()
+    if number.is_whole:
+        found = number.truncated()
+        if -(1 << 63) <= found < 1 << 63:
+            return found
+    raise FunctionError(f"{what}, not {number}", argument)
 
 
 def texts(items: Sequence[Any]) -> Value:

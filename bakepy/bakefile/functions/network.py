@@ -10,6 +10,8 @@ from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, texts, whole
 from bakepy.bakefile.values import Value
 
+_MAPPED: Final = 0xFFFF
+"""The high bits of an IPv4 address that is written as one of IPv6: `::ffff:10.0.0.1`."""
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -17,18 +19,25 @@ def _network(value: Value) -> _Network:
     text: str = value.raw
     address, slash, length = text.partition("/")
     try:
-        if not slash or not length.isascii() or not length.isdigit() or (len(length) > 1 and length[0] == "0"):
+        if not slash or not length.isascii() or not length.isdigit() or len(length) > 100:
             raise ValueError
         if "%" in address:
             raise ValueError
-        return ipaddress.ip_network(text, strict=False)
+        return ipaddress.ip_network(f"{address}/{int(length)}", strict=False)
     except ValueError:
         raise FunctionError(f"{text!r} is no network in CIDR notation", 0) from None
 
 
 def _address(network: _Network, number: int) -> str:
-    kind = ipaddress.IPv4Address if network.version == 4 else ipaddress.IPv6Address
-    return str(kind(number))
+    """An IPv4 address in the clothes of IPv6 is written as what it is."""
+    if network.version == 4 or number >> 32 == _MAPPED:
+        return str(ipaddress.IPv4Address(number & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Address(number))
+
+
+def _prefix(network: _Network, number: int, length: int) -> str:
+    address = _address(network, number)
+    return f"{address}/{length - 96 if network.version == 6 and '.' in address else length}"
 
 
 def _host(prefix: Value, number: Value) -> Value:
@@ -36,7 +45,10 @@ def _host(prefix: Value, number: Value) -> Value:
     largest = (1 << (network.max_prefixlen - network.prefixlen)) - 1
     if (host if host >= 0 else -host - 1) > largest:
         raise FunctionError(f"{network} has no host {host}", 1)
-    return v.string(_address(network, int(network.network_address) + (host if host >= 0 else largest + 1 + host)))
+    base, place = int(network.network_address), host if host >= 0 else largest + 1 + host
+    if network.version == 6 and base >> 32 == _MAPPED:
+        place <<= 96  # where buildx puts it
+    return v.string(_address(network, base | place))
 
 
 def _netmask(prefix: Value) -> Value:
@@ -53,7 +65,7 @@ def _subnet(prefix: Value, bits: Value, number: Value) -> Value:
     if more >= 0 and not 0 <= position < 1 << more:
         raise FunctionError(f"{more} bits more have no subnet {position}", 2)
     address = int(network.network_address) | (position << (network.max_prefixlen - length))
-    return v.string(f"{_address(network, address)}/{length}")
+    return v.string(_prefix(network, address, length))
 
 
 def _subnets(prefix: Value, *bits: Value) -> Value:
@@ -74,7 +86,7 @@ def _subnets(prefix: Value, *bits: Value) -> Value:
         position = -(-position // size) * size
         if position + size > end:
             raise FunctionError(f"there is no room left for a subnet of {length} bits", argument)
-        found.append(f"{_address(network, position)}/{length}")
+        found.append(_prefix(network, position, length))
         position += size
     return texts(found)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function, equal, remainder
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
+from bakepy.bakefile.functions.floats import logarithm, power
 from bakepy.bakefile.number import INTEGER, Number
 from bakepy.bakefile.values import Value
 
@@ -72,16 +74,17 @@ def _from_float(value: float) -> Value:
         raise FunctionError("the result is no number") from None
 
 
-def _log(value: Value, base: Value) -> Value:
-    def logarithm(number: Number) -> float:
-        found = float(number)
-        if found == 0:
-            return -math.inf
-        if found < 0:
-            raise FunctionError("a negative number has no logarithm")
-        return math.log(found)
+def _float(value: Value, argument: int) -> float:
+    found = float(value.raw)
+    if math.isinf(found) and not value.raw.infinite:
+        raise FunctionError(f"the number must be between {-sys.float_info.max} and {sys.float_info.max}", argument)
+    return found
 
-    top, bottom = logarithm(value.raw), logarithm(base.raw)
+
+def _log(value: Value, base: Value) -> Value:
+    top, bottom = logarithm(_float(value, 0)), logarithm(_float(base, 1))
+    if math.isnan(top) or math.isnan(bottom):
+        raise FunctionError("a negative number has no logarithm")
     if bottom == 0:
         if top == 0:
             raise FunctionError("the result is no number")
@@ -89,19 +92,11 @@ def _log(value: Value, base: Value) -> Value:
     return _from_float(top / bottom)
 
 
-def _pow(value: Value, power: Value) -> Value:
-    base, exponent = float(value.raw), float(power.raw)
+def _pow(value: Value, exponent: Value) -> Value:
     try:
-        result = math.pow(base, exponent)
-    except OverflowError:
-        negative = base < 0 and exponent % 2 == 1
-        result = -math.inf if negative else math.inf
+        return _from_float(power(_float(value, 0), _float(exponent, 1)))
     except ValueError:
-        if base == 0:
-            result = math.inf
-        else:
-            raise FunctionError("the result is no number") from None
-    return _from_float(result)
+        raise FunctionError("the result is no number") from None
 
 
 def _signum(value: Value) -> Value:

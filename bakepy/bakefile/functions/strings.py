@@ -85,16 +85,16 @@ def _substr(value: Value, offset: Value, length: Value) -> Value:
 
 
 def _title(value: Value) -> Value:
-    """Raises the first letter of each word; letters, digits and underscores are parts of words."""
+    """Raises the first letter of each word. Words end at blanks, and at ASCII signs but `_`; not at other signs."""
     pieces: list[str] = []
     inside = False
     for character in value.raw:
-        part = character.isalnum() or character == "_" or (not character.isascii() and not character.isspace())
-        if part and not inside:
+        inside_now = character.isalnum() or character == "_" if character.isascii() else not character.isspace()
+        if not inside:
             raised = character.title()
             character = raised if len(raised) == 1 else character
         pieces.append(character)
-        inside = part if character.isascii() else not character.isspace() and (character.isalnum() or inside)
+        inside = inside_now
     return v.string("".join(pieces))
 
 
