@@ -22,7 +22,10 @@ MAX_EXPANSION = 1 << 22
 
 
 class ExpansionError(Exception):
-    """Why a word can not be expanded; the caller knows the place."""
+    """Why a word can not be expanded; the caller knows the place. `unmatched` are the variables without value that
+    were looked up before."""
+
+    unmatched: tuple[str, ...] = ()
 
     def of(self, text: str) -> str:
         """The whole complaint about `text`, which is shown up to a length."""
@@ -54,8 +57,12 @@ class Lexer:
         """Raises ExpansionError."""
         if self.is_plain(text) and not _BLANK.search(text):
             return Expanded(text, (text,) if text else ())
-        scan = _Scan(self, text, env)
-        pieces = scan.until("", self.raw_escapes)
+        scan = _Scan(self, text.removeprefix(_MARK), env)
+        try:
+            pieces = scan.until("", self.raw_escapes)
+        except ExpansionError as error:
+            error.unmatched = tuple(scan.unmatched)
+            raise
         return Expanded(
             "".join(piece for piece, _ in pieces if piece is not None),
             tuple(_split(pieces)),
@@ -73,7 +80,9 @@ class Lexer:
         return text.isalnum() or not _SPECIAL.search(text)
 
 
-_SPECIAL = re.compile(r"[$'\"\\`<]")
+_MARK = "\ufeff"
+"""A byte order mark in front of a word is no part of it."""
+_SPECIAL = re.compile(rf"\A{_MARK}|[$'\"\\`<]")
 _BLANK = re.compile(f"[{SPACE}]")
 
 _Piece = tuple[str | None, bool]

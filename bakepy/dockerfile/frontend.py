@@ -31,6 +31,7 @@ from bakepy.model.platform import Platform
 _NETWORKS = {"": NetMode.SANDBOX, "sandbox": NetMode.SANDBOX, "host": NetMode.HOST, "none": NetMode.NONE}
 _ULIMITS = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
             "rtprio", "rttime", "sigpending", "stack")  # fmt: skip
+_MAX_CPU = 8192
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz", ".tar.bz2")
 
 
@@ -203,10 +204,11 @@ def _limit(attrs: Mapping[str, str], key: str, least: int = 1) -> int:
 
 def _cpuset(attrs: Mapping[str, str], key: str) -> str:
     text = attrs.get(key, "")
-    for part in text.split(",") if text else ():
+    for part in filter(None, map(str.strip, text.split(","))):
         first, dash, last = part.partition("-")
-        low, high = parse_int(first), parse_int(last) if dash else 0
-        if low is None or high is None or low < 0 or (dash and high < low):
+        low = parse_int(first.strip())
+        high = parse_int(last.strip()) if dash else low
+        if low is None or high is None or not 0 <= low <= high <= _MAX_CPU:
             what = f'failed to parse resource limits: invalid {key} value: {text}: invalid cpuset range "{part}"'
             raise DockerfileError(what, hint="as in 0-3,7")
     return text

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import quote, unquote, unquote_plus
 
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.text import parse_bool
 from bakepy.dockerfile.text import quote as quoted
+from bakepy.dockerfile.url import Url, query_pairs
 from bakepy.errors import nearest
 from bakepy.model.value import dataclass
 
 _PROTOCOL = re.compile(r"([a-zA-Z0-9]+)://")
 _SCP = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?\Z")
-_URL = re.compile(r"([a-zA-Z0-9]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?\Z", re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_BAD_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
-_ENCODED_PATH = re.compile(r"[A-Za-z0-9$&+,/:;=@_.~!'()*\[\]%-]*\Z")
 _SWITCHES = ("submodules", "keep-git-dir", "fetch-by-commit")
 _KEYS = ("ref", "tag", "branch", "subdir", "checksum", "commit", "mtime", *_SWITCHES)
 
@@ -62,28 +58,18 @@ def parse_git(text: str, *, bare_github: bool = False) -> GitSource | None:
     scp = _SCP.match(text)
     if not scp or "\n" in text:
         return None
+    query = scp[4] or ""
+    if not query_pairs(query)[1]:
+        return None
     source = GitSource("ssh", scp[2], scp[3], f"{scp[1]}@{scp[2]}:{scp[3]}", *_fragment(scp[5] or ""))
-    return _with_query(source, scp[4] or "")
+    return _with_query(source, query)
 
 
 def _from_url(text: str) -> tuple[GitSource, str] | None:
-    match = _URL.match(text)
-    if (
-        not match
-        or _CONTROL.search(text)
-        or " " in match[2]
-        or any(_BAD_PERCENT.search(match[n] or "") for n in (3, 5))
-    ):
+    url = Url.parse(text)
+    if url is None:
         return None
-    scheme, authority, path, query, fragment = match.groups()
-    if not _ENCODED_PATH.match(path):
-        path = quote(unquote(path), safe="$&+,/:;=@-_.~")
-    scheme = scheme.lower()
-    host = authority.rpartition("@")[2]
-    source = GitSource(
-        scheme, host, unquote(path), f"{scheme}://{authority}{path}", *_fragment(unquote(fragment or ""))
-    )
-    return source, query or ""
+    return GitSource(url.scheme, url.host, url.path, url.base, *_fragment(url.fragment)), url.query
 
 
 def _fragment(text: str) -> tuple[str, str]:
@@ -93,11 +79,7 @@ def _fragment(text: str) -> tuple[str, str]:
 
 def _with_query(source: GitSource, query: str) -> GitSource:
     values: dict[str, str] = {}
-    for part in query.split("&") if query else ():
-        if not part:
-            continue
-        key, _, value = part.partition("=")
-        key, value = unquote_plus(key), unquote_plus(value)
+    for key, value in query_pairs(query)[0]:
         if key not in _KEYS:
             raise DockerfileError(f"unexpected query {quoted(key)} in a git URL", hint=nearest(key, _KEYS))
         if key in values:
@@ -139,11 +121,3 @@ def _switch(key: str, text: str) -> bool:
     if value is None:
         raise DockerfileError(f"invalid {key} value: {quoted(text)}", hint="it is true or false")
     return value
-
-
-def url_path(url: str) -> str | None:
-    """The decoded path of a URL; None if it is malformed."""
-    match = _URL.match(url)
-    if not match or _CONTROL.search(url) or _BAD_PERCENT.search(match[3]):
-        return None
-    return unquote(match[3])

@@ -90,6 +90,7 @@ class Planner:
                 self.enter(stage)
             except DockerfileError as error:
                 errors.append(error)
+                self.checker = Checker(self.checker.config)  # warnings end at the first error
         raise_all(errors)
         target = self.table.target(self.options.target)
         for state, stage in zip(list(self.table.states), self.dockerfile.stages, strict=True):
@@ -159,14 +160,18 @@ class Planner:
         try:
             result = self.lexer.expand(text, self.args)
         except ExpansionError as error:
+            self._warn_undeclared(error.unmatched, stage, checker)
             raise head.statement.error(error.of(text), part=part) from error
+        self._warn_undeclared(result.unmatched, stage, checker)
+        return result
+
+    def _warn_undeclared(self, names: Iterable[str], stage: Stage, checker: Checker) -> None:
         known = {*self.args, *self.declared}
-        for name in result.unmatched:
+        for name in names:
             if name not in known:
                 near = suggestion(name, sorted(known))
                 message = f"FROM argument '{name}' is not declared" + (f" (did you mean {near}?)" if near else "")
-                checker.warn("UndefinedArgInFrom", message, head.location)
-        return result
+                checker.warn("UndefinedArgInFrom", message, stage.head.location)
 
     def _platform(self, stage: Stage, checker: Checker) -> tuple[Platform, tuple[str, ...]]:
         head = stage.head

@@ -7,6 +7,7 @@ Members and their order: image-spec `config.md` and moby's `DockerOCIImage`; wha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Any
@@ -200,10 +201,14 @@ class ImageConfig:
         return value | {name: json.loads(text) for name, text in self.extra.items()}
 
     def to_bytes(self) -> bytes:
-        return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
+        """JSON; what was no text in a Dockerfile becomes U+FFFD, as JSON knows nothing but text."""
+        return _NO_TEXT.sub("\ufffd", json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))).encode()
 
     def with_layers(self, diff_ids: tuple[Digest, ...]) -> ImageConfig:
         return replace(self, diff_ids=diff_ids)
+
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 def _extra(value: Mapping[str, Any], known: frozenset[str]) -> FrozenMap[str, str]:

@@ -148,7 +148,7 @@ def described(lowered: Lowered) -> dict[str, Any]:
         if v.locations
     }
     head = lowered.head
-    image = lowered.image.to_json()
+    image = json.loads(lowered.image.to_bytes())
     if not lowered.image.diff_ids and (lowered.base_image is None or not lowered.base_image.created):
         image["rootfs"]["diff_ids"] = None  # the reference says so for images that no registry knows
     out: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 
 from bakepy.dockerfile.checks import RULES
 from bakepy.dockerfile.compile import parse
-from bakepy.dockerfile.options import LowerOptions
+from bakepy.dockerfile.options import LocalContext, LowerOptions
 from bakepy.model.frozen import FrozenMap
 from tests.support.dockerfiles import AMD64, compilation
 
@@ -45,6 +45,31 @@ def found(text: str) -> list[tuple[str, int]]:
 )
 def test_each_rule_finds_its_fault(text: str, warnings: list[tuple[str, int]]) -> None:
     assert found(text) == warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("FROM alpine\nCOPY a ${none-x}${other\n", [("UndefinedVar", 2)]),
+        ("FROM alpine\nARG x=$none${\n", [("UndefinedVar", 2)]),
+        ("ARG A\nFROM alpine$none${\nFROM alpine$none\n", [("UndefinedArgInFrom", 2)]),
+    ],
+)
+def test_variables_before_the_fault_of_a_word_are_judged(text: str, warnings: list[tuple[str, int]]) -> None:
+    result = compilation(text, LowerOptions(build_platform=AMD64, all_stages=True)).check()
+    assert result.error is not None
+    assert [(warning.rule.name, warning.line) for warning in result.warnings] == warnings
+
+
+def test_checks_that_fail_the_build_do_not_fail_the_outline() -> None:
+    text = "# check=error=true\nFROM alpine as a\nARG V=1\n"
+    assert [arg.name for arg in compilation(text).outline().args] == ["V"]
+
+
+def test_a_hidden_file_is_shown_in_quotes() -> None:
+    options = LowerOptions(build_platform=AMD64, context=LocalContext(ignore="**"))
+    (warning,) = compilation("FROM alpine\nCOPY \\\\x /d\n", options).check().warnings
+    assert warning.message == r'Attempting to Copy file "\\x" that is excluded by .dockerignore'
 
 
 def test_a_base_that_only_a_build_argument_makes_valid_is_told() -> None:

@@ -25,6 +25,7 @@ ENV = {"file": "a/b.tar.gz", "empty": "", "two": "x y", "star": "a*b*c"}
         ("$ x", "$ x"),
         ("$$", ""),
         ("$(x)", "$(x)"),
+        ("\ufeff/a\ufeff", "/a\ufeff"),
         ("'$file'", "$file"),
         ('"$two"', "x y"),
         (r"\$file", "$file"),

@@ -44,7 +44,7 @@ def test_every_attribute_has_its_place() -> None:
             "image-resolve-mode": "local",
             "memory": "5",
             "memswap": "-1",
-            "cpusetcpus": "0-3,7",
+            "cpusetcpus": "0-3, 7,",
             "local-sessionid:context": "other",
         },
         build_platform=AMD64,
@@ -56,7 +56,7 @@ def test_every_attribute_has_its_place() -> None:
     assert made.extra_hosts == (HostIP("db", "10.0.0.1"), HostIP("x", "2001:db8::1"))
     assert made.ulimits == (Ulimit("nofile", 1, 2), Ulimit("core", 3, 3))
     assert (made.shm_size, made.cgroup_parent, made.resolve_mode) == (64, "/p", "local")
-    assert made.resources == LinuxResources(memory=5, memory_swap=-1, cpuset_cpus="0-3,7")
+    assert made.resources == LinuxResources(memory=5, memory_swap=-1, cpuset_cpus="0-3, 7,")
     assert made.context == LocalContext(session="other")
 
 
@@ -72,6 +72,8 @@ def test_every_attribute_has_its_place() -> None:
         {"memory": "0"},
         {"memswap": "-2"},
         {"cpusetmems": "3-1"},
+        {"cpusetmems": "8193"},
+        {"add_hosts": "x=fe80::1%eth0"},
         {"override_copy_image": "x"},
         {"build_arg__BUILDKIT_DISABLE_FILEOP": "1"},
     ],

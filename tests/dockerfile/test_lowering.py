@@ -28,7 +28,8 @@ from bakepy.llb.op import (
 )
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.platform import Platform
+from bakepy.model.image_config import ImageConfig
+from bakepy.model.platform import Platform, host_platform
 from tests.support.dockerfiles import AMD64, actions, copies, lower, names, runs, sources, steps
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -48,6 +49,11 @@ def test_known_digests() -> None:
     ]
     assert names(lowered)[0].startswith("[1/4] FROM docker.io/example/with-user:1@sha256:")
     assert names(lowered)[1:] == ["[2/4] RUN id", "[internal] load build context", "[3/4] COPY a .", "[4/4] WORKDIR x"]
+
+
+def test_a_checksum_for_a_path_that_looks_like_a_repository_is_not_looked_at() -> None:
+    (copied,) = copies(lower("FROM alpine\nADD --checksum=sha1:x github.com/o/r /d\n"))
+    assert copied.src == "/github.com/o/r"
 
 
 def test_stages_that_the_target_does_not_need_are_left_out() -> None:
@@ -98,6 +104,28 @@ def test_a_cache_mount_with_an_owner_begins_with_a_directory() -> None:
         MkDirAction("/cache", 0o755, owner=ChownOpt(UserOpt(7), UserOpt(0)))
     ]
     assert runs(lowered)[0].mounts[1].selector == "/cache"
+    special = lower("FROM alpine\nRUN --mount=type=cache,target=/c,mode=4750 x\n")
+    assert [entry.action for entry in actions(special)] == [
+        MkDirAction("/cache", 0o750, owner=ChownOpt(UserOpt(0), UserOpt(0)))
+    ]
+
+
+def test_a_directory_does_not_change_the_platform_of_what_runs_in_it() -> None:
+    """An image without layers says nothing about the platform, so that the target's counts."""
+    lowered = lower("FROM --platform=linux/arm64 example/nodiff:1\nWORKDIR /w\nRUN x\n")
+    assert [vertex.platform for vertex in steps(lowered)] == [None, AMD64]
+
+
+def test_a_platform_of_one_word_is_completed_by_this_machine() -> None:
+    lowered = lower("FROM --platform=windows alpine AS windows\n")
+    assert [vertex.platform for vertex in steps(lowered)] == [Platform("windows", host_platform().architecture)]
+
+
+def test_what_is_no_text_is_replaced_in_the_image_config() -> None:
+    text = b"FROM scratch\nLABEL a=caf\xe9\n".decode("utf-8", "surrogateescape")
+    image = ImageConfig.from_bytes(lower(text).image.to_bytes())
+    assert dict(image.config.labels) == {"a": "caf\ufffd"}
+    assert image.history[-1].created_by == "LABEL a=caf\ufffd"
 
 
 def test_documents_of_run_are_scripts() -> None:

@@ -19,6 +19,7 @@ from bakepy.dockerfile.giturl import parse_git
 from bakepy.dockerfile.ignore import parse_ignore
 from bakepy.dockerfile.ports import parse_ports
 from bakepy.dockerfile.text import parse_int, parse_unsigned, quote
+from bakepy.dockerfile.url import Url
 from bakepy.llb.op import Ulimit
 
 SECOND = 10**9
@@ -171,6 +172,42 @@ def test_git_sources() -> None:
     github = parse_git("github.com/a/b#v1:x/../y", bare_github=True)
     assert github is not None
     assert (github.remote, github.ref, github.subdir) == ("https://github.com/a/b", "v1", "y")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h^.test/x", "https://h t/x", "http://h:1:2/x", "http://h:x/x", "https://[1.2.3.4]/x", "https://[::1/x",
+        "https://a[::1]/x", "https://h%41/x", "https://u^@h/x", "https://h/%zz", "https://h/x#%zz", "https://h/\x01",
+        "/x", "h.test/x", "https:x",
+    ],
+)  # fmt: skip
+def test_what_is_no_url(text: str) -> None:
+    assert Url.parse(text) is None
+    assert parse_git(text.replace("/x", "/x.git")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "path", "base"),
+    [
+        ("HTTPS://H.test/a b", "H.test", "/a b", "https://H.test/a%20b"),
+        ("ssh://u:p%40@h:a:22/%2e/x", "h:a:22", "/./x", "ssh://u:p%40@h:a:22/%2e/x"),
+        ("git://[fe80::1%25a]:1", "[fe80::1%a]:1", "", "git://[fe80::1%25a]:1"),
+        ("http://é.test/é?", "é.test", "/é", "http://%C3%A9.test/%C3%A9?"),
+        ("http://h/x?a#b\x01", "h", "/x", "http://h/x"),
+    ],
+)
+def test_urls(text: str, host: str, path: str, base: str) -> None:
+    url = Url.parse(text)
+    assert url is not None
+    assert (url.host, url.path, url.base) == (host, path, base)
+
+
+def test_what_is_no_pair_of_a_query_is_not_looked_at() -> None:
+    source = parse_git("https://h.test/x.git?ref=a&ref=b;c&zip=%zz&&")
+    assert source is not None
+    assert source.ref == "a"
+    assert parse_git("git@h.test:x.git?ref=b;c") is None
 
 
 @pytest.mark.parametrize(

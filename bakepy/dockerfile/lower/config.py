@@ -112,6 +112,7 @@ def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, che
             try:
                 result = scope.lexer.expand(value, stage.env)
             except ExpansionError as error:
+                report_undefined(error.unmatched, stage.env, stage.build_args, location, checker)
                 raise DockerfileError(error.of(value)) from error
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
             value = result.text
@@ -236,5 +237,4 @@ def lower_workdir(stage: StageState, workdir: Workdir, scope: Scope, location: L
             stage.node,
             (ActionPlan(action),),
         )
-        stage.state_platform = platform.normalized()
     stage.image.commit(f"WORKDIR {directory}", layer=directory != "/", epoch=scope.epoch)

@@ -9,7 +9,7 @@ from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.chmod import check_mode, wrong_number
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.giturl import GitSource, parse_git, url_path
+from bakepy.dockerfile.giturl import GitSource, parse_git
 from bakepy.dockerfile.instructions import Add, Copy, Transfer
 from bakepy.dockerfile.lower.names import INTERNAL, shown, step_name
 from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
@@ -17,6 +17,7 @@ from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.text import parse_int, parse_unsigned, quote
+from bakepy.dockerfile.url import Url
 from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
 from bakepy.model.digest import Digest
 from bakepy.model.patterns import PatternMatcher
@@ -183,7 +184,7 @@ def _check_checksum(expanded: _Expanded) -> None:
 
 def _find_git(path: str) -> GitSource | None:
     try:
-        return parse_git(path)
+        return parse_git(path, bare_github=True)
     except DockerfileError:
         return None
 
@@ -245,8 +246,8 @@ def check_digest(text: str) -> None:
 
 def url_filename(url: str) -> str:
     """The last element of the decoded path."""
-    path = url_path(url)
-    name = paths.base(path) if path else "."
+    parsed = Url.parse(url)
+    name = paths.base(parsed.path) if parsed and parsed.path else "."
     return "__unnamed__" if name in (".", "/") else name
 
 
@@ -333,5 +334,5 @@ def _check_ignored(path: str, is_add: bool, ignored: PatternMatcher, command: Co
         return
     if ignored.matches(path):
         verb = "Add" if is_add else "Copy"
-        message = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
+        message = f"Attempting to {verb} file {quote(path)} that is excluded by .dockerignore"
         checker.warn("CopyIgnoredFile", message, command.location)

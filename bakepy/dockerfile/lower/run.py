@@ -159,7 +159,7 @@ def _owner(mount: MountOptions, mode: int) -> tuple[int, int, int]:
 def _owned_directory(mount: MountOptions, base: Node | None) -> FileNode:
     """A directory /cache with the owner and mode that a cache mount asks for."""
     owner = ChownOpt(UserOpt(mount.uid or 0), UserOpt(mount.gid or 0))
-    mode = 0o755 if mount.mode is None else mount.mode
+    mode = 0o755 if mount.mode is None else mount.mode & 0o777
     return FileNode(
         OpMetadata(
             description=description(INTERNAL + "setting cache mount permissions"), caps=frozenset({"file.base"})
@@ -295,7 +295,9 @@ def _history_text(args: tuple[str, ...], stage: StageState) -> str:
 
 
 def canonical_ip(text: str) -> str:
-    """As Go prints it: IPv4 addresses in IPv6 clothes as IPv4. Raises ValueError."""
+    """As Go prints it: IPv4 addresses in IPv6 clothes as IPv4. Raises ValueError, also for zones (`fe80::1%eth0`)."""
+    if "%" in text:
+        raise ValueError(f"the address {text} has a zone")
     address = ip_address(text)
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
