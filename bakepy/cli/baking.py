@@ -135,7 +135,15 @@ class _Run:
             self._plan,
             export=exporter.export,
             emit=self._emit,
-            options=SolveOptions(options.keep_going, options.jobs, secrets, agents, options.grants),
+            options=SolveOptions(
+                keep_going=options.keep_going,
+                jobs=options.jobs,
+                pools=options.pools,
+                memory=options.memory,
+                secrets=secrets,
+                ssh=agents,
+                entitlements=options.grants,
+            ),
             stop=self._interruption.stop,
         )
         self._interruption.cancels = True

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
+from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile
 from bakepy.model.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class BakeOptions:
-    """How one run goes about it. `single`: the bake file has one target, made of flags; `image_id_file` and
-    `print_id` are for such."""
+    """How one run goes about it. `jobs`, `pools` and `memory` (bytes) limit what is under way at a time.
+    `single`: the bake file has one target, made of flags; `image_id_file` and `print_id` are for such."""
 
     root: Path
     environment: Mapping[str, str]
@@ -22,6 +23,8 @@ class BakeOptions:
     metadata_file: Path | None = None
     keep_going: bool = False
     jobs: int | None = None
+    pools: FrozenMap[str, int] = field(default_factory=FrozenMap)
+    memory: int | None = None
     grants: frozenset[str] = frozenset()
     cgroup_parent: str = ""
     notes: tuple[str, ...] = ()

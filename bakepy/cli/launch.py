@@ -9,10 +9,11 @@ from pathlib import Path
 
 import typer
 
-from bakepy.cli import supported
+from bakepy.cli import limiting, supported
 from bakepy.cli.ahead import Ahead, enter
 from bakepy.cli.job import BakeOptions, Job
 from bakepy.errors import UsageError
+from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile
 from bakepy.progress import check_mode
 
@@ -30,6 +31,8 @@ class Launch:
     metadata_file: Path | None = None
     keep_going: bool = False
     jobs: int | None = None
+    pools: tuple[str, ...] = ()
+    memory_budget: str = ""
     cgroup_parent: str = ""
     single: bool = False
     image_id_file: Path | None = None
@@ -57,6 +60,7 @@ def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
         flags = CallFlags.parse(options.call)
         raise typer.Exit(call(bake_file, methods, flags, root=options.root, single=options.single))
     supported.check_bake(bake_file, grants)
+    pools = limiting.pool_limits(bake_file, options.pools)
     job = Job(
         bake_file,
         BakeOptions(
@@ -66,9 +70,11 @@ def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
             metadata_file=options.metadata_file,
             keep_going=options.keep_going,
             jobs=options.jobs,
+            pools=FrozenMap(pools),
+            memory=limiting.memory_budget(options.memory_budget),
             grants=grants,
             cgroup_parent=options.cgroup_parent,
-            notes=tuple(supported.notes(bake_file)),
+            notes=(*supported.notes(bake_file), *limiting.idle_pools(bake_file, options.pools)),
             single=options.single,
             image_id_file=options.image_id_file,
             print_id=options.print_id,

@@ -34,7 +34,16 @@ Pull = Annotated[bool | None, typer.Option("--pull/--no-pull", help="Ask the reg
 Push = Annotated[bool, typer.Option("--push/--no-push", help="Push images to their registries.")]
 Load = Annotated[bool, typer.Option("--load/--no-load", help="Give images to the local Docker daemon.")]
 Jobs = Annotated[
-    int | None, typer.Option("-j", "--jobs", help="How many steps run at the same time.", metavar="N", min=1)
+    int | None,
+    typer.Option("-j", "--max-parallelism", "--jobs", help="How many steps run at the same time.", metavar="N", min=1),
+]
+Pools = Annotated[
+    list[str] | None,
+    typer.Option("--pool", help="How many steps of this pool run at the same time.", metavar="NAME=N"),
+]
+MemoryBudget = Annotated[
+    str,
+    typer.Option("--memory-budget", help="What targets with memory may claim together: 8g.", metavar="SIZE"),
 ]
 KeepGoing = Annotated[
     bool,

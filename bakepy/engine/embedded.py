@@ -19,8 +19,10 @@ from bakepy.content.database import Database
 from bakepy.content.store import ContentStore
 from bakepy.engine.lookup import WouldRun, look_only
 from bakepy.engine.memory import Memory
+from bakepy.engine.memory import Memory
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
 from bakepy.engine.root import open_root
+from bakepy.engine.sharing import Sharing
 from bakepy.engine.sharing import Sharing
 from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError, UsageError, nearest
@@ -193,7 +195,7 @@ class Embedded:
                 lambda vertex: look_only(cast(Vertex, vertex), binder.op_of(cast(Vertex, vertex))),
                 cache=CacheRecords(self.database, locks),
                 results=RefStore(self.snapshots),
-                limits=_limits(None),
+                limits=_limits(SolveOptions(), 0),
                 emit=note,
             ) as solver:
                 for vertex in vertices:

@@ -42,12 +42,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SolveOptions:
-    """`jobs` limits the processes that run at the same time; None: as many as suit the machine. `secrets` and `ssh`
-    are what the caller lends, by target: a step gets what the targets that need it have. `entitlements` are granted
+    """`jobs` limits the steps that run at the same time, of whatever kind; None: as many as suit the machine. `pools`
+    are further limits by name: those of the targets, and `exec`, `bytes` and `network` for steps of these kinds.
+    `memory` is what steps may claim together (bytes); None: what the machine has. `secrets` and `ssh` are what the
+    caller lends, by target: a step gets what the targets that need it have. `entitlements` are granted
     (`network.host`, `security.insecure`)."""
 
     keep_going: bool = False
     jobs: int | None = None
+    pools: Mapping[str, int] = field(default_factory=dict)
+    memory: int | None = None
     secrets: Mapping[str, Secrets] = field(default_factory=dict)
     ssh: Mapping[str, SshAgents] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()

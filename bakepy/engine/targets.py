@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import anyio
 
 from bakepy.engine.protocol import BLOCKED, CANCELLED, FAILED, NOT_STARTED, SUCCEEDED, Export, Outcome
+from bakepy.engine.sharing import tried
 from bakepy.errors import BakeError
 from bakepy.events import Emit, Event, TargetDone, TargetStarted, VertexStarted
 from bakepy.exporter.result import Exported, PlatformResult, TargetResult
@@ -153,7 +154,7 @@ class TargetRun:
             epoch=target.epoch,
         )
         async with self._exports:
-            return await self._export(result)
+            return await tried(target.target.retry, lambda: self._export(result))
 
     def _top_step(self, head: Edge | None, snapshot: Snapshot) -> FrozenMap[str, str]:
         """The name of the step whose layer is the topmost, for a history that has no line for it."""
