@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bakepy.snapshot import syscalls
@@ -24,6 +28,17 @@ LENT = 65536
 def command(home: Path, *words: str | Path, lent: int = LENT) -> list[str]:
     """The command line that runs `words` as the user. `home` must be a folder that everybody can reach."""
     return [sys.executable, "-m", __name__, f"--lent={lent}", str(home), *map(str, words)]
+
+
+@contextmanager
+def ordinary_home() -> Iterator[Path]:
+    """A home for the user, gone afterwards. It is not in pytest's folder: that one is root's alone."""
+    home = Path(tempfile.mkdtemp(prefix="bakepy-home-"))
+    home.chmod(0o755)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
 
 
 def main() -> None:

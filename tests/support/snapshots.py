@@ -11,7 +11,7 @@ from pathlib import Path
 from bakepy.content.database import Database
 from bakepy.content.entry import Layer
 from bakepy.content.store import ContentStore
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import AUTO, Snapshot, SnapshotStore
 from tests.support.trees import summary
 
 
@@ -41,7 +41,7 @@ class Snapshots:
 
 
 @contextmanager
-def open_snapshots(root: Path) -> Iterator[Snapshots]:
+def open_snapshots(root: Path, snapshotter: str = AUTO) -> Iterator[Snapshots]:
     content = ContentStore(root)
 
     async def fetch(snapshot: Snapshot, origin: str) -> None:
@@ -49,7 +49,10 @@ def open_snapshots(root: Path) -> Iterator[Snapshots]:
         if snapshot.layer is None or not content.holds(snapshot.layer.descriptor):  # as registries' clients do
             content.put(machine.blobs[snapshot.id])
 
-    with Database(root / "state.db") as database, SnapshotStore(root, database, content, fetch) as store:
+    with (
+        Database(root / "state.db") as database,
+        SnapshotStore(root, database, content, fetch, snapshotter=snapshotter) as store,
+    ):
         machine = Snapshots(root, store, content, database)
         yield machine
 
