@@ -149,9 +149,11 @@ def check_allowed(texts: Sequence[str]) -> None:
         name, equals, value = text.partition("=")
         if text in _RIGHTS:
             continue
+        if name in _RIGHTS:
+            raise UsageError(f"--allow {text}: {name} takes no value", hint=f"--allow {name}")
         if name not in _RIGHTS_WITH_VALUES:
             hint = nearest(name, (*_RIGHTS, *_RIGHTS_WITH_VALUES))
-            raise UsageError(f"--allow {text}: there is no right {name!r}", hint=hint)
+            raise UsageError(f"--allow {text}: there is no entitlement {name!r}", hint=hint)
         if name == "device" and equals and value:
             try:
                 csv_fields(value)

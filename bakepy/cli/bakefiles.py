@@ -76,14 +76,22 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class BakeRequest:
-    """The files of a run and what is asked of them."""
+    """The files of a run and what is asked of them. `far`: they came from elsewhere."""
 
     files: Sequence[SourceFile]
     options: LoadOptions
+    far: bool = False
 
     def load(self) -> BakeFile:
         """Raises DefinitionError(s) or UsageError."""
         return load(self.files, self.options)
+
+    def check_rights(self, bake_file: BakeFile, allowed: Sequence[str]) -> None:
+        """Raises DefinitionError if targets reach more of this machine than a definition from there may."""
+        if self.far or "BUILDX_BAKE_ENTITLEMENTS_FS" in os.environ:
+            from bakepy.cli.rights import check_rights
+
+            check_rights(bake_file, allowed, os.environ, far=self.far, directory=Path.cwd())
 
     def definitions(self) -> Definitions:
         """Everything in the files. Raises DefinitionError(s)."""
@@ -142,4 +150,5 @@ def read_request(
         )
     else:
         found = read_files(names, os.environ, disk, stdin)
-    return BakeRequest(found, request.options(os.environ, disk, str(host_platform()), origin))
+    options = request.options(os.environ, disk, str(host_platform()), origin)
+    return BakeRequest(found, options, far=bool(invocation.url))

@@ -63,6 +63,7 @@ def llb(
         no_cache=no_cache, pull=pull,
     )  # fmt: skip
     bake_file = request.load()
+    request.check_rights(bake_file, allow or ())
 
     import anyio
 

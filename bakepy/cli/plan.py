@@ -30,9 +30,11 @@ def plan(
         raise UsageError(
             f"unknown value '{format_}' of --format", hint=nearest(format_, FORMATS) or "text, json or dot"
         )
-    bake_file = read_request(
+    request = read_request(
         targets=targets, files=file, root=root, overrides=set_, variables=var, no_cache=no_cache, pull=pull
-    ).load()
+    )
+    bake_file = request.load()
+    request.check_rights(bake_file, allow or ())
 
     from bakepy.cli import supported
     from bakepy.cli.baking import show_plan

@@ -98,6 +98,7 @@ def run(
 
     from bakepy.cli.launch import Launch, launch
 
+    request.check_rights(bake_file, allow or ())
     launch(
         bake_file,
         Launch(

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bakepy.bakefile.entries import csv_fields
+from bakepy.bakefile.request import check_allowed
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageError, nearest
 from bakepy.model.target import BakeFile, Target
 
 ENGINES = ("embedded",)
-ENTITLEMENTS = (
-    "network.host",
-    "security.insecure",
-    "device",
-    "ssh",
-    "image",
-    "fs",
-    "fs.read",
-    "fs.write",
-    "buildx.local.delete",
-)
 CALLS = ("build", "check", "lint", "outline", "targets")
 _CALL_HINT = "one of build, check, outline and targets"
 _GRANTS = ("network.host", "security.insecure")
@@ -31,14 +22,14 @@ def check_engine(name: str) -> None:
 
 
 def granted(texts: Iterable[str]) -> frozenset[str]:
-    """What `--allow` grants. Access to files needs no grant yet, so that granting it changes nothing."""
-    names = set()
-    for text in texts:
-        name = text.partition("=")[0]
-        if name not in ENTITLEMENTS:
-            raise UsageError(f"--allow {text}: there is no entitlement '{name}'", hint=nearest(name, ENTITLEMENTS))
-        names.add(name)
-    return frozenset(names)
+    """The names of what `--allow` grants; a device with its own name too. Raises UsageError for what can not be
+    granted."""
+    texts = tuple(texts)
+    check_allowed(texts)
+    split = [text.partition("=") for text in texts]
+    return frozenset(
+        f"device={csv_fields(value)[0]}" if name == "device" and value else name for name, _, value in split
+    )
 
 
 def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
@@ -103,8 +94,16 @@ def _refusals(target: Target, grants: frozenset[str]) -> Iterator[DefinitionErro
             yield refuse(f"policy[{number}]", "source policies are not supported yet", "take it out")
     yield from _unknown_call(target)
     for number, name in enumerate(target.entitlements):
-        if name.partition("=")[0] in _GRANTS and name not in grants:
+        if not _is_granted(name, grants):
             yield refuse(f"entitlements[{number}]", f"{name} is not allowed", f"--allow {name} grants it")
+
+
+def _is_granted(name: str, grants: frozenset[str]) -> bool:
+    """Whether an entitlement of a target is granted. Names that mean nothing here need no grant, as in buildx."""
+    if name in _GRANTS:
+        return name in grants
+    kind, _, device = name.partition("=")
+    return kind != "device" or "device" in grants or (bool(device) and f"device={csv_fields(device)[0]}" in grants)
 
 
 def notes(bake: BakeFile) -> Iterator[str]:

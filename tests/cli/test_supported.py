@@ -78,3 +78,15 @@ def test_targets_are_called_or_built_but_not_both() -> None:
         "target.web: the target is to be built, but 'app' is called for check: one run does only one of both\n"
         "hint: name the targets that you want, or give --call check"
     )
+
+
+def test_devices_are_granted_all_or_by_name() -> None:
+    target = Target("t", entitlements=("device=vendor.com/x=y",))
+    assert refusal(target) == (
+        "target.t.entitlements[0]: device=vendor.com/x=y is not allowed\nhint: --allow device=vendor.com/x=y grants it"
+    )
+    check_bake(bake(target), granted(["device"]))
+    check_bake(bake(target), granted(["device=vendor.com/x=y"]))
+    with pytest.raises(UsageError) as caught:
+        granted(["network.host=1"])
+    assert str(caught.value) == "--allow network.host=1: network.host takes no value\nhint: --allow network.host"

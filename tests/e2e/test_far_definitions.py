@@ -69,3 +69,19 @@ def test_contexts_are_where_the_definition_is(web: Web, address: str, tmp_path: 
         "mixed/here": "here",
         "mixed/there": "sub",
     }
+
+
+def test_a_far_definition_gets_only_what_is_granted(web: Web, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "key").write_text("secret")
+    bakepy = Bakepy(tmp_path / "state", tmp_path)
+    words = ("bake", f"{web.url}/git/r.git", "sub", "--set", "sub.secrets=id=key,src=../key")
+    refused = bakepy.run(*words, cwd=here, status=2)
+    assert refused.stderr == (
+        "ERROR: the definition is far away and asks for more than it may have\n"
+        "    reading ../key (target.sub.secret)\n"
+        "hint: --allow fs.read=../key grants it; BUILDX_BAKE_ENTITLEMENTS_FS=0 grants all files\n"
+    )
+    bakepy.run(*words, "--allow", "fs.read=../key", cwd=here)
+    assert (here / "out/sub/file").read_text() == "sub"
