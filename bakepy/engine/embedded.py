@@ -19,10 +19,8 @@ from bakepy.content.database import Database
 from bakepy.content.store import ContentStore
 from bakepy.engine.lookup import WouldRun, look_only
 from bakepy.engine.memory import Memory
-from bakepy.engine.memory import Memory
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
 from bakepy.engine.root import open_root
-from bakepy.engine.sharing import Sharing
 from bakepy.engine.sharing import Sharing
 from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError, UsageError, nearest
