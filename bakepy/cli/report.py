@@ -13,6 +13,14 @@ from bakepy.progress.log import seconds, size
 from bakepy.progress.record import StepCounts
 
 LAST_LINES = 12
+_FEW, _FEW_LINES = 8, 4
+"""More failures than that: so many last lines of each."""
+_BLOCKS = 40
+"""So many failures have a paragraph; of those beyond there is a line each."""
+_LONGEST = 1000
+"""Characters of a line of output."""
+_NAMES = 12
+"""Targets that are named in front of one failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +47,32 @@ class FailureReport:
     last_lines: tuple[str, ...] = ()
 
 
-def failures(reports: Iterable[FailureReport], *, colour: bool = False) -> str:
-    """One paragraph for each failure."""
-    return "\n\n".join(_failure(report, colour) for report in reports)
+def failures(reports: Sequence[FailureReport], *, colour: bool = False) -> str:
+    """One paragraph for each failure; the more there are, the shorter, so that none pushes another one away."""
+    most = LAST_LINES if len(reports) <= _FEW else _FEW_LINES
+    paragraphs = [_failure(report, most, colour) for report in reports[:_BLOCKS]]
+    if rest := reports[_BLOCKS:]:
+        paragraphs.append("\n".join(_failure_line(report, colour) for report in rest))
+    return "\n\n".join(paragraphs)
 
 
-def _failure(report: FailureReport, colour: bool) -> str:
-    lines = [terminal.paint(f"✗ {', '.join(report.targets)}", terminal.RED, colour)] if report.targets else []
+def _names(report: FailureReport) -> str:
+    more = len(report.targets) - _NAMES
+    return ", ".join(report.targets[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _failure_line(report: FailureReport, colour: bool) -> str:
+    place = f"{report.error.where.label()}: " if report.error.where else ""
+    return f"{terminal.paint(f'✗ {_names(report)}', terminal.RED, colour)}: {place}{report.error.what}"
+
+
+def _failure(report: FailureReport, most: int, colour: bool) -> str:
+    lines = [terminal.paint(f"✗ {_names(report)}", terminal.RED, colour)] if report.targets else []
     if report.last_lines:
         lines.append(terminal.paint(f"------ {report.step}", terminal.DIM, colour) if report.step else "------")
-        lines += [f"  {line}" for line in report.last_lines[-LAST_LINES:]]
+        lines += [
+            f"  {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}" for line in report.last_lines[-most:]
+        ]
         lines.append(terminal.paint("------", terminal.DIM, colour))
     return "\n".join((*lines, terminal.render(report.error, colour, detail=not report.last_lines)))
 

@@ -54,6 +54,35 @@ def test_a_failure_shows_targets_last_lines_place_and_exit_code() -> None:
     ]
 
 
+def test_of_many_failures_each_is_shown_and_none_at_length() -> None:
+    def failed(number: int) -> FailureReport:
+        lines = tuple(f"line {line}" for line in range(20))
+        return FailureReport((f"t{number}",), ProcessError(f"step {number} failed", status=1), f"RUN {number}", lines)
+
+    shown = failures([failed(number) for number in range(45)]).splitlines()
+    assert shown[:9] == [
+        "✗ t0",
+        "------ RUN 0",
+        *(f"  line {number}" for number in range(16, 20)),
+        "------",
+        "ERROR: step 0 failed",
+        "",
+    ]
+    assert [line for line in shown if line.startswith("✗")][40:] == [f"✗ t{n}: step {n} failed" for n in range(40, 45)]
+
+
+def test_lines_and_lists_of_names_are_cut() -> None:
+    error = ProcessError("no", status=1)
+    report = FailureReport(tuple(f"t{number}" for number in range(300)), error, "RUN", ("x" * 5000,))
+    assert failures([report]).splitlines() == [
+        f"✗ {', '.join(f't{number}' for number in range(12))} and 288 more",
+        "------ RUN",
+        f"  {'x' * 1000} …",
+        "------",
+        "ERROR: no",
+    ]
+
+
 def test_warnings_show_their_details() -> None:
     assert warnings({("slow", ""): None, ("odd", "because\nof that"): None}).splitlines() == [
         "WARNING: slow",
