@@ -29,12 +29,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what a permission is for. ValueError if `url` is no address for HTTP."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"not an address: {url!r}")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for `url`; none for loopback hosts, as Go programs have it."""
+    parts = urlsplit(url)
+    if is_loopback(parts.netloc):
+        return None
     import urllib.request  # late: it costs as much as the rest of this package
 
-    parts = urlsplit(url)
-    if is_loopback(parts.netloc) or urllib.request.proxy_bypass(parts.netloc):
+    if urllib.request.proxy_bypass(parts.netloc):
         return None
     proxies = urllib.request.getproxies_environment()
     return proxies.get(parts.scheme) or proxies.get("all")

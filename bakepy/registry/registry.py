@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 import anyio
 
@@ -13,14 +12,12 @@ from bakepy.errors import BakeError, RegistryError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
 from bakepy.model.reference import ImageReference
+from bakepy.registry.answer import Answer, read_bounded
 from bakepy.registry.auth import scope
 from bakepy.registry.retry import Patience, RetryPolicy, Temporary
 from bakepy.registry.transfer import Download, Progress, Upload, digest_of
-from bakepy.registry.transport import Transport, read_bounded
+from bakepy.registry.transport import Transport
 from bakepy.session.credentials import Credentials
-
-if TYPE_CHECKING:
-    import aiohttp
 
 MAX_MANIFEST = 4 << 20
 """Bytes; registries refuse larger ones."""
@@ -67,7 +64,10 @@ class Registry:
         async def attempt() -> Descriptor:
             async with self._manifest_request("HEAD", ref, wanted) as response:
                 media_type = _media_type(response)
-                digest, length = response.headers.get("Docker-Content-Digest"), response.headers.get("Content-Length")
+                digest, length = (
+                    response.headers.get("Docker-Content-Digest", ""),
+                    response.headers.get("Content-Length", ""),
+                )
                 if digest and length and media_type:
                     return _checked(Descriptor(media_type, _digest(digest), int(length)), ref)
             # the specification leaves these headers to the registry
@@ -165,7 +165,7 @@ class Registry:
                 what=f"push {ref.path}:{ref.tag}" if ref.tag else f"push manifest {digest} to {ref.path}",
                 expect=(200, 201, 202),
                 headers={"Content-Type": media_type},
-                body=lambda: data,
+                body=data,
             ) as response:
                 stored = response.headers.get("Docker-Content-Digest", digest)
                 if stored != digest:
@@ -174,9 +174,7 @@ class Registry:
 
         return await self._transport.retrying(f"push {ref.path}:{name}", ref.domain, attempt)
 
-    def _manifest_request(
-        self, method: str, ref: ImageReference, name: str
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _manifest_request(self, method: str, ref: ImageReference, name: str) -> AbstractAsyncContextManager[Answer]:
         return self._transport.request(
             method,
             ref.domain,
@@ -200,7 +198,7 @@ def _checked(found: Descriptor, ref: ImageReference) -> Descriptor:
     return found
 
 
-def _media_type(response: aiohttp.ClientResponse) -> str:
+def _media_type(response: Answer) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
 import anyio
@@ -15,12 +15,10 @@ from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 from bakepy.model.reference import ImageReference
+from bakepy.registry.answer import Answer
 from bakepy.registry.auth import scope
 from bakepy.registry.retry import Temporary
 from bakepy.registry.transport import Refused, Transport
-
-if TYPE_CHECKING:
-    import aiohttp
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all)"""
@@ -77,6 +75,7 @@ class Download:
             what=f"pull blob {self._descriptor.digest} of {self._ref.path}",
             expect=(200, 206, 416),
             headers=headers,
+            large=True,
         ) as response:
             if response.status == 416 or (response.status == 206 and _start(response) != writer.size):
                 writer.restart()
@@ -85,7 +84,7 @@ class Download:
                 writer.restart()
             await self._receive(response)
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> None:
+    async def _receive(self, response: Answer) -> None:
         """Reads from the network while another thread hashes and writes; what was read before a failure is kept."""
         failures: list[Exception] = []
         send, receive = anyio.create_memory_object_stream[list[bytes]](2)
@@ -111,7 +110,7 @@ class Download:
 
     async def _read(
         self,
-        response: aiohttp.ClientResponse,
+        response: Answer,
         send: Callable[[list[bytes]], Awaitable[None]],
         failures: list[Exception],
     ) -> None:
@@ -119,7 +118,7 @@ class Download:
         pieces: list[bytes] = []
         gathered = 0
         try:
-            async for piece in response.content.iter_any():
+            async for piece in response.pieces():
                 left -= len(piece)
                 if left < 0:
                     raise Temporary(f"the registry sends more than the {self._descriptor.size} bytes of the blob")
@@ -218,7 +217,7 @@ class Upload:
         ) as response:
             if response.status == 201:
                 return ""
-            location = response.headers.get("Location")
+            location = response.headers.get("Location", "")
         if not location:
             raise Temporary("the registry gave no place to upload to")
         return location
@@ -263,6 +262,6 @@ class Upload:
             self._progress(done, self._descriptor.size)
 
 
-def _start(response: aiohttp.ClientResponse) -> int:
+def _start(response: Answer) -> int:
     found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     return int(found[1]) if found else -1

@@ -1,30 +1,24 @@
-"""HTTP with registries: connections, authentication, retries, and errors that people can act on.
+"""HTTP with registries: authentication, retries, and errors that people can act on.
 
-The HTTP library is imported when the first connection is made.
+Small requests are sent by `lookups`, blobs by `streams`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
-import os
 import random
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin
-from weakref import WeakSet
+from typing import TypeVar
+from urllib.parse import urlencode, urljoin
 
 import anyio
-import anyio.lowlevel
 
-from bakepy._version import __version__
 from bakepy.errors import RegistryError
 from bakepy.model.value import dataclass
+from bakepy.registry.answer import Answer, malformed, printable, read_bounded, read_complaint
 from bakepy.registry.auth import (
     Challenge,
     Token,
@@ -34,24 +28,13 @@ from bakepy.registry.auth import (
     parse_challenges,
     token_request,
 )
-from bakepy.registry.hosts import base_url, proxy_for
+from bakepy.registry.hosts import base_url, origin
+from bakepy.registry.lookups import Lookups
 from bakepy.registry.retry import RETRIED_STATUSES, Patience, RetryPolicy, Temporary, parse_retry_after
+from bakepy.registry.streams import Streams
 from bakepy.session.credentials import Credential, Credentials
 
-if TYPE_CHECKING:
-    import aiohttp
-    from yarl import URL
-
 T = TypeVar("T")
-
-_READ_BUFFER = 1 << 20
-_TURNS = 20
-_TAKEN_AT_ONCE = 1 << 16
-"""Bytes of a body that the peer has to take within its time."""
-_MAX_ANSWER = 1 << 20
-_MAX_COMPLAINT = 1 << 16
-_LONGEST_SAID = 300
-_CONNECTIONS_PER_HOST = 16
 
 
 class Refused(RegistryError):
@@ -93,35 +76,15 @@ class Transport:
         self._chance = chance
         self._hosts: dict[str, _Host] = {}
         self._finding = anyio.Lock()
-        self._client: aiohttp.ClientSession | None = None
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lookups = Lookups(self.patience)
+        self._streams = Streams(self.patience)
 
     async def __aenter__(self) -> Transport:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._client:
-            client, self._client = self._client, None
-            with anyio.CancelScope(shield=True):
-                await client.close()
-                await self._hang_up()
-
-    async def _hang_up(self) -> None:
-        """Ends connections whose peer does not take what it was sent: to close them waits for that, without limit."""
-        for _ in range(_TURNS):
-            hanging = [one for one in self._sockets if one.fileno() >= 0]
-            for one in hanging:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-            if not hanging:
-                return
-            await anyio.lowlevel.checkpoint()  # their transports notice, and let go of them
-
-    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family, kind, protocol)
-        self._sockets.add(made)
-        return made
+        await self._lookups.aclose()
+        await self._streams.aclose()
 
     def url(self, domain: str, path: str) -> str:
         """The URL of `path` (or of a Location that the registry gave) at the registry `domain`."""
@@ -164,66 +127,37 @@ class Transport:
         what: str,
         expect: Collection[int],
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], bytes | AsyncIterator[bytes]] | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request, authenticated as the registry asks. `body` makes the request's body, once for each sending.
+        body: bytes | Callable[[], AsyncIterator[bytes]] | None = None,
+        large: bool = False,
+    ) -> AsyncIterator[Answer]:
+        """One request, authenticated as the registry asks. `body` may be a function that makes one for each sending;
+        `large`: the answer is a blob.
 
         Yields the answer if its status is in `expect`; raises Temporary where asking again may help, Refused where
         not. Errors of the connection are Temporary inside the block as well.
         """
-        from yarl import URL  # late, as the library that it comes with
-
         host = await self._host(domain)
         try:
-            # as the registry wrote it: upload locations hold state that must not be quoted anew
-            url = URL(self.url(domain, path), encoded=True)
-            url.origin()
+            url = self.url(domain, path)
+            # a place on another host has its permission in its address; ours is not for it
+            ours = origin(url) == origin(self.url(domain, "/"))
         except ValueError as error:
-            raise RegistryError(f"{_at(domain, what)}: the registry leads to a malformed address") from error
-        # a place on another host has its permission in its address; ours is not for it
-        ours = url.origin() == URL(self.url(domain, "/")).origin()
-        with _connection_errors(domain):
-            for last in (False, True):
-                authorization = await self._authorization(domain, host, scopes) if ours else ""
-                sent = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
-                async with await self._send(method, url, sent, body() if body else None) as response:
-                    if response.status in expect:
-                        yield response
-                        return
-                    if response.status == 401 and not last and self._learn(domain, host, response, authorization):
-                        continue
-                    raise await _refusal(response, domain, what)
-
-    async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes] | None
-    ) -> aiohttp.ClientResponse:
-        """Sends a request and waits for the begin of its answer, which the caller closes. Temporary if the peer takes
-        nothing of `content` for too long: the library itself would wait for ever."""
-        with anyio.CancelScope() as scope:
-
-            async def pieces(content: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
-                async for piece in content:
-                    view = memoryview(piece)
-                    for at in range(0, len(view), _TAKEN_AT_ONCE):
-                        scope.deadline = anyio.current_time() + self.patience.silent
-                        yield view[at : at + _TAKEN_AT_ONCE]
-                scope.deadline = math.inf
-
-            body: Any = content
-            if isinstance(content, bytes) and len(content) > _TAKEN_AT_ONCE:
-                headers = {**headers, "Content-Length": str(len(content))}
-                body = pieces(_once(content))
-            elif content is not None and not isinstance(content, bytes):
-                body = pieces(content)
-            return await self._session().request(
-                method,
-                url,
-                headers=headers,
-                data=body,
-                proxy=proxy_for(str(url)),
-                timeout=self._timeout(self.patience.storing if method == "PUT" else self.patience.silent),
-            )
-        raise Temporary(f"nothing of what is sent was taken for {self.patience.silent:g} seconds")
+            raise malformed(_at(domain, what)) from error
+        for last in (False, True):
+            authorization = await self._authorization(domain, host, scopes) if ours else ""
+            sent = {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
+            sending: AbstractAsyncContextManager[Answer]
+            if large or callable(body):
+                sending = self._streams.request(method, url, sent, body() if callable(body) else None, domain)
+            else:
+                sending = self._lookups.request(method, url, sent, body, domain)
+            async with sending as answer:
+                if answer.status in expect:
+                    yield answer
+                    return
+                if answer.status == 401 and not last and self._learn(domain, host, answer, authorization):
+                    continue
+                raise await _refusal(answer, domain, what)
 
     async def _host(self, domain: str) -> _Host:
         if domain not in self._hosts:
@@ -232,13 +166,13 @@ class Transport:
                     self._hosts[domain] = _Host(await anyio.to_thread.run_sync(self._credentials.find, domain))
         return self._hosts[domain]
 
-    def _learn(self, domain: str, host: _Host, response: aiohttp.ClientResponse, sent: str) -> bool:
+    def _learn(self, domain: str, host: _Host, response: Answer, sent: str) -> bool:
         """Takes up a challenge; False if there is none that we could answer better than we did."""
         challenge = choose_challenge(parse_challenges(response.headers.getall("WWW-Authenticate", ())), host.credential)
         if challenge is None or (challenge.scheme == "basic" and sent):
             return False
         if is_downgrade(challenge, self.url(domain, "/")):
-            realm = _printable(challenge.parameters.get("realm", ""))
+            realm = printable(challenge.parameters.get("realm", ""))
             raise RegistryError(f"{domain}: sends credentials to an insecure place: {realm}")
         host.challenge = challenge
         # a token that was refused is of no use any more
@@ -262,12 +196,13 @@ class Transport:
     async def _fetch_token(self, domain: str, host: _Host, challenge: Challenge, scopes: tuple[str, ...]) -> Token:
         wanted = token_request(challenge, scopes, host.credential)
         headers = {"Authorization": wanted.authorization} if wanted.authorization else {}
-        proxy = proxy_for(wanted.url)
+        method, url, body = "GET", wanted.url, None
         if wanted.form:
-            sending = self._session().post(wanted.url, data=dict(wanted.form), headers=headers, proxy=proxy)
-        else:
-            sending = self._session().get(wanted.url, params=wanted.query, headers=headers, proxy=proxy)
-        async with sending as response:
+            method, body = "POST", urlencode(wanted.form).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif wanted.query:
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode(wanted.query)}"
+        async with self._lookups.request(method, url, headers, body, domain) as response:
             if response.status != 200:
                 raise await _refusal(response, domain, "get a token")
             try:
@@ -278,51 +213,14 @@ class Transport:
             raise Temporary("the token service gave no token")
         return token
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            import aiohttp  # late: most runs of the program never connect
 
-            self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, limit_per_host=_CONNECTIONS_PER_HOST, socket_factory=self._socket
-                ),
-                timeout=self._timeout(self.patience.silent),
-                # blobs are stored as they are named: never decoded on the way
-                auto_decompress=False,
-                headers={"User-Agent": f"bakepy/{__version__}", "Accept-Encoding": "identity"},
-                read_bufsize=_READ_BUFFER,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._client
-
-    def _timeout(self, silence: float) -> aiohttp.ClientTimeout:
-        """The library watches what comes in; what goes out is for those to watch who send much (`Upload`)."""
-        import aiohttp
-
-        return aiohttp.ClientTimeout(total=None, sock_connect=self.patience.connect, sock_read=silence)
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-async def read_bounded(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWER) -> bytes:
-    """The body. Temporary if it is longer than `limit` bytes."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise Temporary(f"the answer is longer than {limit} bytes")
-    return bytes(body)
-
-
-async def _refusal(response: aiohttp.ClientResponse, domain: str, what: str) -> Temporary | Refused:
+async def _refusal(response: Answer, domain: str, what: str) -> Temporary | Refused:
     """What an unexpected answer means."""
-    said = _printable(f"{response.status} {response.reason or ''}".strip())
-    if text := _error_text(await _read_head(response)):
+    said = printable(f"{response.status} {response.reason}".strip())
+    if text := _error_text(await read_complaint(response)):
         said = f"{said}: {text}"
     if response.status in RETRIED_STATUSES:
-        return Temporary(said, parse_retry_after(response.headers.get("Retry-After"), time.time()))
+        return Temporary(said, parse_retry_after(response.headers.get("Retry-After", ""), time.time()))
     if response.status == 404:
         return Refused(f"{_at(domain, what)}: not found ({said})", status=404)
     hint = ""
@@ -332,16 +230,6 @@ async def _refusal(response: aiohttp.ClientResponse, domain: str, what: str) -> 
     return Refused(f"{_at(domain, what)}: {said}", status=response.status, hint=hint)
 
 
-async def _read_head(response: aiohttp.ClientResponse) -> bytes:
-    """The begin of the body of an error answer; more than that is not worth waiting for."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _MAX_COMPLAINT:
-            break
-    return bytes(body)
-
-
 def _error_text(body: bytes) -> str:
     """The messages of an error answer (distribution specification, "Error Codes")."""
     try:
@@ -349,40 +237,8 @@ def _error_text(body: bytes) -> str:
         texts = [": ".join(str(error[key]) for key in ("code", "message") if error.get(key)) for error in errors]
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
-    return _printable("; ".join(texts))
-
-
-@contextmanager
-def _connection_errors(domain: str) -> Iterator[None]:
-    """Turns the HTTP library's errors inside the block into Temporary, or RegistryError where waiting can not help."""
-    import aiohttp
-
-    try:
-        yield
-    except aiohttp.ClientSSLError as error:
-        raise RegistryError(
-            f"{domain}: no secure connection: {error}", hint="is its certificate known here?"
-        ) from error
-    except aiohttp.InvalidURL as error:
-        raise RegistryError(f"{domain}: the registry leads to a malformed address") from error
-    except TimeoutError as error:
-        raise Temporary("no answer in time") from error
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise Temporary(f"connection failed: {_reason(error)}") from error
-
-
-def _printable(text: str) -> str:
-    """What a registry said, made fit for a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_SAID]
+    return printable("; ".join(texts))
 
 
 def _at(domain: str, what: str) -> str:
     return what if domain in what else f"{domain}: {what}"
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, OSError) and cause.errno:
-        # asyncio's own text for a refused connection tells the address twice
-        return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror)
-    return str(error) or type(error).__name__

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import socket
+import socketserver
+import threading
 from typing import Any
 
 import pytest
@@ -10,7 +13,8 @@ import pytest
 from bakepy.content.store import ContentStore
 from bakepy.errors import RegistryError
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.oci import OCI_MANIFEST
+from bakepy.model.oci import OCI_MANIFEST, Descriptor
+from bakepy.model.reference import ImageReference
 from bakepy.registry.auth import Challenge, is_downgrade, parse_challenges
 from bakepy.registry.registry import Registry
 from bakepy.registry.transport import Refused
@@ -170,6 +174,62 @@ async def test_redirect_to_another_host_gets_no_credentials(fake: FakeRegistry, 
 
     assert fake.requests[1].headers["Authorization"].startswith("Basic ")
     assert "Authorization" not in storage.requests[0].headers
+
+
+@anyio
+async def test_lookup_that_is_sent_to_another_host_takes_no_credentials_along(fake: FakeRegistry) -> None:
+    fake.basic = ("ann", "s3cret")
+    with FakeRegistry() as other:
+        digest = other.put_manifest("team/app", b"{}", OCI_MANIFEST, "1")
+        there = f"http://localhost:{other.host.rpartition(':')[2]}/v2/team/app/manifests/1"
+        fake.fail("HEAD", Answer(401, {"WWW-Authenticate": "Basic"}), Answer(307, {"Location": there}))
+
+        async with logged_in(fake, username="ann", password="s3cret") as registry:
+            found = await registry.resolve(reference(fake))
+
+    assert found == Descriptor(OCI_MANIFEST, digest, 2)
+    assert fake.requests[1].headers["Authorization"].startswith("Basic ")
+    assert [(one.method, "Authorization" in one.headers) for one in other.requests] == [("HEAD", False)]
+
+
+@anyio
+async def test_lookup_that_is_sent_round_in_circles_ends(fake: FakeRegistry) -> None:
+    here = f"http://{fake.host}/v2/team/app/manifests/1"
+    fake.fail("HEAD", *[Answer(307, {"Location": here})] * 11)
+
+    async with logged_in(fake) as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.resolve(reference(fake))
+
+    assert caught.value.what == f"{fake.host}: leads from one address to the next, more than 10 times"
+
+
+@anyio
+async def test_registry_whose_certificate_nobody_knows_is_refused_at_once(fake: FakeRegistry) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.2", 0), _NoCertificate) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            host = f"registry.test:{server.server_address[1]}"
+            async with Registry(Credentials({})) as registry:
+                with pytest.MonkeyPatch.context() as patched, pytest.raises(RegistryError) as caught:
+                    known = socket.getaddrinfo
+                    patched.setattr(socket, "getaddrinfo", lambda _, *rest, **more: known("127.0.0.2", *rest, **more))
+                    await registry.resolve(ImageReference.parse(f"{host}/team/app:1"))
+        finally:
+            server.shutdown()
+            serving.join()
+
+    assert caught.value.what.startswith(f"{host}: no secure connection: ")
+    assert caught.value.hint == "is its certificate known here?"
+
+
+class _NoCertificate(socketserver.BaseRequestHandler):
+    """Answers a TLS greeting with the alert that it can not go on (RFC 8446: handshake_failure)."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(bytes([21, 3, 3, 0, 2, 2, 40]))
 
 
 def test_challenges_are_read_with_quotes_and_in_one_or_several_headers() -> None:

@@ -260,10 +260,31 @@ def test_nothing_of_the_http_library_is_imported_without_a_connection() -> None:
         "async def main():\n"
         "    async with Registry(Credentials({})): pass\n"
         "anyio.run(main)\n"
-        "print(sorted({'aiohttp', 'httpx', 'yarl'} & set(sys.modules)))\n"
+        "print(sorted({'aiohttp', 'httpcore', 'yarl'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path.cwd())
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_looking_up_an_image_needs_the_light_library_only(fake: FakeRegistry) -> None:
+    import subprocess
+    import sys
+
+    fake.put_manifest("team/app", MANIFEST, OCI_MANIFEST, "1")
+    program = (
+        "import sys, anyio\n"
+        "from bakepy.model.reference import ImageReference\n"
+        "from bakepy.registry.registry import Registry\n"
+        "from bakepy.session.credentials import Credentials\n"
+        "async def main():\n"
+        "    async with Registry(Credentials({})) as registry:\n"
+        "        await registry.resolve(ImageReference.parse(sys.argv[1]))\n"
+        "anyio.run(main)\n"
+        "print(sorted({'aiohttp', 'httpcore', 'yarl'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", program, f"{fake.host}/team/app:1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path.cwd())
+    assert (done.stdout, done.stderr) == ("['httpcore']\n", "")
 
 
 async def test_blob_that_is_offered_is_taken_if_it_is_there_or_can_be_mounted(
