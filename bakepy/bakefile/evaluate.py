@@ -130,6 +130,9 @@ class Evaluation(Globals):
         self._running_functions: list[str] = []
         self._failed: dict[str, DefinitionError] = {}
         self._seen: dict[int, References] = {}
+        self._constants: dict[int, object] = {}
+        self._varying: set[int] = set()
+        self._reported: set[int] = set()
         self._blocks_known = False
         self._steps = 0
         self._reserved = {"group", "target", *options.builtins}
@@ -148,7 +151,8 @@ class Evaluation(Globals):
             self.report(error)
 
     def report(self, error: BakeError) -> None:
-        if all(error is not each for each in self.errors):
+        if id(error) not in self._reported:
+            self._reported.add(id(error))
             self.errors.append(error)
 
     # -- declarations
@@ -274,7 +278,10 @@ class Evaluation(Globals):
         return self._values.get(name)
 
     def find_function(self, name: str) -> Function | None:
-        return self._functions.get(name) or find_function(name)
+        found = self._functions.get(name)
+        if found is None and (found := find_function(name)) is not None:
+            self._functions[name] = found
+        return found
 
     def now(self) -> float:
         return self.options.now()
@@ -367,6 +374,13 @@ class Evaluation(Globals):
             else:
                 for name in known:
                     self._evaluate_attribute(instance, name, reference)
+
+    def _is_constant(self, node: tree.Node, scope: Scope) -> bool:
+        """Whether what was seen to has the same value for every target of a matrix, each time it is evaluated."""
+        found = self._seen[id(node)]
+        return not found.functions and all(
+            each.name not in ("target", "group") and scope.find(each.name) is None for each in found.variables
+        )
 
     # -- variables
 
@@ -558,11 +572,17 @@ class Evaluation(Globals):
             self.report(instance.block.span.error("a group needs 'targets'", path=f"group.{instance.label}"))
         for name in attributes:
             if name not in STRUCTURAL:
-                self._attempt(lambda name=name: self._evaluate_attribute(instance, name))  # type: ignore[misc]
+                try:
+                    self._evaluate_attribute(instance, name)
+                except DefinitionError as error:
+                    self.report(error)
 
     def _evaluate_attribute(self, instance: Instance, name: str, by: tree.Node | None = None) -> None:
         attribute = instance.content.attributes.get(name)
         if attribute is None or name in instance.values:
+            return
+        if id(attribute) in self._constants:
+            instance.values[name] = self._constants[id(attribute)]
             return
         key = f"{instance.kind} {instance.name}.{name}"
         if key in self._failed:
@@ -581,6 +601,11 @@ class Evaluation(Globals):
                 instance.values[name] = kind.decode(value)
             except FieldError as reason:
                 raise attribute.node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
+            if id(attribute) not in self._varying:
+                if self._is_constant(attribute.node, instance.scope):
+                    self._constants[id(attribute)] = instance.values[name]
+                else:
+                    self._varying.add(id(attribute))
         except DefinitionError as error:
             if error.where is None:
                 error.where = attribute.node.span.where()

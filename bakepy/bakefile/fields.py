@@ -34,6 +34,8 @@ class Kind:
     name = ""
     adds = False
     """Whether what is given later is added to what was there."""
+    empty_is_absent = True
+    """Whether an empty value is as good as none."""
 
     def decode(self, value: Value) -> Any:
         """The plain form; None for null. Raises FieldError."""
@@ -61,6 +63,7 @@ class Kind:
 
 class TextKind(Kind):
     name = "string"
+    empty_is_absent = False
 
     def __init__(self, *, escaped: bool = False) -> None:
         self.escaped = escaped
@@ -82,6 +85,8 @@ class TextKind(Kind):
 class DescriptionKind(TextKind):
     """Text that is empty rather than absent."""
 
+    empty_is_absent = True
+
     def decode(self, value: Value) -> str | None:
         plain = super().decode(value)
         if plain is None:
@@ -94,6 +99,7 @@ class DescriptionKind(TextKind):
 
 class FlagKind(Kind):
     name = "bool"
+    empty_is_absent = False
 
     def decode(self, value: Value) -> bool | None:
         plain: bool | None = _converted(value, v.BOOL).raw
@@ -277,6 +283,7 @@ class ParsedKind(Kind):
 class ResourcesKind(Kind):
     name = "resource limits"
     adds = True
+    empty_is_absent = False
 
     def decode(self, value: Value) -> dict[str, str | int] | None:
         if value.raw is None:

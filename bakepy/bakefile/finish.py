@@ -46,6 +46,7 @@ class Finisher:
         self.reader = reader
         self.origin = origin
         self._keys: dict[str, str] = {}
+        self._good_platforms: set[str] = set()
 
     def finish(self, selection: Selection) -> None:
         """Raises DefinitionError(s)."""
@@ -125,9 +126,12 @@ class Finisher:
             )
 
     def _platform(self, target: TargetDraft, text: str, path: str) -> None:
+        if text in self._good_platforms:
+            return
         for each in text.split(","):
             if each.strip() != "local" and (problem := _platform_problem(each.strip())):
                 raise self._error(target, path, problem)
+        self._good_platforms.add(text)
 
     # -- secrets and keys
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from bakepy.bakefile.fields import FIELDS
 from bakepy.bakefile.functions.json_values import quote
@@ -22,9 +22,9 @@ def render(bakefile: BakeFile) -> str:
 
 def to_json(value: Any) -> str:
     """JSON with an indentation of two, escaped as Go does."""
-    pieces: list[str] = []
-    _write(value, "\n", pieces)
-    return "".join(pieces)
+    writer = _Writer()
+    writer.write(value, "\n")
+    return "".join(writer.pieces)
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -33,15 +33,14 @@ def _group(group: Group) -> dict[str, Any]:
     return printed
 
 
+_PRINTED: Final = tuple(field for field in FIELDS if not field.own and field.name != "inherits")
+_VALUES: Final = attrgetter(*(field.field for field in _PRINTED))
+
+
 def _target(target: Target) -> dict[str, Any]:
     printed: dict[str, Any] = {}
-    for field in FIELDS:
-        if field.own or field.name == "inherits":
-            continue
-        plain = getattr(target, field.field)
-        if plain is None or (plain == "" and field.name == "description"):
-            continue
-        if plain == () or (isinstance(plain, Mapping) and not plain and field.name != "resources"):
+    for field, plain in zip(_PRINTED, _VALUES(target), strict=True):
+        if plain is None or (not plain and field.kind.empty_is_absent):
             continue
         shown = field.kind.printed(plain)
         if shown is not None:
@@ -49,36 +48,46 @@ def _target(target: Target) -> dict[str, Any]:
     return printed
 
 
-def _write(value: Any, newline: str, pieces: list[str]) -> None:
-    """`newline` is the new line and the indentation of this level."""
-    match value:
-        case str():
-            pieces.append(quote(value))
-        case None:
-            pieces.append("null")
-        case bool():
-            pieces.append("true" if value else "false")
-        case int():
-            pieces.append(str(value))
-        case dict():
-            if not value:
-                pieces.append("{}")
-                return
+class _Writer:
+    """Puts JSON together from pieces. Most texts come again and again, names above all: each is quoted once."""
+
+    __slots__ = ("pieces", "quoted")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.quoted: dict[str, str] = {}
+
+    def text(self, value: str) -> str:
+        found = self.quoted.get(value)
+        if found is None:
+            found = self.quoted[value] = quote(value)
+        return found
+
+    def write(self, value: Any, newline: str) -> None:
+        """`newline` is the new line and the indentation of this level."""
+        pieces = self.pieces
+        kind = value.__class__
+        if kind is str:
+            pieces.append(self.text(value))
+        elif kind is dict:
             inner = newline + "  "
             separator = "{" + inner
             for name, each in value.items():
-                pieces += (separator, quote(name), ": ")
-                _write(each, inner, pieces)
+                pieces.append(f"{separator}{self.text(name)}: ")
+                self.write(each, inner)
                 separator = "," + inner
-            pieces.append(newline + "}")
-        case list():
-            if not value:
-                pieces.append("[]")
-                return
+            pieces.append(newline + "}" if value else "{}")
+        elif kind is list:
             inner = newline + "  "
             separator = "[" + inner
             for each in value:
                 pieces.append(separator)
-                _write(each, inner, pieces)
+                self.write(each, inner)
                 separator = "," + inner
-            pieces.append(newline + "]")
+            pieces.append(newline + "]" if value else "[]")
+        elif value is None:
+            pieces.append("null")
+        elif kind is bool:
+            pieces.append("true" if value else "false")
+        else:
+            pieces.append(str(value))

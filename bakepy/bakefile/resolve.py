@@ -128,7 +128,6 @@ class _Resolver:
         if name not in self.config.targets:
             raise self._missing(name, by)
         draft = self._resolved(name).copy()
-        draft.normalize()
         values = draft.values
         values.pop("inherits", None)
         if values.get("context") is None:

@@ -289,10 +289,33 @@ def convert(value: Value, want: Type) -> Value:
     """`value` as a `want`. Raises ConvertError."""
     if value.type == want or want is DYNAMIC:
         return value
+    simple = _simply(value, want)
+    if simple is not None:
+        return simple
     conversion = find_conversion(value.type, want)
     if conversion is None:
         raise ConvertError(mismatch(value.type, want))
     return conversion(value)
+
+
+def _simply(value: Value, want: Type) -> Value | None:
+    """The usual cases of `find_conversion` without its ways: primitives, and lists and maps of primitives. None: it is
+    another case, or there is no way."""
+    raw = value.raw
+    if want in PRIMITIVES:
+        way = _SAFE.get((value.type, want)) or _UNSAFE.get((value.type, want))
+        if way is None:
+            return None
+        return way(value) if raw is not None else Value(want, None)
+    if raw is None or not isinstance(want, CollectionType) or (element := want.element) not in PRIMITIVES:
+        return None
+    if isinstance(want, ListType) and isinstance(value.type, TupleType):
+        items = [each if each.type is element else _simply(each, element) for each in raw]
+        return Value(want, tuple(items)) if all(items) else None
+    if isinstance(want, MapType) and isinstance(value.type, ObjectType):
+        named = {name: each if each.type is element else _simply(each, element) for name, each in raw.items()}
+        return Value(want, named) if all(named.values()) else None
+    return None
 
 
 def mismatch(have: Type, want: Type) -> str:
