@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import clean
 from bakepy.dockerfile.text import SPACE
+from bakepy.model.patterns import BadPattern, PatternMatcher, glob_regex
+from bakepy.model.value import dataclass
 
 
 def parse_ignore(text: str) -> tuple[str, ...]:
@@ -28,3 +31,51 @@ def parse_ignore(text: str) -> tuple[str, ...]:
                 pattern = pattern[1:]
         patterns.append("!" + pattern if negated else pattern)
     return tuple(patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """What an ignore file hides. A pattern may have a fault that shows only when a path is compared with it; `fault`
+    is the first of them, and `matcher` knows the patterns before it."""
+
+    patterns: tuple[str, ...]
+    matcher: PatternMatcher
+    fault: DockerfileError | None = None
+
+    @classmethod
+    def of(cls, patterns: tuple[str, ...], name: str) -> Ignored:
+        """`name` is that of the file. Raises DockerfileError for a pattern that is none."""
+        try:
+            return cls(patterns, PatternMatcher(patterns))
+        except BadPattern:
+            good: list[str] = []
+            fault = None
+            for pattern in patterns:
+                body = pattern.removeprefix("!")
+                try:
+                    glob_regex(clean(body))
+                except BadPattern as error:
+                    raise _at(name, error) from error
+                try:
+                    PatternMatcher([body])
+                except BadPattern as error:
+                    fault = fault or _at(name, error)
+                if fault is None:
+                    good.append(pattern)
+            return cls(patterns, PatternMatcher(good), fault)
+
+    @property
+    def has_exceptions(self) -> bool:
+        return any(pattern.startswith("!") for pattern in self.patterns)
+
+    def hides(self, path: str) -> bool:
+        """Whether `path` matches. Raises DockerfileError for a pattern that can not be compared."""
+        if self.matcher.matches(path):
+            return True
+        if self.fault is not None:
+            raise DockerfileError(self.fault.what, hint=self.fault.hint)
+        return False
+
+
+def _at(name: str, error: BadPattern) -> DockerfileError:
+    return DockerfileError(f"{name}: {error.what}", hint=error.hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.options import GitContext, GraphContext, HTTPContext, ImageContext, LayoutContext, LocalContext
 from bakepy.llb.definition import Definition
 from bakepy.llb.op import (
@@ -54,6 +55,16 @@ def test_known_digests() -> None:
 def test_a_checksum_for_a_path_that_looks_like_a_repository_is_not_looked_at() -> None:
     (copied,) = copies(lower("FROM alpine\nADD --checksum=sha1:x github.com/o/r /d\n"))
     assert copied.src == "/github.com/o/r"
+
+
+def test_a_pattern_that_can_not_be_compared_is_wrong_only_when_it_is() -> None:
+    ignore = "kept\nbin\\Go\n"
+    assert lower("FROM alpine\nRUN x\nCOPY kept /\n", ignore).head is not None
+    with pytest.raises(DockerfileError) as error:
+        lower("FROM alpine\nCOPY other /\n", ignore)
+    assert error.value.what == '.dockerignore: syntax error in pattern: "bin\\Go"'
+    with pytest.raises(DockerfileError, match="syntax error in pattern"):
+        lower("FROM alpine\n", "a[\n")
 
 
 def test_stages_that_the_target_does_not_need_are_left_out() -> None:

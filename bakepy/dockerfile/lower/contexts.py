@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.giturl import parse_git
-from bakepy.dockerfile.ignore import parse_ignore
+from bakepy.dockerfile.ignore import Ignored, parse_ignore
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.lower.names import INTERNAL
 from bakepy.dockerfile.lower.node import ActionPlan, FileNode, GivenNode, LateNode, Node, SourceNode
@@ -34,7 +34,6 @@ from bakepy.dockerfile.options import (
 from bakepy.errors import BakeError
 from bakepy.llb.op import CopyAction, OpMetadata
 from bakepy.model.image_config import ImageConfig
-from bakepy.model.patterns import PatternMatcher
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 from bakepy.model.value import dataclass
@@ -197,7 +196,7 @@ class MainContext:
     """The main context: its node (None: empty), and what its ignore file excludes."""
 
     node: Node | None
-    ignored: PatternMatcher | None = None
+    ignored: Ignored | None = None
 
 
 def main_context(options: LowerOptions) -> MainContext:
@@ -275,8 +274,8 @@ def _copied(node: Node | None, action: CopyAction) -> FileNode:
     return FileNode(OpMetadata(caps=frozenset({"file.base"})), (), None, (ActionPlan(action, node),))
 
 
-def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], PatternMatcher | None]:
-    """The excluded patterns of a context and their matcher. Raises DockerfileError."""
+def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], Ignored | None]:
+    """The excluded patterns of a context and what they hide. Raises DockerfileError."""
     if not context.ignore:
         return (), None
     patterns = parse_ignore(context.ignore)
@@ -285,7 +284,4 @@ def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], PatternMatcher 
         raise DockerfileError(what, hint="write what it excepts behind it")
     if not patterns:
         return (), None
-    try:
-        return patterns, PatternMatcher(patterns)
-    except BakeError as error:
-        raise DockerfileError(f"{context.ignore_name}: {error.what}", hint=error.hint) from error
+    return patterns, Ignored.of(patterns, context.ignore_name)

@@ -10,6 +10,7 @@ from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.chmod import check_mode, wrong_number
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.giturl import GitSource, parse_git
+from bakepy.dockerfile.ignore import Ignored
 from bakepy.dockerfile.instructions import Add, Copy, Transfer
 from bakepy.dockerfile.lower.names import INTERNAL, shown, step_name
 from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
@@ -20,7 +21,6 @@ from bakepy.dockerfile.text import parse_int, parse_unsigned, quote
 from bakepy.dockerfile.url import Url
 from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
 from bakepy.model.digest import Digest
-from bakepy.model.patterns import PatternMatcher
 from bakepy.model.value import dataclass
 
 _FILE_CAPS = frozenset({"file.base"})
@@ -325,14 +325,14 @@ def _remember_paths(stage: StageState, command: Command, is_add: bool, sources: 
             found.add(paths.join("/", path))
 
 
-def _check_ignored(path: str, is_add: bool, ignored: PatternMatcher, command: Command, checker: Checker) -> None:
+def _check_ignored(path: str, is_add: bool, ignored: Ignored, command: Command, checker: Checker) -> None:
     """Warns if the ignore file hides what is copied. Files with exceptions (`!`) are too hard to tell."""
     if ignored.has_exceptions:
         return
     path = paths.clean(path)
     if path in (".", "/") and not any(pattern in ("*", "**", "**/*") for pattern in ignored.patterns):
         return
-    if ignored.matches(path):
+    if ignored.hides(path):
         verb = "Add" if is_add else "Copy"
         message = f"Attempting to {verb} file {quote(path)} that is excluded by .dockerignore"
         checker.warn("CopyIgnoredFile", message, command.location)

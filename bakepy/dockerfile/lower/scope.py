@@ -9,13 +9,13 @@ from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import MAX_TEXT
+from bakepy.dockerfile.ignore import Ignored
 from bakepy.dockerfile.instructions import ArgItem
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.suggest import suggestion
 from bakepy.llb.op import ProxyEnv
-from bakepy.model.patterns import PatternMatcher
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
@@ -36,7 +36,7 @@ class Scope:
     global_args: Mapping[str, str]
     context: Node | None
     epoch: int | None
-    ignored: PatternMatcher | None
+    ignored: Ignored | None
     proxy: ProxyEnv | None
     room: int = MAX_TEXT
     compiled: dict[StageState, StageState] = field(default_factory=dict)
