@@ -231,19 +231,31 @@ def _set_order(left: Value, right: Value) -> int:
         return left.is_null - right.is_null
     if isinstance(left.raw, Number) and isinstance(right.raw, Number):
         return left.raw.compare(right.raw)
-    mine, theirs = _order_key(left), _order_key(right)
+    if isinstance(left.raw, str):
+        mine, theirs = left.raw, right.raw
+    else:
+        mine, theirs = _order_key(left), _order_key(right)
     return (mine > theirs) - (mine < theirs)
 
 
 def _order_key(value: Value) -> str:
+    """What orders values that have no order of their own (cty: `set_internals.go`)."""
     raw = value.raw
-    if isinstance(raw, str):
-        return raw
-    if isinstance(raw, tuple):
-        return "[" + ",".join(_order_key(each) for each in raw) + "]"
-    if isinstance(raw, dict):
-        return "{" + ",".join(f"{name}:{_order_key(raw[name])}" for name in sorted(raw)) + "}"
-    return str(raw)
+    match raw:
+        case None:
+            return "~"
+        case bool():
+            return "T" if raw else "F"
+        case Number():
+            return format(float(raw), ".10g")
+        case str():
+            import json
+
+            return json.dumps(raw, ensure_ascii=False)
+    if isinstance(value.type, MapType):
+        return "{" + "".join(f"{_order_key(string(name))}:{_order_key(raw[name])};" for name in sorted(raw)) + "}"
+    items = "".join(_order_key(each) + ";" for each in element_values(value))
+    return f"<{items}>" if isinstance(value.type, (TupleType, ObjectType)) else f"[{items}]"
 
 
 # -- looking inside
@@ -614,17 +626,15 @@ def _unify_alike(types: Sequence[Type], unsafe: bool) -> Type | bool | None:
     if kinds == {TupleType}:
         return DYNAMIC if dynamic else _unify_tuples(types, unsafe)  # type: ignore[arg-type]
     if kinds == {MapType, ObjectType}:
-        element = unify(
-            [inner for each in types if isinstance(each, ObjectType) for inner in each.attributes.values()], unsafe
-        )
-        if element is not None:
-            found = unify([MapType(element) if isinstance(each, ObjectType) else each for each in types], unsafe)
+        mapped = _as_map([each for each in types if isinstance(each, ObjectType)], unsafe)
+        if mapped is not None:
+            found = unify([mapped if isinstance(each, ObjectType) else each for each in types], unsafe)
             if isinstance(found, MapType):
                 return found
     if kinds == {ListType, TupleType}:
-        element = unify([inner for each in types if isinstance(each, TupleType) for inner in each.elements], unsafe)
-        if element is not None:
-            found = unify([ListType(element) if isinstance(each, TupleType) else each for each in types], unsafe)
+        listed = _as_list([each for each in types if isinstance(each, TupleType)], unsafe)
+        if listed is not None:
+            found = unify([listed if isinstance(each, TupleType) else each for each in types], unsafe)
             if isinstance(found, ListType):
                 return found
     if ObjectType in kinds and TupleType in kinds:
@@ -644,6 +654,10 @@ def _unify_objects(types: Sequence[ObjectType], unsafe: bool) -> Type | None:
         want = ObjectType(unified)
         if all(each == want or find_conversion(each, want, unsafe) for each in types):
             return want
+    return _as_map(types, unsafe)
+
+
+def _as_map(types: Sequence[ObjectType], unsafe: bool) -> Type | None:
     element = unify([inner for each in types for inner in each.attributes.values()], unsafe)
     if element is None:
         return None
@@ -662,6 +676,10 @@ def _unify_tuples(types: Sequence[TupleType], unsafe: bool) -> Type | None:
         want = TupleType(unified)
         if all(each == want or find_conversion(each, want, unsafe) for each in types):
             return want
+    return _as_list(types, unsafe)
+
+
+def _as_list(types: Sequence[TupleType], unsafe: bool) -> Type | None:
     element = unify([inner for each in types for inner in each.elements], unsafe)
     if element is None:
         return None

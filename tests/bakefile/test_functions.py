@@ -130,6 +130,8 @@ RESULTS = [
     ('semvercmp("0.2.5", "^0.2.3")', "true"),
     ('semvercmp("1.9.9", "1.2 - 2")', "true"),
     ('semvercmp("2.0.0", "~1 || =2.x")', "true"),
+    ('jsonencode(setunion([["a"], ["b", "c"]], [["a", "b"]]))', '[["a","b"],["a"],["b","c"]]'),
+    ('try(true ? ["x", null, { a = 1 }] : distinct([true]), "no type")', "no type"),
     # control
     ('try(jsondecode("x"), "fallback")', "fallback"),
     ('can(1 / "x")', "false"),
