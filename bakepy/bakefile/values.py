@@ -231,10 +231,8 @@ def _set_order(left: Value, right: Value) -> int:
         return left.is_null - right.is_null
     if isinstance(left.raw, Number) and isinstance(right.raw, Number):
         return left.raw.compare(right.raw)
-    if isinstance(left.raw, str):
-        mine, theirs = left.raw, right.raw
-    else:
-        mine, theirs = _order_key(left), _order_key(right)
+    plain = isinstance(left.raw, str)
+    mine, theirs = (str(each.raw) if plain else _order_key(each) for each in (left, right))
     return (mine > theirs) - (mine < theirs)
 
 

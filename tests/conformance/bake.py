@@ -9,6 +9,7 @@ import argparse
 import os
 import stat
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bakepy.bakefile import load, load_definitions, render
@@ -54,7 +55,8 @@ def boolean(text: str | None, name: str) -> bool | None:
     return text[0] in "tT1"
 
 
-def main(arguments: list[str]) -> int:
+def answer(arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes | None = None) -> str:
+    """What the command line prints, in the current folder. Standard input is read if `stdin` is not given."""
     flags = parser()
     # argparse would take a target for the value of a flag that may stand alone.
     lone = ("--print", "--push", "--load", "--no-cache", "--pull", "--check", "--list-targets", "--list-variables")
@@ -76,18 +78,18 @@ def main(arguments: list[str]) -> int:
         policies=given.policy,
         allowed=given.allow,
     )
-    options = request.options(os.environ, Disk())
-    files = read_files(given.file, os.environ, Disk(), sys.stdin.buffer.read() if "-" in given.file else b"")
+    options = request.options(environment, Disk())
+    if stdin is None:
+        stdin = sys.stdin.buffer.read() if "-" in given.file else b""
+    files = read_files(given.file, environment, Disk(), stdin)
     if listed:
-        sys.stdout.write(render_list(listed, load_definitions(files, options)))
-    else:
-        sys.stdout.write(render(load(files, options)) + "\n")
-    return 0
+        return render_list(listed, load_definitions(files, options))
+    return render(load(files, options)) + "\n"
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.stdout.write(answer(sys.argv[1:], os.environ))
     except BakeError as problem:
         sys.stderr.write(f"ERROR: {problem}\n")
         sys.exit(problem.exit_code)

@@ -1,0 +1,1 @@
+"""The same random bake definition to bakepy and to buildx: they print the same, or both refuse it."""
