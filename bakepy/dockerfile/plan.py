@@ -236,7 +236,10 @@ class Planner:
         platform = state.platform or self.target_platform
         state.base_name = str(reference)
         if not wanted:  # perhaps a trigger needs it later; its step has a number already then
-            state.step += state.steps > 0
+            if state.registered:
+                state.step += state.steps > 0
+            else:  # nobody asks for an image of a `--from` again: whoever fetches it resolves its name
+                state.node, state.state_platform = self._image_node(state, platform), platform.normalized()
             state.platform = platform
         elif state.context is not None:
             self._replace_stage(state)

@@ -66,6 +66,12 @@ def test_checks_that_fail_the_build_do_not_fail_the_outline() -> None:
     assert [arg.name for arg in compilation(text).outline().args] == ["V"]
 
 
+def test_what_a_trigger_needs_is_told_at_the_from_that_fires_it() -> None:
+    text = "FROM alpine AS a\nONBUILD RUN --mount=type=ssh --mount=type=secret,id=s x\nFROM a\n"
+    outline = compilation(text).outline()
+    assert [need.location[0].start.line for need in (*outline.ssh, *outline.secrets)] == [3, 3]
+
+
 def test_a_hidden_file_is_shown_in_quotes() -> None:
     options = LowerOptions(build_platform=AMD64, context=LocalContext(ignore="**"))
     (warning,) = compilation("FROM alpine\nCOPY \\\\x /d\n", options).check().warnings

@@ -57,6 +57,15 @@ def test_a_checksum_for_a_path_that_looks_like_a_repository_is_not_looked_at() -
     assert copied.src == "/github.com/o/r"
 
 
+def test_images_that_only_a_triggered_stage_reads_are_fetched_by_name() -> None:
+    """Nobody asks for their digest in the second round, in which a trigger has made that stage necessary."""
+    text = "FROM alpine AS builder\nCOPY --from=busybox a b\nFROM alpine AS tools\nFROM example/onbuild-from:1\n"
+    images = [source.identifier.removeprefix("docker-image://docker.io/") for source in sources(lower(text))]
+    assert [image.partition("@")[0] for image in images] == ["example/onbuild-from:1", "library/alpine:latest",
+                                                             "library/busybox:latest"]  # fmt: skip
+    assert [("@" in image) for image in images] == [True, True, False]
+
+
 def test_a_pattern_that_can_not_be_compared_is_wrong_only_when_it_is() -> None:
     ignore = "kept\nbin\\Go\n"
     assert lower("FROM alpine\nRUN x\nCOPY kept /\n", ignore).head is not None

@@ -8,10 +8,10 @@ from ipaddress import ip_address
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
-from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.heredoc import find_heredoc
 from bakepy.dockerfile.instructions import Run
-from bakepy.dockerfile.lower.image import default_shell
+from bakepy.dockerfile.lower.image import UNIX_PATH, default_shell
 from bakepy.dockerfile.lower.names import INTERNAL, first_line, shown, step_name
 from bakepy.dockerfile.lower.node import ActionPlan, ExecNode, FileNode, MountPlan, Node
 from bakepy.dockerfile.lower.scope import Scope
@@ -56,7 +56,7 @@ class _Mounts:
         self.socket_env: tuple[str, ...] = ()
         self.caps: set[str] = set()
 
-    def add(self, mount: MountOptions, source: StageState, written: Run) -> None:
+    def add(self, mount: MountOptions, source: StageState, location: Location) -> None:
         stage = self.stage
         if not mount.stage and mount.type == "cache":
             mount.stage = "scratch"
@@ -72,10 +72,10 @@ class _Mounts:
             node = origin.node
         match mount.type:
             case "secret":
-                self.secret(mount, written)
+                self.secret(mount, location)
                 return
             case "ssh":
-                self.socket(mount, written)
+                self.socket(mount, location)
                 return
             case "tmpfs":
                 node = None
@@ -113,11 +113,11 @@ class _Mounts:
         name = mount.id or paths.clean(mount.target)
         return CacheOpt(f"{self.scope.options.cache_namespace}/{name}", _SHARING[mount.sharing])
 
-    def secret(self, mount: MountOptions, written: Run) -> None:
+    def secret(self, mount: MountOptions, location: Location) -> None:
         name = mount.source or mount.id
         if not name:
             name = paths.base(mount.target)
-        self.stage.notes.secrets.setdefault(name, NeedNote(mount.required, written.location))
+        self.stage.notes.secrets.setdefault(name, NeedNote(mount.required, location))
         if mount.env is not None:
             self.secret_env.append(SecretEnv(name, mount.env, not mount.required))
             self.caps.add("exec.secretenv")
@@ -127,10 +127,10 @@ class _Mounts:
             self.secrets.append(Mount(dest, NONE, type=MountType.SECRET, secret=option))
         self.caps.add("exec.mount.secret")
 
-    def socket(self, mount: MountOptions, written: Run) -> None:
+    def socket(self, mount: MountOptions, location: Location) -> None:
         if mount.source:
             raise DockerfileError("ssh does not support source")
-        self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, written.location))
+        self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, location))
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
         option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)
         if not self.sockets and "SSH_AUTH_SOCK" not in self.stage.env:
@@ -188,7 +188,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
     if run.command.shell:
         args = (*(stage.image.shell or default_shell(stage.image.os)), " ".join(args))
     for mount, source in zip(given, command.sources, strict=True):
-        mounts.add(mount, source, run)
+        mounts.add(mount, source, command.location)
     network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(run.network, stage.network)
     security = SecurityMode.INSECURE if run.security == "insecure" else SecurityMode.SANDBOX
     if run.devices and not options.labs:
@@ -207,8 +207,11 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         mounts.plans.append(MountPlan("/dev/shm", None, tmpfs_size=options.shm_size))
     plans = mounts.sorted()
     caps = mounts.caps | {"exec.meta.base"}
+    extra_env = mounts.socket_env
     if scope.supports("exec.meta.setsdefaultpath"):
         caps.add("exec.meta.setsdefaultpath")
+    elif "PATH" not in stage.env and scope.target_platform.os != "windows":
+        extra_env = (*extra_env, f"PATH={UNIX_PATH}")
     ulimits = options.ulimits if scope.supports("exec.meta.ulimit") else ()
     resources = options.resources if scope.supports("exec.meta.linux.resources") else None
     for wanted, cap in (
@@ -232,7 +235,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         platform,
         Meta(
             args,
-            (*stage.env_texts.values(), *mounts.socket_env),
+            (*stage.env_texts.values(), *extra_env),
             stage.dir,
             stage.user,
             scope.proxy,
