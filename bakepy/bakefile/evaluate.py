@@ -131,7 +131,7 @@ class Evaluation(Globals):
         self._failed: dict[str, DefinitionError] = {}
         self._seen: dict[int, References] = {}
         self._constants: dict[int, object] = {}
-        self._varying: set[int] = set()
+        self._settled: set[int] = set()
         self._reported: set[int] = set()
         self._blocks_known = False
         self._steps = 0
@@ -375,12 +375,14 @@ class Evaluation(Globals):
                 for name in known:
                     self._evaluate_attribute(instance, name, reference)
 
-    def _is_constant(self, node: tree.Node, scope: Scope) -> bool:
-        """Whether what was seen to has the same value for every target of a matrix, each time it is evaluated."""
-        found = self._seen[id(node)]
-        return not found.functions and all(
-            each.name not in ("target", "group") and scope.find(each.name) is None for each in found.variables
-        )
+    def _settle(self, attribute: Attribute, scope: Scope, plain: object) -> None:
+        """For the next targets of a matrix: what an attribute refers to was seen to, or even its value is known."""
+        found = self._seen[id(attribute.node)]
+        if any(each.name in ("target", "group") for each in found.variables):
+            return  # for another target this may be a cycle
+        self._settled.add(id(attribute))
+        if not found.functions and all(scope.find(each.name) is None for each in found.variables):
+            self._constants[id(attribute)] = plain
 
     # -- variables
 
@@ -533,7 +535,10 @@ class Evaluation(Globals):
             self.instances.append(Instance(block.type, label, label, block, content, self.root))
             return
         made: dict[str, Instance] = {}
-        for scope in self._combinations(matrix):
+        scopes = self._combinations(matrix)
+        if name is not None and scopes:
+            self.see_to(name.node, scopes[0])
+        for scope in scopes:
             each = label if name is None else self._instance_name(name, scope)
             if each in made:
                 hint = "" if name else 'give each target a name: name = "…" with the variables of the matrix'
@@ -543,7 +548,6 @@ class Evaluation(Globals):
         self.instances += made.values()
 
     def _instance_name(self, attribute: Attribute, scope: Scope) -> str:
-        self.see_to(attribute.node, scope)
         value = attribute.node.value(scope)
         if value.raw is None:
             raise attribute.node.error("the name is null")
@@ -584,14 +588,15 @@ class Evaluation(Globals):
         if id(attribute) in self._constants:
             instance.values[name] = self._constants[id(attribute)]
             return
-        key = f"{instance.kind} {instance.name}.{name}"
-        if key in self._failed:
-            raise self._failed[key]
+        if self._failed and (failed := self._failed.get(f"{instance.kind} {instance.name}.{name}")) is not None:
+            raise failed
         if name in instance.running:
             raise (by or attribute.node).error(f"{instance.kind}.{instance.name}.{name} depends on itself")
         instance.running.append(name)
         try:
-            self.see_to(attribute.node, instance.scope)
+            settled = id(attribute) in self._settled
+            if not settled:
+                self.see_to(attribute.node, instance.scope)
             value = attribute.node.value(instance.scope)
             if name == OWN:
                 _own_of_target(instance, attribute, value)
@@ -601,17 +606,14 @@ class Evaluation(Globals):
                 instance.values[name] = kind.decode(value)
             except FieldError as reason:
                 raise attribute.node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
-            if id(attribute) not in self._varying:
-                if self._is_constant(attribute.node, instance.scope):
-                    self._constants[id(attribute)] = instance.values[name]
-                else:
-                    self._varying.add(id(attribute))
+            if not settled:
+                self._settle(attribute, instance.scope, instance.values[name])
         except DefinitionError as error:
             if error.where is None:
                 error.where = attribute.node.span.where()
             if not error.path:
                 error.path = f"{instance.kind}.{instance.label}.{name}"
-            self._failed[key] = error
+            self._failed[f"{instance.kind} {instance.name}.{name}"] = error
             raise
         finally:
             instance.running.pop()

@@ -23,7 +23,7 @@ class Number:
     `infinite` is -1 or 1 for the infinities, else 0; `minus_zero` tells `-0` from `0`.
     """
 
-    __slots__ = ("exponent", "infinite", "mantissa", "minus_zero", "precision")
+    __slots__ = ("_text", "exponent", "infinite", "mantissa", "minus_zero", "precision")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Number:
         self.precision = precision
         self.infinite = infinite
         self.minus_zero = minus_zero and not mantissa and not infinite
+        self._text = ""
 
     @classmethod
     def of_int(cls, value: int) -> Number:
@@ -202,6 +203,11 @@ class Number:
             return float("inf") if self.mantissa > 0 else float("-inf")
 
     def __str__(self) -> str:
+        if not self._text:
+            self._text = self._written()
+        return self._text
+
+    def _written(self) -> str:
         if self.infinite:
             return "+Inf" if self.infinite > 0 else "-Inf"
         if not self.mantissa:

@@ -22,9 +22,7 @@ def render(bakefile: BakeFile) -> str:
 
 def to_json(value: Any) -> str:
     """JSON with an indentation of two, escaped as Go does."""
-    writer = _Writer()
-    writer.write(value, "\n")
-    return "".join(writer.pieces)
+    return _shown(value, "\n", _Quoted())
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -48,46 +46,26 @@ def _target(target: Target) -> dict[str, Any]:
     return printed
 
 
-class _Writer:
-    """Puts JSON together from pieces. Most texts come again and again, names above all: each is quoted once."""
+class _Quoted(dict[str, str]):
+    """Texts as they stand in JSON. Most come again and again, names above all: each is quoted once."""
 
-    __slots__ = ("pieces", "quoted")
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.quoted: dict[str, str] = {}
-
-    def text(self, value: str) -> str:
-        found = self.quoted.get(value)
-        if found is None:
-            found = self.quoted[value] = quote(value)
+    def __missing__(self, text: str) -> str:
+        found = self[text] = quote(text)
         return found
 
-    def write(self, value: Any, newline: str) -> None:
-        """`newline` is the new line and the indentation of this level."""
-        pieces = self.pieces
-        kind = value.__class__
-        if kind is str:
-            pieces.append(self.text(value))
-        elif kind is dict:
-            inner = newline + "  "
-            separator = "{" + inner
-            for name, each in value.items():
-                pieces.append(f"{separator}{self.text(name)}: ")
-                self.write(each, inner)
-                separator = "," + inner
-            pieces.append(newline + "}" if value else "{}")
-        elif kind is list:
-            inner = newline + "  "
-            separator = "[" + inner
-            for each in value:
-                pieces.append(separator)
-                self.write(each, inner)
-                separator = "," + inner
-            pieces.append(newline + "]" if value else "[]")
-        elif value is None:
-            pieces.append("null")
-        elif kind is bool:
-            pieces.append("true" if value else "false")
-        else:
-            pieces.append(str(value))
+
+def _shown(value: Any, newline: str, quoted: _Quoted) -> str:
+    """`newline` is the new line and the indentation of this level."""
+    kind = value.__class__
+    if kind is str:
+        return quoted[value]
+    if kind is dict or kind is list:
+        inner = newline + "  "
+        if kind is dict:
+            parts = [f"{quoted[name]}: {_shown(each, inner, quoted)}" for name, each in value.items()]
+            return f"{{{inner}{f',{inner}'.join(parts)}{newline}}}" if parts else "{}"
+        parts = [_shown(each, inner, quoted) for each in value]
+        return f"[{inner}{f',{inner}'.join(parts)}{newline}]" if parts else "[]"
+    if value is None:
+        return "null"
+    return ("true" if value else "false") if kind is bool else str(value)
