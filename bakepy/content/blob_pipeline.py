@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from bakepy.content.compression import BLOCK_SIZE, Compression, block_compressor, worker_threads
+from bakepy.content.patience import still_wanted
 from bakepy.content.store import BlobWriter
 from bakepy.model.digest import Digest
 
@@ -93,6 +94,7 @@ class BlobPipeline:
     def _hand_on(self) -> None:
         if self._failure:
             raise self._failure
+        still_wanted()
         if self._workers is None:
             self._workers = _Workers(self._threads)
         workers, block, used = self._workers, self._block, self._used

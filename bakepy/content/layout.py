@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bakepy.content.entry import LayerEntry
+from bakepy.content.patience import PIECE, file_digest, still_wanted
 from bakepy.content.store import ContentStore
 from bakepy.content.tar_header import END, encode_header, padding
 from bakepy.model.digest import Digest
@@ -137,13 +137,14 @@ def _copy_in_kernel(source: int, target: int, size: int) -> None:
     left = size
     copy: Callable[[int], int] = lambda count: os.copy_file_range(source, target, count)  # noqa: E731
     while left:
+        still_wanted()
         try:
-            count = copy(left)
+            count = copy(min(left, PIECE))
         except OSError as error:
             if error.errno not in _NOT_BETWEEN_THESE or left != size:
                 raise
             copy = lambda count: os.sendfile(target, source, None, count)  # noqa: E731
-            count = copy(left)
+            count = copy(min(left, PIECE))
         if not count:
             raise OSError(errno.EIO, "a blob of the content store is shorter than it was")
         left -= count
@@ -152,6 +153,7 @@ def _copy_in_kernel(source: int, target: int, size: int) -> None:
 def _copy_through_memory(reader: BinaryIO, out: BinaryIO, size: int) -> None:
     left = size
     while left:
+        still_wanted()
         data = reader.read(min(left, 1 << 20))
         if not data:
             raise OSError(errno.EIO, "a blob of the content store is shorter than it was")
@@ -163,7 +165,7 @@ def _is_blob(path: Path, digest: Digest) -> bool:
     """Whether the file is there and has this digest."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, digest.algorithm).hexdigest() == digest.hex
+            return file_digest(file, digest.algorithm) == digest.hex
     except FileNotFoundError:
         return False
 

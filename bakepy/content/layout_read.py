@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bakepy.content.layout import IMAGE_NAME, REF_NAME
+from bakepy.content.patience import still_wanted
 from bakepy.content.store import ContentStore
 from bakepy.errors import BakeError, DefinitionError
 from bakepy.model.digest import Digest
@@ -70,6 +71,7 @@ class Layout(ABC):
             raise self._missing(digest) from None
         with file, store.writer(digest.algorithm) as writer:
             while data := file.read(1 << 20):
+                still_wanted()
                 writer.write(data)
             try:
                 writer.commit(digest, descriptor.size)

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from bakepy.content.patience import still_wanted
+
 _AHEAD = 4
 
 
@@ -42,6 +44,7 @@ class ReadAhead:
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            still_wanted()
             yield item
 
     def hexdigest(self) -> str:

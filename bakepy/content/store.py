@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from bakepy.content.patience import file_digest
 from bakepy.errors import BakeError, EngineError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
@@ -78,7 +79,7 @@ class ContentStore:
             return True
         try:
             with self.path(digest).open("rb") as file:
-                actual = hashlib.file_digest(file, digest.algorithm).hexdigest()
+                actual = file_digest(file, digest.algorithm)
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bakepy.content.patience import PIECE, still_wanted
 from bakepy.errors import BuildError
 
 _NOT_THERE = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM))
-_CHUNK = 1 << 30
 
 
 def copy_range(source: int, goal: int, size: int, what: str) -> None:
@@ -24,7 +24,8 @@ def copy_range(source: int, goal: int, size: int, what: str) -> None:
     offset = 0
     in_kernel = True
     while offset < size:
-        count = min(_CHUNK, size - offset)
+        still_wanted()
+        count = min(PIECE, size - offset)
         if in_kernel:
             try:
                 done = os.copy_file_range(source, goal, count, offset)
