@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 
 import anyio
 
@@ -131,21 +132,24 @@ class _Run:
         }
         exporter = self._exporter()
         self._interruption.cancels = False
-        self._outcomes = await self._engine.solve(
-            self._plan,
-            export=exporter.export,
-            emit=self._emit,
-            options=SolveOptions(
-                keep_going=options.keep_going,
-                jobs=options.jobs,
-                pools=options.pools,
-                memory=options.memory,
-                secrets=secrets,
-                ssh=agents,
-                entitlements=options.grants,
-            ),
-            stop=self._interruption.stop,
-        )
+        with ExitStack() as lent:
+            for provider in agents.values():
+                lent.enter_context(provider)
+            self._outcomes = await self._engine.solve(
+                self._plan,
+                export=exporter.export,
+                emit=self._emit,
+                options=SolveOptions(
+                    keep_going=options.keep_going,
+                    jobs=options.jobs,
+                    pools=options.pools,
+                    memory=options.memory,
+                    secrets=secrets,
+                    ssh=agents,
+                    entitlements=options.grants,
+                ),
+                stop=self._interruption.stop,
+            )
         self._interruption.cancels = True
         done = [outcome.target for outcome in self._outcomes if outcome.outcome == SUCCEEDED]
         if len(done) == len(targets) or (options.keep_going and self._interruption.signal is None):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -61,14 +61,14 @@ async def _read(
         raise UsageError("-f -: the definition is far away, so its files are, too", hint="-f cwd://- is standard input")
     near_names = [name for name in names if name.startswith(HERE)]
     async with _open(root, environment) as sources:
-        lent = _lent(url, environment)
-        origin: Origin | None
-        if isinstance(context, HTTPContext) and not await sources.is_archive(op, lent):
-            origin, far_names = None, [url]
-        else:
-            origin = Origin(url, archive=isinstance(context, HTTPContext))
-        far = _Far(sources, op, lent, url if origin is None else "")
-        files = await anyio.to_thread.run_sync(read_files, far_names, {}, far)
+        with _lent(url, environment) as lent:
+            origin: Origin | None
+            if isinstance(context, HTTPContext) and not await sources.is_archive(op, lent):
+                origin, far_names = None, [url]
+            else:
+                origin = Origin(url, archive=isinstance(context, HTTPContext))
+            far = _Far(sources, op, lent, url if origin is None else "")
+            files = await anyio.to_thread.run_sync(read_files, far_names, {}, far)
     if near_names:
         files += read_files(near_names, environment, here, stdin)
     return files, origin
@@ -86,16 +86,16 @@ async def _open(root: Path, environment: Mapping[str, str]) -> AsyncIterator[Rem
             await http.aclose()
 
 
-def _lent(url: str, environment: Mapping[str, str]) -> Lent:
+@contextmanager
+def _lent(url: str, environment: Mapping[str, str]) -> Iterator[Lent]:
     """Tokens for the server, and the agent that `BUILDX_BAKE_GIT_SSH` or `SSH_AUTH_SOCK` names."""
     agents: list[SSHEntry] = []
     if is_git_ssh(url) and (named := environment.get("BUILDX_BAKE_GIT_SSH") or environment.get("SSH_AUTH_SOCK")):
         agents.append(SSHEntry("default", tuple(named.split(","))))
     directory = Path.cwd()
-    return Lending(
-        SecretProvider(git_secrets(url, environment), environment, directory),
-        AgentProvider(agents, environment, directory),
-    )
+    secrets = SecretProvider(git_secrets(url, environment), environment, directory)
+    with AgentProvider(agents, environment, directory) as provider:
+        yield Lending(secrets, provider)
 
 
 class _Far:

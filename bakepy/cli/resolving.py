@@ -58,27 +58,29 @@ class Remote:
         self._directory = directory
 
     async def is_archive(self, op: SourceOp, targets: Sequence[Target]) -> bool:
-        with self._told(op, "remote build context"):
-            return await self._sources.is_archive(op, self._lent(targets))
+        with self._told(op, "remote build context"), self._lent(targets) as lent:
+            return await self._sources.is_archive(op, lent)
 
     async def read(self, op: SourceOp, path: str, targets: Sequence[Target]) -> bytes:
-        with self._told(op, path or "remote Dockerfile"):
-            return await self._sources.read(op, path, self._lent(targets))
+        with self._told(op, path or "remote Dockerfile"), self._lent(targets) as lent:
+            return await self._sources.read(op, path, lent)
 
     async def time(self, op: SourceOp, targets: Sequence[Target]) -> int | None:
-        with self._told(op, "time"):
-            return await self._sources.time(op, self._lent(targets))
+        with self._told(op, "time"), self._lent(targets) as lent:
+            return await self._sources.time(op, lent)
 
     def _told(self, op: SourceOp, what: str) -> AbstractContextManager[None]:
         digest = Digest.of(f"{what}\0{op.identifier}\0{sorted(op.attrs.items())}".encode())
         return _told(self._emit, digest, f"[internal] load {what} of {redacted(op.identifier)}")
 
-    def _lent(self, targets: Sequence[Target]) -> Lent:
-        """What the targets lend, all together: the first that has it gives it."""
-        return Lending(
-            SecretProvider([entry for one in targets for entry in one.secrets], self._environment, self._directory),
-            AgentProvider([entry for one in targets for entry in one.ssh], self._environment, self._directory),
-        )
+    @contextmanager
+    def _lent(self, targets: Sequence[Target]) -> Iterator[Lent]:
+        """What the targets lend, all together: the last entry of an id counts."""
+        entries = [entry for one in targets for entry in one.secrets]
+        secrets = SecretProvider(entries, self._environment, self._directory)
+        agents = [entry for one in targets for entry in one.ssh]
+        with AgentProvider(agents, self._environment, self._directory) as provider:
+            yield Lending(secrets, provider)
 
 
 @contextmanager

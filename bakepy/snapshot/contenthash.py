@@ -84,7 +84,8 @@ def _matcher(what: str, patterns: Sequence[str]) -> PatternMatcher:
     try:
         return PatternMatcher(patterns)
     except BadPattern as error:
-        listed = f"invalid {what}: [{' '.join(patterns)}]: syntax error in pattern"
+        why = "illegal exclusion pattern" if error.pattern == "!" else "syntax error in pattern"
+        listed = f"invalid {what}: [{' '.join(patterns)}]: {why}"
         raise BadPattern(error.pattern, what=listed, hint=error.hint) from error
 
 

@@ -83,12 +83,15 @@ class ContainerProcess:
         self._state = state
         self._bundle = bundle
         self._id = id
+        # the runtime gives the streams to the container's user: as /dev/null that would be the machine's own
+        in_read, in_write = os.pipe2(os.O_CLOEXEC)
+        os.close(in_write)
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
         try:
             self._process = subprocess.Popen(
                 runtime.command(state, bundle, id),
-                stdin=subprocess.DEVNULL,
+                stdin=in_read,
                 stdout=out_write,
                 stderr=err_write,
                 cwd=bundle,
@@ -100,6 +103,7 @@ class ContainerProcess:
             os.close(err_read)
             raise EngineError(f"can not start {runtime.path}: {error.strerror}") from error
         finally:
+            os.close(in_read)
             os.close(out_write)
             os.close(err_write)
         self._pidfd = os.pidfd_open(self._process.pid)

@@ -29,6 +29,11 @@ def own_bounding_set() -> str:
     return next(line.split()[1] for line in lines if line.startswith("CapBnd"))
 
 
+def null_changed() -> int:
+    """When the machine's /dev/null got its owner and mode."""
+    return Path("/dev/null").stat().st_ctime_ns
+
+
 def children() -> list[str]:
     """Of this process, zombies included."""
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -335,3 +340,11 @@ async def test_state_root_that_can_not_be_used(steps: Steps) -> None:
 async def test_much_output_comes_whole(steps: Steps) -> None:
     ran = await steps.run("yes 0123456789 | head -c 3000000")
     assert len(ran.out) == 3_000_000
+
+
+async def test_stdin_is_empty_and_none_of_the_machines_devices_is_given_away(steps: Steps) -> None:
+    before = null_changed()
+    ran = await steps.run("cat; readlink /proc/self/fd/0 | cut -d: -f1", meta={"user": "5:6"})
+    assert ran.out == "pipe\n"
+    # the runtime gives what it is handed to the user of the step
+    assert null_changed() == before

@@ -450,6 +450,9 @@ async def test_a_bad_pattern_names_its_list(kitchen: Kitchen) -> None:
     assert await refusal(kitchen, copy("d", "/t", exclude_patterns=("a", "["))) == (
         'invalid excludepatterns: [a []: syntax error in pattern: "["'
     )
+    assert await refusal(kitchen, copy("d", "/t", exclude_patterns=("!", "a"))) == (
+        'invalid excludepatterns: [! a]: illegal exclusion pattern: "!"'
+    )
 
 
 # the tree as a whole

@@ -135,6 +135,16 @@ async def test_times_of_members(kitchen: Kitchen) -> None:
     assert {name: times[name] for name in ("t/d", "t/d/f", "t/old")} == {"t/d": NOW, "t/d/f": 5, "t/old": 0}
 
 
+async def test_time_of_a_folder_counts_for_what_takes_its_place(kitchen: Kitchen) -> None:
+    replaced = tar(folder("d", mtime=5), member("d", mtime=6), folder("l", mtime=7), link("l", "f"), member("f"))
+    (kitchen.context / "file").write_bytes(replaced)
+    times = await kitchen.times(await kitchen.copy(add("file", "/t/")))
+    assert {name: times[name] for name in ("t/d", "t/f", "t/l")} == {"t/d": 5, "t/f": 7, "t/l": NOW}
+    assert await refused(kitchen, tar(folder("d"), folder("d/e"), member("d"))) == (
+        "can not unpack /d/e: not a directory"
+    )
+
+
 async def test_chown_counts_for_all_members_and_chmod_for_none(kitchen: Kitchen) -> None:
     (kitchen.context / "file").write_bytes(tar(folder("d", uid=5), member("d/f", uid=5), link("l", "d")))
     owner = ChownOpt(UserOpt(9), UserOpt(10))

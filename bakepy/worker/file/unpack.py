@@ -236,17 +236,19 @@ class _Unpacker:
         self._folders.clear()
 
     def _set_time(self, path: bytes, time_ns: int) -> None:
-        head, _, name = path.rpartition(b"/")
+        """Gives what is at the place of a folder of the archive the folder's time, be it another thing by now; if the
+        way to it is gone, unpacking fails, as it does for BuildKit."""
         try:
-            folder = syscalls.openat2(self._root, head or b".", _FOLDER, resolve=_RESOLVE)
-        except (FileNotFoundError, NotADirectoryError):
-            return  # a later member replaced it
+            fd = syscalls.openat2(self._root, path, os.O_PATH | os.O_CLOEXEC, resolve=_RESOLVE)
+        except OSError as error:
+            what = (error.strerror or str(error)).lower()
+            raise BuildError(
+                f"can not unpack /{show(path)}: {what}", hint="a later member replaced this folder of the archive"
+            ) from error
         try:
-            there = _lstat(folder, name)
-            if there is not None and stat.S_ISDIR(there.st_mode):
-                os.utime(name, ns=(time_ns, time_ns), dir_fd=folder, follow_symlinks=False)
+            os.utime(b"/proc/self/fd/%d" % fd, ns=(time_ns, time_ns))
         finally:
-            os.close(folder)
+            os.close(fd)
 
 
 def _lstat(folder: int, name: bytes) -> os.stat_result | None:
