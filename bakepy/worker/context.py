@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from bakepy.snapshot.store import SnapshotStore
 from bakepy.worker.cachemounts import CacheMounts
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.emulation import foreign_machines
+from bakepy.worker.network import Sandboxes, sandbox_resolv
 from bakepy.worker.oci import HOSTNAME, hosts_text
 from bakepy.worker.runtime import Runtime, find_runtime
 
@@ -67,6 +68,8 @@ class ExecContext:
     secrets: Secrets
     ssh: SshAgents
     resolv_conf: Path
+    sandboxes: Sandboxes
+    sandbox_resolv_conf: Path
     hosts: Path
     entitlements: frozenset[str]
     foreign: frozenset[str]
@@ -93,10 +96,11 @@ def open_exec_context(
 ) -> Iterator[ExecContext]:
     """Finds the runtime and prepares a folder in memory. Raises EngineError if containers can not be run here.
 
-    `environment` is the caller's (PATH, BAKEPY_RUNTIME).
+    `environment` is the caller's (PATH, BAKEPY_RUNTIME, BAKEPY_NETWORK).
     """
+    environment = os.environ if environment is None else environment
     cgroups = Cgroups.detect()
-    runtime = find_runtime(cgroups, os.environ if environment is None else environment)
+    runtime = find_runtime(cgroups, environment)
     cgroups.remove(snapshots.scratch.swept)
     volatile = snapshots.scratch.new("run")
     syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711")
@@ -104,28 +108,36 @@ def open_exec_context(
     try:
         (volatile / "state").mkdir(mode=0o700)
         resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
+        sandbox_resolv_conf = volatile / "resolv.sandbox.conf"
         resolv_conf.write_text(_host_resolv_conf())
+        sandbox_resolv_conf.write_text(sandbox_resolv(_host_resolv_conf()))
         hosts.write_text(hosts_text(HOSTNAME))
-        for path in (resolv_conf, hosts):
+        for path in (resolv_conf, sandbox_resolv_conf, hosts):
             path.chmod(0o644)  # whatever the user's umask is
-        yield ExecContext(
-            snapshots=snapshots,
-            runtime=runtime,
-            root=root,
-            volatile=volatile,
-            cache_mounts=CacheMounts(root),
-            cgroups=cgroups,
-            secrets=secrets or NoSecrets(),
-            ssh=ssh or NoSecrets(),
-            resolv_conf=resolv_conf,
-            hosts=hosts,
-            entitlements=entitlements,
-            foreign=foreign_machines(),
-            host=host,
-            token=token,
-            numbers=count(1),
-            restricted=usernamespace.is_inside(),
-        )
+        networks = volatile / "network"
+        networks.mkdir(mode=0o700)
+        with closing(Sandboxes(networks, environment)) as sandboxes:
+            sandboxes.begin()
+            yield ExecContext(
+                snapshots=snapshots,
+                runtime=runtime,
+                root=root,
+                volatile=volatile,
+                cache_mounts=CacheMounts(root),
+                cgroups=cgroups,
+                secrets=secrets or NoSecrets(),
+                ssh=ssh or NoSecrets(),
+                resolv_conf=resolv_conf,
+                sandboxes=sandboxes,
+                sandbox_resolv_conf=sandbox_resolv_conf,
+                hosts=hosts,
+                entitlements=entitlements,
+                foreign=foreign_machines(),
+                host=host,
+                token=token,
+                numbers=count(1),
+                restricted=usernamespace.is_inside(),
+            )
     finally:
         syscalls.unmount(volatile, syscalls.MNT_DETACH)
         volatile.rmdir()

@@ -136,6 +136,9 @@ class _Step:
         op, context, meta = self.op, self.context, self.op.meta
         user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
         insecure = op.security is SecurityMode.INSECURE
+        network: Path | None = None
+        if op.network is NetMode.SANDBOX:
+            network = self.held.enter_context(context.sandboxes.lend(altered=insecure))
         return Container(
             rootfs=rootfs,
             args=meta.args,
@@ -144,9 +147,10 @@ class _Step:
             user=user,
             hostname=meta.hostname or HOSTNAME,
             hosts=self._hosts(bundle),
-            resolv_conf=context.resolv_conf,
+            resolv_conf=context.sandbox_resolv_conf if network else context.resolv_conf,
             mounts=tuple(self.mounts.mounts),
             own_network=op.network is NetMode.NONE,
+            network_namespace=network,
             insecure=insecure,
             compiled_seccomp=context.runtime.name == "crun",
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),

@@ -1,0 +1,237 @@
+"""Networks of steps: the sandbox, which is a network namespace with a way out through slirp4netns.
+
+A step in the sandbox reaches the world and none of this machine's loopback services; two steps that run at a time do
+not see each other. A namespace costs some 4 ms and is handed from step to step, so a chain of steps needs one: what a
+step does in it ends with its processes. Decided in docs/decisions/sandbox-network.md.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from bakepy.errors import EngineError, UsageError, nearest
+from bakepy.model.value import dataclass
+from bakepy.snapshot import syscalls
+
+AUTO, SANDBOX, HOST = CHOICES = ("auto", "sandbox", "host")
+"""What BAKEPY_NETWORK may say of steps that ask for no network of their own: `auto` is the sandbox where it works."""
+
+PROGRAM = "slirp4netns"
+NAME_SERVER = "10.0.2.3"
+"""Where slirp4netns answers what the machine's own name server would, wherever that is."""
+
+_ELSEWHERE = ":/usr/sbin:/sbin"
+_TUN = Path("/dev/net/tun")
+
+
+def lacking(search: str, tun: Path = _TUN) -> str:
+    """What keeps sandboxes from being made here; empty if nothing does."""
+    if shutil.which(PROGRAM, path=search + _ELSEWHERE) is None:
+        return f"{PROGRAM} is not installed"
+    if not os.access(tun, os.R_OK | os.W_OK):
+        return f"{tun} can not be opened" if tun.exists() else f"there is no {tun}"
+    return ""
+
+
+def choice(environment: Mapping[str, str]) -> str:
+    """What BAKEPY_NETWORK says. Raises UsageError for anything else than CHOICES."""
+    wanted = environment.get("BAKEPY_NETWORK") or AUTO
+    if wanted not in CHOICES:
+        raise UsageError(
+            f"unknown network '{wanted}' in BAKEPY_NETWORK, must be one of {', '.join(CHOICES)}",
+            hint=nearest(wanted, CHOICES),
+        )
+    return wanted
+
+
+class Sandboxes:
+    """The sandboxes of one run. Methods block and may be called from any thread; close it when no step runs."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        """Keeps what it needs in `folder`. With BAKEPY_NETWORK=sandbox, EngineError if there can be none."""
+        wanted = choice(environment)
+        search = environment.get("PATH", os.defpath)
+        problem = lacking(search)
+        if wanted == SANDBOX and problem:
+            raise EngineError(f"steps can not have a sandbox network: {problem}", hint=f"apt-get install {PROGRAM}")
+        self.usable = wanted != HOST and not problem
+        """Whether steps that ask for nothing else are to be in one; otherwise they have the machine's network."""
+        self._forced = wanted == SANDBOX
+        self._program = shutil.which(PROGRAM, path=search + _ELSEWHERE) or PROGRAM
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._free: list[_Sandbox] = []
+        self._numbers = count(1)
+
+    def begin(self) -> None:
+        """Starts one, without waiting for it, because a step will want it soon."""
+        if self.usable:
+            sandbox = self._make()
+            with self._lock:
+                self._free.append(sandbox)
+
+    @contextmanager
+    def lend(self, *, altered: bool) -> Iterator[Path | None]:
+        """A network namespace for one step, None where the machine's network is to be used instead. What a step with
+        the right to change it has `altered` is not used again."""
+        sandbox = self._take()
+        try:
+            yield sandbox.namespace if sandbox else None
+        except BaseException:
+            altered = True  # processes of it may be about
+            raise
+        finally:
+            if sandbox is not None:
+                self._give_back(sandbox, altered)
+
+    def close(self) -> None:
+        with self._lock:
+            free, self._free = self._free, []
+        for sandbox in free:
+            sandbox.close()
+
+    def _take(self) -> _Sandbox | None:
+        if not self.usable:
+            return None
+        with self._lock:
+            sandbox = self._free.pop() if self._free else None
+        sandbox = sandbox or self._make()
+        complaint = sandbox.wait()
+        if not complaint:
+            return sandbox
+        sandbox.close()
+        if self._forced:
+            raise EngineError(f"no sandbox network: {complaint}", hint="BAKEPY_NETWORK=host does without")
+        self.usable = False
+        return None
+
+    def _give_back(self, sandbox: _Sandbox, altered: bool) -> None:
+        if altered:
+            sandbox.close()
+            return
+        with self._lock:
+            self._free.append(sandbox)
+
+    def _make(self) -> _Sandbox:
+        return _Sandbox.start(self._program, self._folder / f"network{next(self._numbers)}")
+
+
+@dataclass(slots=True)
+class _Sandbox:
+    """One namespace with its slirp4netns, which ends when `hold` is closed: also if this process is killed."""
+
+    namespace: Path
+    process: subprocess.Popen[bytes]
+    ready: int
+    hold: int
+    log: BinaryIO
+    complaint: str | None = None
+
+    @classmethod
+    def start(cls, program: str, namespace: Path) -> _Sandbox:
+        namespace.touch()
+        _new_namespace(namespace)
+        ready, tell = os.pipe2(os.O_CLOEXEC)
+        watched, hold = os.pipe2(os.O_CLOEXEC)
+        log = namespace.with_suffix(".log").open("w+b")
+        try:
+            process = subprocess.Popen(
+                [
+                    program,
+                    "--configure",
+                    "--mtu=65520",
+                    "--disable-host-loopback",
+                    f"--ready-fd={tell}",
+                    f"--exit-fd={watched}",
+                    "--netns-type=path",
+                    str(namespace),
+                    "tap0",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=(tell, watched),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(ready)
+            os.close(hold)
+            log.close()
+            syscalls.unmount(namespace, syscalls.MNT_DETACH)
+            raise EngineError(f"can not start {program}: {error.strerror}") from error
+        finally:
+            os.close(tell)
+            os.close(watched)
+        return cls(namespace, process, ready, hold, log)
+
+    def wait(self) -> str:
+        """Waits until it works; returns what is wrong if it does not."""
+        if self.complaint is None:
+            if os.read(self.ready, 1):
+                self.complaint = ""
+            else:
+                self.process.wait()
+                self.log.seek(0)
+                said = self.log.read().decode(errors="replace").strip().splitlines()
+                self.complaint = said[-1] if said else f"{PROGRAM} ended with status {self.process.returncode}"
+        return self.complaint
+
+    def close(self) -> None:
+        os.close(self.hold)
+        os.close(self.ready)
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        self.namespace.with_suffix(".log").unlink()
+        syscalls.unmount(self.namespace, syscalls.MNT_DETACH)
+        self.namespace.unlink()
+
+
+def _new_namespace(goal: Path) -> None:
+    """Makes a network namespace that lasts as long as it is bound to the file `goal`."""
+    failures: list[OSError] = []
+
+    def work() -> None:
+        # a thread of its own: it is in the new namespace until it ends
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+            syscalls.mount("/proc/thread-self/ns/net", goal, "", syscalls.MS_BIND)
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    for error in failures:
+        raise error
+
+
+def sandbox_resolv(text: str) -> str:
+    """The machine's resolv.conf for a sandbox: name servers on the machine's loopback are not reachable there."""
+    kept, servers = [], 0
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            if _is_loopback(words[1]):
+                continue
+            servers += 1
+        kept.append(line)
+    if not servers:
+        kept.insert(0, f"nameserver {NAME_SERVER}")
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
