@@ -89,7 +89,12 @@ async def plan_with(
         files=DiskFiles(options.directory),
         resolve=resolver(engine, emit),
         remote=Remote(engine, emit, options.environment, options.directory),
-        options=PlanOptions(build_platform=engine.host, granted=options.grants, cgroup_parent=options.cgroup_parent),
+        options=PlanOptions(
+            build_platform=engine.host,
+            granted=options.grants,
+            cgroup_parent=options.cgroup_parent,
+            unsupported=options.unsupported,
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from bakepy.model.value import dataclass
 @dataclass(frozen=True, slots=True)
 class BakeOptions:
     """How one run goes about it. `jobs`, `pools` and `memory` (bytes) limit what is under way at a time.
+    `unsupported` are capabilities that the engine lacks.
     `single`: the bake file has one target, made of flags; `image_id_file` and `print_id` are for such."""
 
     root: Path
@@ -27,6 +28,7 @@ class BakeOptions:
     memory: int | None = None
     grants: frozenset[str] = frozenset()
     cgroup_parent: str = ""
+    unsupported: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     single: bool = False
     image_id_file: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +39,13 @@ def llb(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.", metavar="FILE")
     ] = None,
+    caps: Annotated[
+        Path | None,
+        typer.Option("--caps", help="The capabilities of the BuildKit it is for, one a line.", metavar="FILE"),
+    ] = None,
+    without_cap: Annotated[
+        list[str] | None, typer.Option("--without-cap", help="A capability that BuildKit lacks.", metavar="CAP")
+    ] = None,
     no_cache: NoCache = None,
     pull: Pull = None,
     root: Root = None,
@@ -47,6 +54,7 @@ def llb(
     """Write the LLB definition of a target: protobuf for buildctl build, JSON lines, or a graph in dot.
 
     Nothing is built. The names of local sources that a daemon will ask for are told on stderr, as buildctl takes them.
+    For an older BuildKit, --caps and --without-cap leave out what it does not know, as its own frontend would.
     """
     if format_ not in FORMATS:
         raise UsageError(
@@ -57,6 +65,7 @@ def llb(
             "a definition is binary, nothing for a terminal",
             hint="pipe it into 'buildctl build', write it with -o FILE, or ask for --format json",
         )
+    unsupported = _unsupported(caps, without_cap or ())
     overrides = [*(set_ or ()), *([f"*.platform={platform}"] if platform else ())]
     request = read_request(
         targets=[target] if target else (), files=file, root=root, overrides=overrides, variables=var,
@@ -73,12 +82,35 @@ def llb(
 
     grants = supported.granted(allow or ())
     supported.check_bake(bake_file, grants)
-    options = BakeOptions(root=state_root(root, os.environ), environment=os.environ, grants=grants)
+    options = BakeOptions(
+        root=state_root(root, os.environ), environment=os.environ, grants=grants, unsupported=unsupported
+    )
     plan = anyio.run(plan_only, bake_file, options)
     chosen = _platform(_target(plan), platform)
     definition = Definition.of(plan.graph, chosen.head)
     _write(_bytes(definition, format_), output)
     _tell(definition, plan)
+    if missing := sorted({cap for vertex in definition.vertices for cap in vertex.metadata.caps} & unsupported):
+        terminal.warn(f"the definition needs what that BuildKit lacks: {', '.join(missing)}")
+
+
+def _unsupported(caps: Path | None, without: Iterable[str]) -> frozenset[str]:
+    """The capabilities that the engine lacks. Raises UsageError."""
+    if caps is None and not without:
+        return frozenset()
+    from bakepy.llb.capabilities import KNOWN, lacking, listed
+
+    for name in without:
+        if name not in KNOWN:
+            raise UsageError(f"--without-cap: unknown capability '{name}'", hint=nearest(name, KNOWN))
+    has = None
+    if caps is not None:
+        try:
+            has = listed(caps.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise UsageError(f"--caps: {caps} can not be read: {cause}") from error
+    return lacking(has, without)
 
 
 def _target(plan: Plan) -> PlannedTarget:

@@ -45,11 +45,13 @@ class ImageResolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """`granted` are the entitlements that the command allows (`network.host`, `security.insecure`)."""
+    """`granted` are the entitlements that the command allows (`network.host`, `security.insecure`); `unsupported` are
+    capabilities that the engine lacks."""
 
     build_platform: Platform = field(default_factory=host_platform)
     granted: frozenset[str] = frozenset()
     cgroup_parent: str = ""
+    unsupported: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -129,7 +131,11 @@ def read_targets(
     for name, target in bake.targets.items():
         try:
             settings[name] = read_target(
-                target, sources, build_platform=options.build_platform, cgroup_parent=options.cgroup_parent
+                target,
+                sources,
+                build_platform=options.build_platform,
+                cgroup_parent=options.cgroup_parent,
+                unsupported=options.unsupported,
             )
         except BakeError as error:
             failures.add(name, error)

@@ -50,7 +50,12 @@ class TargetSettings:
 
 
 def read_target(
-    target: Target, sources: Sources, *, build_platform: Platform, cgroup_parent: str = ""
+    target: Target,
+    sources: Sources,
+    *,
+    build_platform: Platform,
+    cgroup_parent: str = "",
+    unsupported: frozenset[str] = frozenset(),
 ) -> TargetSettings:
     """Checks all that a target says and reads what it names.
 
@@ -87,6 +92,7 @@ def read_target(
         cgroup_parent=cgroup_parent,
         cache_namespace=arguments.get("BUILDKIT_CACHE_MOUNT_NS") or "",
         check=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
+        unsupported=unsupported,
         **_limits(target, faults),
     )
     multi_platform = _multi_platform(platforms, arguments, faults)

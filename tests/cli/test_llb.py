@@ -150,3 +150,35 @@ def test_unknown_formats_are_refused(project: Path) -> None:
     assert bakepy(project, "app", "--format", "protbuf", status=2).stderr.decode() == (
         "ERROR: unknown value 'protbuf' of --format\nhint: did you mean 'protobuf'?\n"
     )
+
+
+LINKED = "FROM scratch\nCOPY a /\nCOPY --link a /b\nADD --checksum=sha256:" + "a" * 64 + " https://h.test/x /c\n"
+
+
+def ops(project: Path, *arguments: str) -> list[str]:
+    """The kinds of the ops of the definition."""
+    return [type(vertex.op).__name__ for vertex in unmarshal(bakepy(project, *arguments).stdout).vertices]
+
+
+def test_an_older_buildkit_gets_what_it_knows(project: Path) -> None:
+    (project / "bake.toml").write_text("[target.app]\n")
+    (project / "Dockerfile").write_text(LINKED)
+    assert ops(project, "app") == ["SourceOp", "FileOp", "FileOp", "MergeOp", "SourceOp", "FileOp"]
+    older = ["SourceOp", "FileOp", "FileOp", "SourceOp", "FileOp"]
+    assert ops(project, "app", "--without-cap=mergeop") == older
+    (project / "caps").write_text("# of an old one\nfile.base\nsource.local # and more\nsource.http\n")
+    assert ops(project, "app", "--caps=caps") == older
+    told = bakepy(project, "app", "--caps=caps", "--without-cap", "source.http").stderr.decode().splitlines()
+    assert told[-1] == (
+        "WARNING: the definition needs what that BuildKit lacks: source.http, source.http.checksum, "
+        "source.local.followpaths, source.local.sharedkeyhint, source.local.unique"
+    )
+
+
+def test_capabilities_are_known_ones_in_a_file_that_can_be_read(project: Path) -> None:
+    assert bakepy(project, "app", "--without-cap=merge-op", status=2).stderr.decode() == (
+        "ERROR: --without-cap: unknown capability 'merge-op'\nhint: did you mean 'mergeop'?\n"
+    )
+    assert bakepy(project, "app", "--caps=none", status=2).stderr.decode() == (
+        "ERROR: --caps: none can not be read: No such file or directory\n"
+    )
