@@ -18,10 +18,11 @@ from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import Target
+from bakepy.model.url import redacted
 from bakepy.planner.compiling import ImageResolver
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
-from bakepy.source.lent import Lent, redacted
+from bakepy.source.lent import Lent
 
 
 def resolver(engine: Embedded, emit: Emit) -> ImageResolver:

@@ -9,6 +9,7 @@ from dataclasses import field
 from enum import IntEnum
 
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.url import redacted_text
 from bakepy.model.value import dataclass
 
 NONE = -1
@@ -312,7 +313,7 @@ class OpMetadata:
     @property
     def name(self) -> str:
         """The line that displays show (`[build 2/4] RUN make`)."""
-        return self.description.get("llb.customname", "")
+        return redacted_text(self.description.get("llb.customname", ""))
 
     def merged(self, other: OpMetadata) -> OpMetadata:
         """What both say; where they contradict each other, what `other` says."""

@@ -27,9 +27,10 @@ import anyio.to_thread
 from bakepy.errors import BuildError
 from bakepy.llb.op import SourceOp
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.url import redacted
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.source.gitcommand import Git, GitFailed
-from bakepy.source.lent import NOTHING, Lent, redacted
+from bakepy.source.lent import NOTHING, Lent
 
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")

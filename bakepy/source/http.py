@@ -28,10 +28,11 @@ from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
+from bakepy.model.url import redacted
 from bakepy.registry.hosts import proxy_for
 from bakepy.registry.retry import RETRIED_STATUSES, Patience, RetryPolicy, Temporary, parse_retry_after
 from bakepy.snapshot.store import SnapshotStore
-from bakepy.source.lent import NOTHING, Lent, redacted
+from bakepy.source.lent import NOTHING, Lent
 
 if TYPE_CHECKING:
     import aiohttp

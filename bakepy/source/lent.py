@@ -29,14 +29,3 @@ class NothingLent:
 
 
 NOTHING: Lent = NothingLent()
-
-
-def redacted(url: str) -> str:
-    """A URL fit to be shown or kept: a password, or a token in its place, is masked."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    if not separator or not at or (scheme == "ssh" and ":" not in user):
-        return url
-    name, colon, _ = user.partition(":")
-    return f"{scheme}://{name}:xxxxx@{host}{slash}{path}" if colon else f"{scheme}://xxxxx@{host}{slash}{path}"
