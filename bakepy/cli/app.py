@@ -43,6 +43,8 @@ COMMANDS = {
     "convert": _Command("convert", "convert"),
     "schema": _Command("schema", "schema"),
     "doctor": _Command("doctor", "doctor"),
+    "du": _Command("prune", "du"),
+    "prune": _Command("prune", "prune"),
     "completion": _Command("completion", "completion"),
 }
 

@@ -61,6 +61,8 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
     engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
     async with interruptible() as interruption, engine_open as engine:
         record = RunRecord()
+        for line in engine.mended if options.talks else ():
+            terminal.warn(line)
         with _display(bake_file, options) as display:
             emit = _both(record, display)
             plan = await plan_with(engine, bake_file, options, emit)

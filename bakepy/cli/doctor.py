@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,15 @@ import typer
 from bakepy.cli import terminal
 from bakepy.cli.checks import Check, Machine, Verdict, all_checks
 from bakepy.cli.options import Root, state_root
-from bakepy.errors import UsageError, nearest
+from bakepy.errors import EngineError, UsageError, nearest
 
 
 def doctor(
     root: Root = None,
     format_: Annotated[str, typer.Option("--format", help="text or json.", metavar="FORMAT")] = "text",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Look through the state root, and take away what is broken there.")
+    ] = False,
 ) -> None:
     """Tell what this machine can do, and how to mend what it can't.
 
@@ -25,6 +29,9 @@ def doctor(
     """
     if format_ not in ("text", "json"):
         raise UsageError(f"unknown value '{format_}' of --format", hint=nearest(format_, ("text", "json")))
+    if repair:
+        _repair(state_root(root, os.environ), format_)
+        return
     machine = Machine(state_root=state_root(root, os.environ), environment=os.environ)
     checks = tuple(all_checks(machine))
     possible = all(check.verdict is not Verdict.FAIL for check in checks)
@@ -35,6 +42,42 @@ def doctor(
         print("\nBuilds are possible here." if possible else "\nNo build is possible here.")
     if not possible:
         raise typer.Exit(5)
+
+
+def _repair(root: Path, format_: str) -> None:
+    """Looks through the whole root, alone. Raises EngineError while builds use it."""
+    if not root.exists():
+        raise UsageError(f"state root {root}: no such folder", hint="the first build makes it")
+    from bakepy.cli.ahead import enter
+    from bakepy.content.database import Database
+    from bakepy.content.store import ContentStore
+    from bakepy.engine import repair
+    from bakepy.engine.root import Use, open_root
+    from bakepy.snapshot.store import Snapshot, SnapshotStore
+
+    async def fetch(snapshot: Snapshot, origin: str) -> None:
+        raise AssertionError(f"nothing is pulled to be repaired: {snapshot.id}")
+
+    enter()
+    results = [repair.check_folders(root)]
+    open_root(root)
+    with Use(root) as use:
+        if not use.alone():
+            raise EngineError(f"state root {root} is in use", hint="run this again when the builds have ended")
+        results.append(repair.check_database(root))
+        with (
+            Database(root / "state.db") as database,
+            SnapshotStore(root, database, ContentStore(root), fetch) as snapshots,
+        ):
+            name = lambda: snapshots.scratch.name("repaired")  # noqa: E731
+            results += repair.check_contents(root, database, name)
+    if format_ == "json":
+        print(json.dumps([result.to_json() for result in results], indent=2))
+        return
+    width = max(len(result.name) for result in results)
+    for result in results:
+        print(f"{result.name:<{width}}  {result.found}" + (f": {result.done}" if result.done else ""))
+    print("\nRepaired." if any(result.done for result in results) else "\nNothing is broken.")
 
 
 def table(checks: tuple[Check, ...], *, colour: bool) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -21,6 +21,15 @@ from bakepy.errors import EngineError
 _BUSY_SECONDS = 60.0
 _FORMAT = 1
 """Goes up when the files of a state root can no longer be read by an older bakepy."""
+
+
+class DamagedDatabase(EngineError):
+    """The file is not a database, or its pages make no sense. A mark beside it tells the next run."""
+
+
+def damage_mark(path: Path) -> Path:
+    """A file that is there when the database `path` was found damaged."""
+    return path.with_name(f"{path.name}-damaged")
 
 
 class Database:
@@ -156,7 +165,11 @@ def _explained(error: sqlite3.Error, path: Path) -> EngineError:
         sqlite3.SQLITE_PERM: "the state root must be writable; choose another with --root or BAKEPY_ROOT",
         sqlite3.SQLITE_FULL: "free some space on the disk of the state root",
         sqlite3.SQLITE_IOERR: "check the disk of the state root",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; remove the state root, nothing in it is unique",
-        sqlite3.SQLITE_NOTADB: "the file is damaged; remove the state root, nothing in it is unique",
     }
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        with suppress(OSError):
+            damage_mark(path).touch()
+        return DamagedDatabase(
+            f"state database {path}: {error}", hint="run again: it is put aside then, and a new one is begun"
+        )
     return EngineError(f"state database {path}: {error}", hint=hints.get(_code(error), ""))

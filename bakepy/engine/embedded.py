@@ -20,7 +20,7 @@ from bakepy.content.store import ContentStore
 from bakepy.engine.lookup import WouldRun, look_only
 from bakepy.engine.memory import Memory
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
-from bakepy.engine.root import open_root
+from bakepy.engine.root import Use, distrust_unflushed, forget_about, open_database, open_root
 from bakepy.engine.sharing import Sharing
 from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError, UsageError, nearest
@@ -32,6 +32,7 @@ from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
+from bakepy.snapshot.census import Census
 from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
@@ -86,7 +87,10 @@ class Embedded:
             self._fetch,
             lambda id: locks.alone(f"unpack {id}"),
             snapshotter=_snapshotter(environment),
+            gone=forget_about(database),
         )
+        self.mended: tuple[str, ...] = ()
+        """What was wrong with the state root, and has been put right: a line for each thing."""
 
     @classmethod
     @asynccontextmanager
@@ -105,8 +109,12 @@ class Embedded:
         """
         environment = os.environ if environment is None else environment
         open_root(root)
+        mended: list[str] = []
         async with AsyncExitStack() as stack:
-            database = stack.enter_context(Database(root / "state.db"))
+            use = stack.enter_context(Use(root))
+            if not use.share(wait=False):
+                await anyio.to_thread.run_sync(use.share)
+            database = stack.enter_context(open_database(root, use, mended.append))
             content = ContentStore(root)
             registry = await stack.enter_async_context(Registry(Credentials.load(environment), insecure=insecure))
             locks = stack.enter_context(KeyLocks(root / "keys.lock"))
@@ -120,8 +128,22 @@ class Embedded:
                 host=host or host_platform(),
             )
             stack.enter_context(engine.snapshots)
+            engine._mend(mended)
             stack.push_async_callback(engine._http.aclose)
             yield engine
+
+    def _mend(self, told: list[str]) -> None:
+        """Gives up what a power cut may have spoiled, and keeps what is to be told of the state root."""
+        census = Census(self.root, self.database, forget_about(self.database))
+        given_up = distrust_unflushed(
+            self.root, self.database, census, lambda: self.snapshots.scratch.name("unflushed")
+        )
+        if given_up:
+            told.append(
+                f"the machine was started anew since the last build: the {given_up} youngest trees may not have"
+                " reached the disk, and are made anew"
+            )
+        self.mended = tuple(told)
 
     async def resolve_image(
         self, identifier: str, platform: Platform, attrs: Mapping[str, str], layouts: Mapping[str, Path]

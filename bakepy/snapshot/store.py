@@ -35,6 +35,7 @@ from bakepy.model.oci import Descriptor
 from bakepy.model.value import dataclass
 from bakepy.snapshot import overlay
 from bakepy.snapshot.active import Active, View
+from bakepy.snapshot.census import Census, Gone, nobody
 from bakepy.snapshot.changes import tree_changes, upper_changes
 from bakepy.snapshot.scratch import Scratch
 from bakepy.snapshot.tree import remove_tree
@@ -108,9 +109,11 @@ class SnapshotStore:
         alone: Alone = _nobody_else,
         *,
         snapshotter: str = AUTO,
+        gone: Gone = nobody,
     ) -> None:
         """Opens ROOT/snapshots, and removes what dead processes left in ROOT/tmp. `snapshotter` is one of
-        SNAPSHOTTERS: how trees are made; those that are there are read anyway."""
+        SNAPSHOTTERS: how trees are made; those that are there are read anyway. `gone` is told of snapshots that had to
+        be given up."""
         self._snapshotter = snapshotter
         self._folder = root / "snapshots"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,8 @@ class SnapshotStore:
         self._alone = alone
         self._flights: dict[str, anyio.Lock] = {}
         self._unpacked: set[str] = set()
+        self._present: set[str] = set()
+        self._gone = gone
         self._probe = threading.Lock()
         self._empty = self.scratch.new("empty")
         self._empty.chmod(0o755)
@@ -141,6 +146,28 @@ class SnapshotStore:
     def find(self, id: str) -> Snapshot | None:
         rows = self._database.query(f"SELECT {_COLUMNS} FROM snapshot WHERE id = ?", id)
         return _row(rows[0]).snapshot if rows else None
+
+    def present(self, id: str) -> bool:
+        """Whether a snapshot is there with all below it, and their files: each folder is looked for once in a run.
+
+        Layers of images that lost their files become lazy again; others are given up, with what is on top of them.
+        """
+        if id in self._present:
+            return True
+        rows = [_row(values) for values in self._database.query(_CHAIN, id)]
+        if not rows or rows[0].snapshot.parent is not None:
+            return False
+        new = [row for row in rows if row.snapshot.id not in self._present and not row.snapshot.lazy]
+        lost = [row.snapshot for row in new if not self._fs(row.number).is_dir()]
+        if lost:
+            census = Census(self._folder.parent, self._database, self._gone)
+            census.make_lazy([snapshot.id for snapshot in lost if snapshot.layer is not None])
+            made = [snapshot.id for snapshot in lost if snapshot.layer is None]
+            census.drop(made, lambda: self.scratch.name("lost"))
+            if made:
+                return False
+        self._present.update(row.snapshot.id for row in rows)
+        return True
 
     def chain(self, id: str) -> tuple[Snapshot, ...]:
         """The snapshot with all below it, lowest first. Raises EngineError if it, or one of those, is not there."""
@@ -208,6 +235,7 @@ class SnapshotStore:
         parent. The caller must know that nobody uses it."""
         doomed = self.scratch.name("removed")
         self._unpacked.discard(id)
+        self._present.discard(id)
         with self._database.transaction():
             rows = self._database.query("SELECT number FROM snapshot WHERE id = ?", id)
             if not rows:
@@ -540,7 +568,7 @@ def _explained(lowers: Sequence[Path]) -> Iterator[None]:
             raise
         raise EngineError(
             f"files of the state root are missing: {missing}",
-            hint="somebody or a power cut removed them; remove the state root, nothing in it is unique",
+            hint="run again: what is missing is made anew",
         ) from error
 
 

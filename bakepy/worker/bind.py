@@ -385,9 +385,9 @@ class RefStore:
         return json.dumps([result.id, result.snapshot]) if isinstance(result, TreeRef) else None
 
     def load(self, text: str) -> Ref | None:
-        """None if the snapshot has been removed."""
+        """None if the snapshot has been removed, or its files have been lost."""
         id, snapshot = json.loads(text)
-        if snapshot is not None and self._snapshots.find(snapshot) is None:
+        if snapshot is not None and not self._snapshots.present(snapshot):
             return None
         return TreeRef(id, snapshot)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bakepy.content.database import Database
+from bakepy.content.database import DamagedDatabase, Database, damage_mark
 from bakepy.errors import EngineError
 
 
@@ -73,12 +73,13 @@ def _add_to(database: Database, times: int) -> None:
 
 def test_a_damaged_file_is_told(path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(DamagedDatabase) as caught:
         Database(path)
     assert caught.value.render() == (
         f"state database {path}: file is not a database\n"
-        "hint: the file is damaged; remove the state root, nothing in it is unique"
+        "hint: run again: it is put aside then, and a new one is begun"
     )
+    assert damage_mark(path).exists()
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""`bakepy prune` and `bakepy du`: how much the state root holds, and less of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bakepy.cli.options import Root, state_root
+from bakepy.errors import UsageError
+from bakepy.model.size import parse_size
+
+if TYPE_CHECKING:
+    from bakepy.engine.upkeep import Stock
+    from bakepy.snapshot.store import Snapshot, SnapshotStore
+
+_AGE = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def prune(
+    root: Root = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Remove all that no build uses right now.")] = False,
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Remove what was not used for so long: 12h, 7d, 2w.", metavar="TIME")
+    ] = "",
+    keep_storage: Annotated[
+        str,
+        typer.Option("--keep-storage", help="Remove the longest unused until so much is left: 10g.", metavar="SIZE"),
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for builds that use the state root.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+) -> None:
+    """Remove what the state root no longer needs.
+
+    Without options that is what killed builds left behind, and what nothing refers to. Nothing is removed that a
+    running build may need.
+    """
+    before = time.time() - parse_age(older_than) if older_than else None
+    keep = _size(keep_storage) if keep_storage else None
+    place = state_root(root, os.environ)
+    if not (place / "state.db").exists():
+        print(f"{place}: nothing there")
+        return
+    from bakepy.cli.ahead import enter
+    from bakepy.engine.root import Use, open_root
+
+    open_root(place)
+    enter()
+    with Use(place) as use:
+        if not use.alone(wait=wait):
+            from bakepy.content.store import ContentStore
+            from bakepy.snapshot.scratch import Scratch
+
+            Scratch(place / "tmp").close()  # sweeps
+            ContentStore(place).sweep()
+            print(f"{place} is in use: only what dead builds left was removed. --wait waits for the others")
+            return
+        from bakepy.engine import upkeep
+
+        with opened(place) as (stock, snapshots):
+            chosen = upkeep.choose(stock, older_than=before, keep=keep, everything=everything)
+            if dry_run:
+                kinds = {**upkeep.summary(chosen.items), "tree": len(chosen.trees)}
+                print(f"would remove {_counted(kinds)}; {size_text(chosen.freed)} of {size_text(stock.total)}")
+                return
+            total = stock.total
+            tally = upkeep.carry_out(stock, chosen, lambda: snapshots.scratch.name("pruned"), everything=everything)
+        print(f"removed {_counted(tally.counts)}; {size_text(tally.bytes)} of {size_text(total)}")
+
+
+def du(root: Root = None) -> None:
+    """Tell how much the state root holds, by kind."""
+    place = state_root(root, os.environ)
+    if not (place / "state.db").exists():
+        print(f"{place}: nothing there")
+        return
+    from bakepy.cli.ahead import enter
+    from bakepy.engine.root import Use, open_root
+
+    open_root(place)
+    enter()
+    with Use(place) as use:
+        use.share()
+        from bakepy.engine import upkeep
+
+        with opened(place) as (stock, _):
+            rows = [
+                ("trees", len(stock.tree_sizes), sum(stock.tree_sizes.values())),
+                ("blobs", len(stock.blob_sizes), sum(stock.blob_sizes.values())),
+            ]
+            for kind, name in ((upkeep.MOUNT, "cache mounts"), (upkeep.GIT, "repositories")):
+                sizes = [item.size for item in stock.items if item.kind == kind]
+                rows.append((name, len(sizes), sum(sizes)))
+            idle = upkeep.choose(stock).freed
+            for name, count, size in rows:
+                print(f"{name:<13} {count:>7}  {size_text(size):>9}")
+            print(f"{'in all':<13} {'':>7}  {size_text(stock.total):>9}, {size_text(idle)} of it needed by nothing")
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[tuple[Stock, SnapshotStore]]:
+    """What is in a root that is locked already, and the store whose scratch folder takes what goes."""
+    from bakepy.content.database import Database
+    from bakepy.content.store import ContentStore
+    from bakepy.engine.upkeep import Stock
+    from bakepy.snapshot.store import SnapshotStore
+
+    with (
+        Database(place / "state.db") as database,
+        SnapshotStore(place, database, ContentStore(place), _no_fetch) as snapshots,
+    ):
+        yield Stock(place, database), snapshots
+
+
+async def _no_fetch(snapshot: Snapshot, origin: str) -> None:
+    raise AssertionError(f"nothing is pulled to be removed: {snapshot.id}")
+
+
+def parse_age(text: str) -> float:
+    """Seconds of `36h`, `7d`, `1w2d`. UsageError."""
+    if not _AGE.match(text):
+        raise UsageError(f"--older-than: '{text}' is no time", hint="write 12h, 7d or 2w")
+    return sum(float(part[:-1]) * _SECONDS[part[-1]] for part in re.findall(r"[\d.]+[smhdw]", text))
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise UsageError(f"--keep-storage: '{text}' is no size", hint="write 10g or 500m") from None
+
+
+_PLURALS = {"repository": "repositories"}
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    parts = [
+        f"{number} {kind if number == 1 else _PLURALS.get(kind, f'{kind}s')}"
+        for kind, number in sorted(counts.items())
+        if number
+    ]
+    return ", ".join(parts) or "nothing"
+
+
+def size_text(size: int) -> str:
+    """Bytes for people, in powers of 1000: `3.2 MB`."""
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
