@@ -8,6 +8,7 @@ every architecture.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 from pathlib import Path
 
@@ -119,3 +120,9 @@ def openat2(root: int, path: str | bytes, flags: int, *, mode: int = 0, resolve:
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     name = os.fsencode(path) or b"."
     return _check(_libc.syscall(_OPENAT2, root, name, ctypes.byref(how), ctypes.sizeof(how)), path)
+
+
+def kernel() -> tuple[int, int]:
+    """The version of the running kernel."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(itertools.takewhile(str.isdigit, minor)) or 0)

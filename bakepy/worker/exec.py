@@ -20,6 +20,7 @@ from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
+from bakepy.snapshot import syscalls
 from bakepy.snapshot.rootpath import make_directories, read_text
 from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.cgroups import LIMITS, Cgroups
@@ -157,6 +158,8 @@ class _Step:
             ulimits=meta.ulimits,
             cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
+            # read-only with all below it: mount_setattr(2)
+            cgroup_bind=context.runtime.cgroups and context.cgroups.kind != "unified" and syscalls.kernel() >= (5, 12),
             resources=_limits(self.resources, context.cgroups),
             capabilities=self._capabilities(insecure),
             restricted=context.restricted,

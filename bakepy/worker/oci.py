@@ -94,7 +94,8 @@ class ContainerMount:
 @dataclass(frozen=True, slots=True)
 class Container:
     """All that is said about one container. `cgroup` None: no cgroup of its own. `cgroup_mount`: show the container
-    its cgroups at /sys/fs/cgroup; `cgroup_namespace`: only from its own down."""
+    its cgroups at /sys/fs/cgroup; `cgroup_namespace`: only from its own down; `cgroup_bind`:
+    as the machine has them mounted."""
 
     rootfs: Path
     args: tuple[str, ...]
@@ -114,6 +115,7 @@ class Container:
     ulimits: tuple[Ulimit, ...] = ()
     cgroup: str | None = None
     cgroup_namespace: bool = False
+    cgroup_bind: bool = False
     resources: dict[str, Any] = field(default_factory=dict)
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
     restricted: bool = False
@@ -196,7 +198,12 @@ class Container:
             ContainerMount("/etc/hosts", "bind", str(self.hosts), (*quiet, "rbind", "ro")),
         ]
         if self.cgroup is not None:
-            mounts.append(ContainerMount("/sys/fs/cgroup", "cgroup", "cgroup", (*sys_mode, *quiet)))
+            if self.cgroup_bind:
+                # a mount for each version 1 hierarchy would take longer than all else that the runtime does
+                shown = () if self.insecure else ("rro",)
+                mounts.append(ContainerMount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", ("rbind", *shown, *quiet)))
+            else:
+                mounts.append(ContainerMount("/sys/fs/cgroup", "cgroup", "cgroup", (*sys_mode, *quiet)))
         # one destination, one mount: what a step asks for replaces what every container has
         asked = {mount.destination for mount in self.mounts}
         return [*(mount for mount in mounts if mount.destination not in asked), *self.mounts]

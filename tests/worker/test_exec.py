@@ -270,6 +270,17 @@ async def test_memory_limit_ends_a_step_with_a_hint(steps: Steps) -> None:
     assert caught.value.hint == "the kernel killed a process for lack of memory while this step ran"
 
 
+async def test_cgroups_are_seen_and_can_not_be_written(steps: Steps) -> None:
+    if not steps.context.runtime.cgroups:
+        pytest.skip("no cgroups here")
+    ran = await steps.run(
+        "find /sys/fs/cgroup -name cgroup.procs | head -1 | wc -l; "
+        "for folder in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $folder/x 2>&1; done | grep -vc 'Read-only file system'"
+        " || true"
+    )
+    assert ran.out.splitlines() == ["1", "0"]
+
+
 async def test_secret_variable_is_in_no_file_on_disk(steps: Steps) -> None:
     steps.lent.secrets["token"] = b"s3cr3t-value"
     env = (SecretEnv("token", "TOKEN"), SecretEnv("none", "NONE", optional=True))
