@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile.body import Attribute
 from bakepy.bakefile.source import Span
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
+from bakepy.model.target import BakeFile
 
 Written = tuple["Attribute | Span", ...]
 """All that gave a value to a field, the last one last."""
@@ -60,6 +62,48 @@ def nearest_place(places: Mapping[str, Written], path: str) -> SourceRange | Non
     return found.where() if found is not None else None
 
 
+def portable(bake_file: BakeFile) -> BakeFile:
+    """The same bake file with places that are counted already, so that it refers to no syntax tree: for a process that
+    has read nothing."""
+    known: dict[tuple[int, str], dict[str, SourceRange]] = {}
+    targets = {
+        name: replace(target, locations=FrozenMap(_counted(target.locations, known)))
+        for name, target in bake_file.targets.items()
+    }
+    return replace(bake_file, targets=FrozenMap(targets))
+
+
+def _counted(
+    locations: FrozenMap[str, SourceRange], known: dict[tuple[int, str], dict[str, SourceRange]]
+) -> Mapping[str, SourceRange]:
+    """Every place that `find_place` knows. `known` keeps what many targets share, by what was written where."""
+    if not isinstance(locations, Places):
+        return locations
+    found: dict[str, SourceRange] = {}
+    for name, written in locations.written.items():
+        for each in written:
+            if (id(each), name) not in known:
+                known[id(each), name] = dict(_inside(each, name))
+            found |= known[id(each), name]
+        if len(written) > 1:
+            found = {path: place for path, place in found.items() if not path.startswith(f"{name}[")}
+    return found
+
+
+def _inside(written: Attribute | Span, name: str) -> Iterator[tuple[str, SourceRange]]:
+    if isinstance(written, Span):
+        yield name, written.where()
+        return
+    node = written.node
+    yield name, node.span.where()
+    if isinstance(node, tree.Object):
+        for key, item in reversed(node.items):  # of a key that is there twice, the first
+            yield f"{name}.{_key_of(key)}", item.span.where()
+    elif isinstance(node, tree.Tuple):
+        for number, item in enumerate(node.items):
+            yield f"{name}[{number}]", item.span.where()
+
+
 class Places(FrozenMap[str, SourceRange]):
     """`Target.locations`: lines and columns are counted when somebody asks."""
 
@@ -68,6 +112,10 @@ class Places(FrozenMap[str, SourceRange]):
     def __init__(self, written: Mapping[str, Written]) -> None:
         super().__init__(dict.fromkeys(written))
         self._written = written
+
+    @property
+    def written(self) -> Mapping[str, Written]:
+        return self._written
 
     def __getitem__(self, key: str) -> SourceRange:
         found = find_place(self._written, key)

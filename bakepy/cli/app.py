@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
 from bakepy.cli.terminal import guarded
+from bakepy.model.value import dataclass
 
 if TYPE_CHECKING:
     from bakepy.cli.ahead import Ahead

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bakepy.cli.resolving import Remote, resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import UsageError, nearest
 from bakepy.model.target import BakeFile
+from bakepy.model.value import dataclass
 from bakepy.planner.calls import Answer, answer_calls
 from bakepy.planner.compiling import PlanOptions
 

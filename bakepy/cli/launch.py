@@ -4,17 +4,19 @@ then comes what is slow to import."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
+from bakepy.bakefile.places import portable
 from bakepy.cli import limiting, supported
 from bakepy.cli.ahead import Ahead, enter
 from bakepy.cli.job import BakeOptions, Job
 from bakepy.errors import UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile
+from bakepy.model.value import dataclass
 from bakepy.progress import check_mode
 
 
@@ -81,7 +83,7 @@ def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
         ),
     )
     if ahead is not None:
-        ahead.hand_over(job)
+        ahead.hand_over(replace(job, bake_file=portable(bake_file)))
     enter()
 
     from bakepy.cli.baking import bake

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from bakepy.model.value import dataclass
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
 

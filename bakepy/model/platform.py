@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
 
 from bakepy.errors import DefinitionError, nearest
+from bakepy.model.value import dataclass
 
 _OSES = ("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "dragonfly", "solaris", "illumos", "android",
          "aix", "ios", "js", "nacl", "plan9", "zos", "hurd")  # fmt: skip

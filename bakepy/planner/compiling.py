@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 import anyio
@@ -24,6 +24,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform, host_platform
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import BakeFile, Target
+from bakepy.model.value import dataclass
 from bakepy.planner.entitlements import check_entitlements
 from bakepy.planner.files import FileReader
 from bakepy.planner.plan import Plan, PlannedPlatform, PlannedTarget, PlanWarning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from bakepy.dockerfile.compile import ParsedDockerfile, parse
@@ -15,6 +15,7 @@ from bakepy.dockerfile.options import GitContext, HTTPContext
 from bakepy.errors import BakeError, DefinitionError
 from bakepy.llb.op import SourceOp
 from bakepy.model.target import Target
+from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 
 RemoteContext = GitContext | HTTPContext

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bakepy.llb import op as o
 from bakepy.llb.graph import Vertex
 from bakepy.model.digest import Digest
+from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpcore
 
 _CONNECTIONS = 16
+_KEPT_SECONDS = 30
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 
@@ -56,9 +57,8 @@ class Lookups:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._pools: dict[str | None, httpcore.AsyncConnectionPool] = {}
-        """By the proxy, None without."""
-        self._trusted: ssl.SSLContext | None = None
+        self._pools: dict[tuple[str | None, bool], httpcore.AsyncConnectionPool] = {}
+        """By the proxy, None without, and whether there is TLS in it."""
 
     async def aclose(self) -> None:
         pools, self._pools = self._pools, {}
@@ -101,7 +101,8 @@ class Lookups:
             "Accept-Encoding": "identity",
             **headers,
         }
-        pool = self._pool(proxy_for(url))
+        proxy = proxy_for(url)
+        pool = self._pool(proxy, secure=url.startswith("https:") or (proxy or "").startswith("https:"))
         async with pool.stream(
             method, url, headers=[*fields.items()], content=body, extensions={"timeout": limits}
         ) as response:
@@ -109,20 +110,19 @@ class Lookups:
             reason: bytes = response.extensions.get("reason_phrase", b"")
             yield _Answer(response.status, reason.decode("latin-1"), _Headers(found), response)
 
-    def _pool(self, proxy: str | None) -> httpcore.AsyncConnectionPool:
-        if proxy not in self._pools:
+    def _pool(self, proxy: str | None, *, secure: bool) -> httpcore.AsyncConnectionPool:
+        if (proxy, secure) not in self._pools:
             import httpcore
 
-            if self._trusted is None:
-                self._trusted = ssl.create_default_context()
-            self._pools[proxy] = httpcore.AsyncConnectionPool(
-                ssl_context=self._trusted,
+            self._pools[proxy, secure] = httpcore.AsyncConnectionPool(
+                # reading all authorities takes longer than everything else that a lookup does
+                ssl_context=ssl.create_default_context() if secure else None,
                 proxy=httpcore.Proxy(proxy) if proxy else None,
                 max_connections=None,
                 max_keepalive_connections=_CONNECTIONS,
-                keepalive_expiry=30,
+                keepalive_expiry=_KEPT_SECONDS,
             )
-        return self._pools[proxy]
+        return self._pools[proxy, secure]
 
 
 def _check(url: str, domain: str) -> None:

@@ -17,7 +17,6 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from bakepy.errors import BuildError
 from bakepy.llb.op import SourceOp
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.url import redacted
+from bakepy.model.value import dataclass
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.source.gitcommand import Git, GitFailed
 from bakepy.source.lent import NOTHING, Lent

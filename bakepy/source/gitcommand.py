@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import anyio
@@ -19,6 +19,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from bakepy.errors import BuildError, EngineError
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.value import dataclass
 
 _PASSED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),

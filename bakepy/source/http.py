@@ -14,7 +14,6 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -29,6 +28,7 @@ from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.url import redacted
+from bakepy.model.value import dataclass
 from bakepy.registry.hosts import proxy_for
 from bakepy.registry.retry import RETRIED_STATUSES, Patience, RetryPolicy, Temporary, parse_retry_after
 from bakepy.snapshot.store import SnapshotStore

@@ -153,7 +153,7 @@ class _Step:
             own_network=op.network is NetMode.NONE,
             network_namespace=network,
             insecure=insecure,
-            compiled_seccomp=context.runtime.name == "crun",
+            compiled_seccomp=context.root / "seccomp" if context.runtime.name == "crun" else None,
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
             ulimits=meta.ulimits,
             cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,

@@ -109,8 +109,8 @@ class Container:
     own_network: bool = False
     network_namespace: Path | None = None
     insecure: bool = False
-    compiled_seccomp: bool = False
-    """Hand the filter over compiled, as crun takes it."""
+    compiled_seccomp: Path | None = None
+    """Hand the filter over compiled, as crun takes it; the folder keeps it for the next run."""
     readonly_root: bool = False
     ulimits: tuple[Ulimit, ...] = ()
     cgroup: str | None = None
@@ -128,7 +128,7 @@ class Container:
         seccomp, annotations = "", {}
         if not self.insecure:
             profile = profile_json(frozenset(self.capabilities))
-            program = compiled(profile) if self.compiled_seccomp else None
+            program = compiled(profile, self.compiled_seccomp) if self.compiled_seccomp else None
             if program is not None:
                 annotations[ANNOTATION] = program
             else:

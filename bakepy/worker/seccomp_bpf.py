@@ -11,8 +11,11 @@ import ctypes
 import ctypes.util
 import errno
 import functools
+import hashlib
 import json
 import os
+import platform
+from pathlib import Path
 from typing import Any
 
 ANNOTATION = "run.oci.seccomp_bpf_data"
@@ -38,12 +41,33 @@ class _Argument(ctypes.Structure):
     )
 
 
+class _Version(ctypes.Structure):
+    _fields_ = (("major", ctypes.c_uint), ("minor", ctypes.c_uint), ("micro", ctypes.c_uint))
+
+
 @functools.cache
-def compiled(profile: str) -> str | None:
+def compiled(profile: str, kept: Path) -> str | None:
     """The program of a profile (JSON text of an OCI configuration's `seccomp`) in base64; None if libseccomp is not
-    here or can not do it."""
+    here or can not do it. Programs are kept in the folder `kept`, for the library's version and with a digest."""
     library = _library()
-    return None if library is None else _compile(library, json.loads(profile))
+    if library is None:
+        return None
+    version = library.seccomp_version().contents
+    subject = f"{version.major}.{version.minor}.{version.micro} {platform.machine()} {profile}"
+    path = kept / hashlib.sha256(subject.encode()).hexdigest()
+    try:
+        digest, _, program = path.read_text().partition(" ")
+        if digest == hashlib.sha256(program.encode()).hexdigest():
+            return program
+    except (OSError, ValueError):
+        pass  # not there yet, or damaged: it is made (anew)
+    made = _compile(library, json.loads(profile))
+    if made is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        whole = path.with_name(f"{path.name}.{os.getpid()}")
+        whole.write_text(f"{hashlib.sha256(made.encode()).hexdigest()} {made}")
+        whole.replace(path)
+    return made
 
 
 def _library() -> ctypes.CDLL | None:
@@ -51,6 +75,7 @@ def _library() -> ctypes.CDLL | None:
         library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     except OSError:
         return None
+    library.seccomp_version.restype = ctypes.POINTER(_Version)
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_release.argtypes = [ctypes.c_void_p]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -151,11 +152,27 @@ def test_calls_follow_the_capabilities() -> None:
 
 
 @pytest.mark.runtime
-def test_compiled_filter_is_a_program_for_the_kernel() -> None:
-    text = compiled(profile_json(frozenset(DEFAULT_CAPABILITIES)))
+def test_compiled_filter_is_a_program_for_the_kernel(tmp_path: Path) -> None:
+    text = compiled(profile_json(frozenset(DEFAULT_CAPABILITIES)), tmp_path)
     assert text is not None
     program = base64.b64decode(text)
     code, _, _, offset = struct.unpack("<HBBI", program[:8])
     assert len(program) % 8 == 0 and (code, offset) == (0x20, 4)  # the first step loads the architecture
     assert struct.pack("<HBBI", 0x06, 0, 0, 0x00050001) in program  # EPERM
     assert struct.pack("<HBBI", 0x06, 0, 0, 0x00050026) in program  # ENOSYS
+
+
+@pytest.mark.runtime
+def test_compiled_filter_is_kept_for_the_next_run_and_made_anew_if_it_is_damaged(tmp_path: Path) -> None:
+    profile = profile_json(frozenset(DEFAULT_CAPABILITIES))
+    text = compiled(profile, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    digest = hashlib.sha256(b"another").hexdigest()
+    kept.write_text(f"{digest} another")
+    compiled.cache_clear()
+    assert compiled(profile, tmp_path) == "another"  # it was read
+    kept.write_text(kept.read_text() + "x")
+    compiled.cache_clear()
+    assert compiled(profile, tmp_path) == text
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    compiled.cache_clear()
