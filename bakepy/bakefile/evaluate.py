@@ -203,6 +203,12 @@ class Evaluation(Globals):
                 self.report(unknown_name(unknown, span, [*_VALIDATION.attributes], f"variable.{name}.validation"))
         self.variables[name] = variable
 
+    def is_sensitive(self, variable: Variable) -> bool:
+        """Whether its declaration says so. buildx knows the word and does nothing with it."""
+        content = variable.block.body.content(Schema(frozenset({"sensitive"})))
+        attribute = content.attributes.get("sensitive")
+        return attribute is not None and self._plain(attribute).raw is True
+
     def _plain(self, attribute: Attribute) -> Value:
         """A value that may not refer to anything."""
         found = References()

@@ -65,6 +65,7 @@ class VariableInfo:
     description: str
     type_name: str
     value: str | None
+    sensitive: bool = False
 
 
 @dataclass(slots=True)
@@ -330,7 +331,8 @@ def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
             if value.type is v.STRING and each.type is not v.DYNAMIC:
                 # As buildx does: all quotes at both ends go, of the text itself too.
                 shown = value.raw if each.type is None else shown.strip('"')
-        yield VariableInfo(name, each.description, "" if each.type is None else _type_name(each.type), shown)
+        type_name = "" if each.type is None else _type_name(each.type)
+        yield VariableInfo(name, each.description, type_name, shown, evaluation.is_sensitive(each))
 
 
 def _type_name(type: v.Type) -> str:

@@ -59,13 +59,15 @@ class CacheRecords:
     def find(self, keys: Sequence[str]) -> Mapping[str, Record]:
         """The records of those keys that have one; one query, whatever their number."""
         rows = self._database.query(
-            "SELECT k.key, r.id, r.results, r.cost, r.used FROM json_each(?) AS wanted"
+            "SELECT k.key, r.id, r.results, r.cost, r.used, r.created FROM json_each(?) AS wanted"
             " CROSS JOIN keys AS k ON k.key = wanted.value CROSS JOIN records AS r ON r.id = k.record",
             json.dumps(keys),
         )
         old = self._clock() - _USE_SECONDS
-        self._used.update(id for _, id, _, _, used in rows if used < old)
-        return {key: Record(id, tuple(json.loads(results)), cost) for key, id, results, cost, _ in rows}
+        self._used.update(id for _, id, _, _, used, _ in rows if used < old)
+        return {
+            key: Record(id, tuple(json.loads(results)), cost, created) for key, id, results, cost, _, created in rows
+        }
 
     async def save(self, keys: Sequence[str], results: Sequence[str], cost: float, step: Step) -> Record:
         """Makes a record; what the keys pointed to before is no longer found by them."""
@@ -86,7 +88,7 @@ class CacheRecords:
                 self._database.execute("INSERT OR REPLACE INTO durations VALUES (?, ?)", step.op, cost)
                 return int(id)
 
-        return Record(await anyio.to_thread.run_sync(write), tuple(results), cost)
+        return Record(await anyio.to_thread.run_sync(write), tuple(results), cost, now)
 
     def link(self, key: str, record: Record) -> None:
         """Remembered until `flush`."""

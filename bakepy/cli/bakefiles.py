@@ -93,6 +93,10 @@ class BakeRequest:
 
             check_rights(bake_file, allowed, os.environ, far=self.far, directory=Path.cwd())
 
+    def sensitive(self) -> frozenset[str]:
+        """The names of the variables whose values are nobody else's business."""
+        return frozenset(each.name for each in self.definitions().variables if each.sensitive)
+
     def definitions(self) -> Definitions:
         """Everything in the files. Raises DefinitionError(s)."""
         return load_definitions(self.files, self.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from math import inf
 
 import anyio
 
@@ -12,10 +13,11 @@ from bakepy.cli import metadata, report, terminal
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.interrupt import Interruption, interruptible
 from bakepy.cli.job import BakeOptions
+from bakepy.cli.journaling import Journaling
 from bakepy.cli.resolving import Remote, resolver
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
-from bakepy.errors import BakeError
+from bakepy.errors import BakeError, EngineError
 from bakepy.events import Emit, Event
 from bakepy.exporter.exporter import Exporter
 from bakepy.exporter.preflight import DELETE, check_outputs, check_platforms, insecure_registries
@@ -55,7 +57,6 @@ async def plan_only(bake_file: BakeFile, options: BakeOptions) -> Plan:
 
 
 async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
-    status = 0
     targets = [target for target in bake_file.targets.values() if not target.linked]
     check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
     engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
@@ -63,17 +64,26 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
         record = RunRecord()
         for line in engine.mended if options.talks else ():
             terminal.warn(line)
-        with _display(bake_file, options) as display:
-            emit = _both(record, display)
-            plan = await plan_with(engine, bake_file, options, emit)
-            check_platforms(
-                (planned.target, [one.platform for one in planned.platforms], planned.multi_platform)
-                for planned in plan.targets
-                if not planned.target.linked
-            )
-            run = _Run(engine, plan, options, interruption, record, emit)
-            await run.build()
-        status = run.conclude()
+        names = [target.name for target in targets]
+        with Journaling(options.root, options.directory, options.request, names) as journal:
+            status = EngineError.exit_code  # unless it comes to another end
+            try:
+                with _display(bake_file, options) as display:
+                    emit = _each(record, display, journal)
+                    plan = await plan_with(engine, bake_file, options, emit)
+                    check_platforms(
+                        (planned.target, [one.platform for one in planned.platforms], planned.multi_platform)
+                        for planned in plan.targets
+                        if not planned.target.linked
+                    )
+                    run = _Run(engine, plan, options, interruption, record, emit, journal)
+                    await run.build()
+                status = run.conclude()
+            except BakeError as error:
+                status = error.exit_code
+                raise
+            finally:
+                journal.end(interruption.status or status)
     return interruption.status or status
 
 
@@ -111,6 +121,7 @@ class _Run:
         interruption: Interruption,
         record: RunRecord,
         emit: Emit,
+        journal: Journaling,
     ) -> None:
         self._engine = engine
         self._plan = plan
@@ -118,6 +129,7 @@ class _Run:
         self._interruption = interruption
         self._record = record
         self._emit = emit
+        self._journal = journal
         self._colour = terminal.coloured(sys.stderr, options.environment)
         self._outcomes: tuple[Outcome, ...] = ()
         self._published: tuple[str, ...] = ()
@@ -144,7 +156,7 @@ class _Run:
                 lent.enter_context(provider)
             self._outcomes = await self._engine.solve(
                 self._plan,
-                export=exporter.export,
+                export=self._journal.around(exporter.export),
                 emit=self._emit,
                 options=SolveOptions(
                     keep_going=options.keep_going,
@@ -154,6 +166,7 @@ class _Run:
                     secrets=secrets,
                     ssh=agents,
                     entitlements=options.grants,
+                    since=_since(options),
                 ),
                 stop=self._interruption.stop,
             )
@@ -162,6 +175,7 @@ class _Run:
         if len(done) == len(targets) or (options.keep_going and self._interruption.signal is None):
             try:
                 self._published = await exporter.publish(done)
+                self._journal.published(self._published)
             except BakeError as error:
                 self._failure = error
 
@@ -271,10 +285,16 @@ class _Run:
             print(found)
 
 
-def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Emit:
+def _since(options: BakeOptions) -> float:
+    """From when on results are of the run that this one goes on with; never, if it goes on with none."""
+    earlier = options.request.earlier if options.request is not None else None
+    return earlier.began if earlier is not None else inf
+
+
+def _each(*listeners: Callable[[Event], None]) -> Emit:
     def emit(event: Event) -> None:
-        first(event)
-        second(event)
+        for listener in listeners:
+            listener(event)
 
     return emit
 

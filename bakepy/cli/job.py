@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile
 from bakepy.model.value import dataclass
+
+if TYPE_CHECKING:
+    from bakepy.cli.resume import Request
 
 
 @dataclass(frozen=True, slots=True)
 class BakeOptions:
     """How one run goes about it. `jobs`, `pools` and `memory` (bytes) limit what is under way at a time.
     `unsupported` are capabilities that the engine lacks.
-    `single`: the bake file has one target, made of flags; `image_id_file` and `print_id` are for such."""
+    `single`: the bake file has one target, made of flags; `image_id_file` and `print_id` are for such.
+    `request` is what the journal keeps; None: no journal."""
 
     root: Path
     environment: Mapping[str, str]
@@ -33,6 +38,7 @@ class BakeOptions:
     single: bool = False
     image_id_file: Path | None = None
     print_id: bool = False
+    request: Request | None = None
 
     @property
     def talks(self) -> bool:

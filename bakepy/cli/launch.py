@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +19,9 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile
 from bakepy.model.value import dataclass
 from bakepy.progress import check_mode
+
+if TYPE_CHECKING:
+    from bakepy.cli.resume import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Launch:
     image_id_file: Path | None = None
     print_id: bool = False
     call: str = ""
+    request: Request | None = None
 
     def environment(self) -> dict[str, str]:
         """The caller's environment, with what was said by a flag in place of a variable."""
@@ -80,6 +85,7 @@ def launch(bake_file: BakeFile, options: Launch, ahead: Ahead | None) -> None:
             single=options.single,
             image_id_file=options.image_id_file,
             print_id=options.print_id,
+            request=options.request,
         ),
     )
     if ahead is not None:

@@ -51,6 +51,12 @@ KeepGoing = Annotated[
         "--keep-going/--no-keep-going", "-k", help="Finish what does not need a target that failed; status 3."
     ),
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the last run of this folder: the same targets and flags.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Of the last run of this folder, the targets that were not done.")
+]
 Allow = Annotated[list[str] | None, typer.Option("--allow", help="Grant an entitlement.", metavar="WHAT")]
 Provenance = Annotated[str, typer.Option("--provenance", help="Not supported yet but for false.", metavar="SPEC")]
 Sbom = Annotated[str, typer.Option("--sbom", help="Not supported yet but for false.", metavar="SPEC")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bakepy.cli.bakefiles import Files, PolicyFlags, Set, Targets, Var, read_request
+from bakepy.cli.bakefiles import BakeRequest, Files, PolicyFlags, Set, Targets, Var, read_request
 from bakepy.cli.options import (
     Allow,
     Builder,
@@ -25,12 +26,18 @@ from bakepy.cli.options import (
     Provenance,
     Pull,
     Push,
+    Resume,
+    RetryFailed,
     Root,
     Sbom,
     Snapshotter,
     state_root,
 )
 from bakepy.cli.supported import granted
+from bakepy.model.target import BakeFile
+
+if TYPE_CHECKING:
+    from bakepy.cli.resume import Request
 
 
 def run(
@@ -58,6 +65,8 @@ def run(
     progress: Progress = "auto",
     metadata_file: MetadataFile = None,
     keep_going: KeepGoing = False,
+    resume: Resume = False,
+    retry_failed: RetryFailed = False,
     jobs: Jobs = None,
     pool: Pools = None,
     memory_budget: MemoryBudget = "",
@@ -77,6 +86,13 @@ def run(
     Ends with status 0 when all is done, 1 when a build failed, 2 when something is wrong with the command or the
     files, 3 when --keep-going finished the rest, 4 when a registry failed, 5 when no engine works here.
     """
+    if resume or retry_failed:
+        from bakepy.cli.resume import Resumption
+
+        earlier = Resumption.of(context, state_root(root, os.environ), Path.cwd(), failed_only=retry_failed)
+        context.meta[_EARLIER] = earlier
+        run(context, **earlier.parameters)
+        return
     request = read_request(
         targets=targets, files=file, root=root, overrides=set_, variables=var, push=push, load=load,
         no_cache=no_cache, pull=pull, call="check" if check else call, sbom=sbom, provenance=provenance,
@@ -99,6 +115,7 @@ def run(
     from bakepy.cli.launch import Launch, launch
 
     request.check_rights(bake_file, allow or ())
+    bake_file, journal = _for_journal(context, request, bake_file)
     launch(
         bake_file,
         Launch(
@@ -114,6 +131,22 @@ def run(
             pools=tuple(pool or ()),
             memory_budget=memory_budget,
             call="check" if check else call,
+            request=journal,
         ),
         context.obj,
     )
+
+
+_EARLIER = "bakepy.earlier"
+
+
+def _for_journal(context: typer.Context, request: BakeRequest, bake_file: BakeFile) -> tuple[BakeFile, Request]:
+    """What is to be baked, of a run that is gone on with, and what the journal keeps of the command line."""
+    from bakepy.cli.resume import Resumption, given_options, request_of
+
+    earlier: Resumption | None = context.meta.get(_EARLIER)
+    options = given_options(context) if earlier is None else earlier.options
+    sensitive = request.sensitive() if options.get("var") else frozenset()
+    if earlier is None:
+        return bake_file, request_of(options, sensitive, None)
+    return earlier.narrowed(bake_file), request_of(options, sensitive, earlier.past)

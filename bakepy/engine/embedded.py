@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -169,7 +170,7 @@ class Embedded:
         events = TargetEvents(users, emit)
         for vertex in vertices:
             emit(_added(vertex, users))
-        if caches := caches_to_clear(vertices):
+        if options.since == inf and (caches := caches_to_clear(vertices)):
             from bakepy.worker.cachemounts import CacheMounts
 
             await anyio.to_thread.run_sync(CacheMounts(self.root).clear, caches)
@@ -188,6 +189,7 @@ class Embedded:
                     shares=sharing.share,
                     short=memory.is_short,
                     retry=sharing.retry,
+                    since=options.since,
                     emit=events,
                 ) as solver:
                     solver.prepare(heads)

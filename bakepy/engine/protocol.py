@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +47,8 @@ class SolveOptions:
     are further limits by name: those of the targets, and `exec`, `bytes` and `network` for steps of these kinds.
     `memory` is what steps may claim together (bytes); None: what the machine has. `secrets` and `ssh` are what the
     caller lends, by target: a step gets what the targets that need it have. `entitlements` are granted
-    (`network.host`, `security.insecure`)."""
+    (`network.host`, `security.insecure`). What was made after `since` (seconds since the epoch) is taken even by steps
+    that must not use the cache: it is of the run that this one goes on with."""
 
     keep_going: bool = False
     jobs: int | None = None
@@ -55,6 +57,7 @@ class SolveOptions:
     secrets: Mapping[str, Secrets] = field(default_factory=dict)
     ssh: Mapping[str, SshAgents] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
+    since: float = inf
 
 
 Export = Callable[[TargetResult], Awaitable[Exported]]

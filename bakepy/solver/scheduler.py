@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from typing import Generic
 
 import anyio
@@ -88,6 +89,7 @@ class Solver(Generic[R]):
         shares: Shares = no_share,
         short: Callable[[], bool] = lambda: False,
         retry: Retry = _never,
+        since: float = inf,
         emit: Emit = lambda event: None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncIterator[Solver[R]]:
@@ -95,9 +97,10 @@ class Solver(Generic[R]):
         waits until it has ended.
 
         `shares` tells what each vertex takes of the `limits` besides a place of its op's pool. While memory is `short`
-        nothing more begins, unless nothing is under way.
+        nothing more begins, unless nothing is under way. What was made after `since` is taken even by vertices that
+        ignore the cache.
         """
-        state = State(vertices, bind, limits or Limits(), cache.durations, shares, short)
+        state = State(vertices, bind, limits or Limits(), cache.durations, shares, short, since)
         solver = cls(state, cache, results, emit, clock, retry)
         with single_error():
             async with anyio.create_task_group() as group:
@@ -331,11 +334,11 @@ class Solver(Generic[R]):
             self._state.unparked(node)
 
     def _find(self, node: Node[R]) -> tuple[tuple[R, ...], Record] | None:
-        if node.vertex.ignore_cache:
-            return None
         record = self._cache.find([node.key]).get(node.key)
+        if record is None or not self._state.allows(node, record):
+            return None
         results = self._load(record)
-        return (results, record) if record is not None and results is not None else None
+        return (results, record) if results is not None else None
 
     # Events
 

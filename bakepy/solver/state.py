@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Generic
 
 from bakepy.model.digest import Digest
@@ -33,8 +34,10 @@ class State(Generic[R]):
         durations: Durations = lambda ops: {},
         shares: Shares = no_share,
         short: Callable[[], bool] = lambda: False,
+        since: float = inf,
     ) -> None:
-        """`vertices` in definition order, inputs before what uses them; the rest is as for `Pools`."""
+        """`vertices` in definition order, inputs before what uses them. A vertex that ignores the cache takes records
+        that were made after `since`, as those of the run that this one goes on with. The rest is as for `Pools`."""
         self.nodes: dict[Digest, Node[R]] = {}
         for position, vertex in enumerate(vertices):
             node = Node(vertex, bind(vertex), position)
@@ -44,6 +47,7 @@ class State(Generic[R]):
                 below.parents.append(node)
             self.nodes[vertex.digest] = node
         self._pools = Pools(self.nodes.values(), limits, durations, shares, short)
+        self._since = since
         self._queue: deque[Node[R]] = deque()
         self._owners: dict[str, Node[R]] = {}
         self._questions: list[Question[R]] = []
@@ -88,6 +92,8 @@ class State(Generic[R]):
 
     def looked_up(self, node: Node[R], record: Record | None) -> None:
         """The answer to EXACT."""
+        if record is not None and not self.allows(node, record):
+            record = None
         node.record = record
         if self._answered(node, Status.RESOLVING):
             if record is not None:
@@ -148,6 +154,10 @@ class State(Generic[R]):
         node.mapping = False
         self._end_stopping(node)
         self._wake(node)
+
+    def allows(self, node: Node[R], record: Record) -> bool:
+        """Whether a vertex may take what a record says."""
+        return not node.vertex.ignore_cache or record.created >= self._since
 
     # What follows
 
@@ -309,7 +319,7 @@ class State(Generic[R]):
             self._wake(node)
             return
         self._owners[node.key] = node
-        if node.vertex.ignore_cache:
+        if node.vertex.ignore_cache and self._since == inf:
             self._enqueue(node)
         else:
             self._ask(Ask.EXACT, node)

@@ -110,11 +110,13 @@ class ResultStore(Protocol[R]):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A known outcome of a vertex: its results as text, one for each output. `cost` are the seconds that it took."""
+    """A known outcome of a vertex: its results as text, one for each output. `cost` are the seconds that it took,
+    `created` is when it was made (seconds since the epoch)."""
 
     id: int
     results: tuple[str, ...]
     cost: float
+    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
