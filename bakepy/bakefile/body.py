@@ -146,6 +146,7 @@ class NativeBody(Body):
 
 # -- reading the native syntax
 
+_ATTRIBUTE: Final = re.compile(r"([^\W\d][\w-]*)[ \t]*=(?!=)")
 _TOP_LEVEL: Final = re.compile(r"^[^\W\d][\w-]*", re.MULTILINE)
 
 
@@ -185,8 +186,7 @@ class BodyParser(ExpressionParser):
         """Up to the end of the file, or the closing brace, which is taken."""
         start = self.position
         while True:
-            while self._newline():
-                pass
+            self.blank_lines()
             if closing and self.take("}"):
                 return
             if not self.peek():
@@ -196,18 +196,23 @@ class BodyParser(ExpressionParser):
             self._item(attributes, blocks, closing)
 
     def _item(self, attributes: dict[str, Attribute], blocks: list[Block], closing: bool) -> None:
-        start = self.begin()
+        start = self.position
+        if found := _ATTRIBUTE.match(self.source, start):  # most lines
+            self.position = found.end()
+            self._attribute(attributes, found[1], start)
+            self._end_attribute()
+            return
         name = self.name()
         if not name:
             if self.next_is('"'):
                 raise self.error("names are written without quotes here", start)
-            raise self.unexpected("expected an attribute, a block" + (" or '}'" if closing else ""))
+            raise self.unexpected(
+                "expected an attribute, a block or '}'" if closing else "expected an attribute or a block"
+            )
         if self.next_is("=") and not self.next_is("=="):
+            self.position += 1
             self._attribute(attributes, name, start)
-            if self.peek() and not self._newline():
-                if self.next_is(","):
-                    raise self.error("attributes are separated by new lines, not by commas")
-                raise self.unexpected("expected a new line after the attribute")
+            self._end_attribute()
         elif self.peek() in ('"', "{") or self.peek().isidentifier():
             blocks.append(self._block(name, start))
             if self.peek() and not self._newline():
@@ -215,13 +220,19 @@ class BodyParser(ExpressionParser):
         else:
             raise self.error(f"expected '=' or a block after {name!r}, found {self._found()}", start, start + len(name))
 
+    def _end_attribute(self) -> None:
+        if self.peek() and not self._newline():
+            if self.next_is(","):
+                raise self.error("attributes are separated by new lines, not by commas")
+            raise self.unexpected("expected a new line after the attribute")
+
     def _found(self) -> str:
         here = self.peek()
         return "the end of the line" if here in ("\n", "\r") else f"'{here}'" if here else "the end of the file"
 
     def _attribute(self, attributes: dict[str, Attribute], name: str, start: int) -> None:
+        """The position is behind the equals sign."""
         span = Span(self.text, start, start + len(name))
-        self.expect("=", "'='")
         node = self.expression()
         if name in attributes:
             line = attributes[name].name_span.where().start.line
@@ -261,6 +272,7 @@ class BodyParser(ExpressionParser):
         name = self.name()
         if not name or not self.next_is("="):
             raise self.unexpected("expected one attribute or a new line after '{'")
+        self.position += 1
         self._attribute(attributes, name, start)
         if self.next_is(","):
             raise self.error("a block on one line holds one attribute only", hint="write each on a line of its own")

@@ -27,14 +27,20 @@ _NAME = re.compile(r"[^\W\d][\w-]*")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HEREDOC = re.compile(r"<<(-?)([^\W\d][\w-]*)\r?\n")
 _PLAIN_QUOTED = re.compile(r'[^"\\$%\n\r]*')
-_OPERATORS: tuple[tuple[str, ...], ...] = (
-    ("||",),
-    ("&&",),
-    ("==", "!="),
-    (">=", "<=", ">", "<"),
-    ("+", "-"),
-    ("*", "/", "%"),
-)
+_ALONE = re.compile(r'(?:"([^"\\$%\n\r]*)"|([^\W\d][\w-]*))(?=[ \t]*(?:[,\])}]|(\r?\n)))')
+"""A plain string or a name with nothing after it that could belong to the same expression."""
+_KEY = re.compile(r"([^\W\d][\w-]*)(?=[ \t]*(?:=(?![=>])|:(?!:)))")
+_OPERATOR = re.compile(r"\|\||&&|==|!=|>=|<=|[<>+*%-]|/(?!/)")
+_LEVELS: Final = {
+    operator: level
+    for level, operators in enumerate(
+        (("||",), ("&&",), ("==", "!="), (">=", "<=", ">", "<"), ("+", "-"), ("*", "/", "%"))
+    )
+    for operator in operators
+}
+"""How strong an operator binds."""
+_SKIPPED: Final = frozenset(" \t\r\n#/")
+"""What a blank, a comment or an end of line may begin with."""
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
@@ -77,6 +83,9 @@ class ExpressionParser:
 
     def skip(self) -> None:
         """Over blanks and comments, and over ends of lines where they mean nothing."""
+        here = self.source[self.position : self.position + 1]
+        if here not in _SKIPPED or (here == "\n" and self.newlines):
+            return
         pattern = _SPACE if self.newlines else _SPACE_AND_NEWLINES
         found = pattern.match(self.source, self.position)
         assert found is not None
@@ -146,8 +155,15 @@ class ExpressionParser:
     # -- expressions
 
     def expression(self) -> tree.Node:
+        self.skip()
+        start = self.position
+        alone = _ALONE.match(self.source, start)
+        if alone is not None and (self.newlines or alone[3] is None):  # most expressions
+            self.position = alone.end()
+            if alone[2] is not None:
+                return self._word(alone[2], start)
+            return tree.Literal(*self.place(start), v.string(alone[1]))
         self.deeper()
-        start = self.begin()
         condition = self.binary(0)
         if self.take("?"):
             yes = self.expression()
@@ -161,30 +177,26 @@ class ExpressionParser:
         self.skip()
         return self.position
 
-    def binary(self, level: int) -> tree.Node:
-        if level == len(_OPERATORS):
-            return self.with_steps(self.term())
+    def binary(self, lowest: int) -> tree.Node:
+        """Operands and the operators between them that bind at least as strong as `lowest`, from left to right."""
         start = self.begin()
-        left = self.binary(level + 1)
+        left = self.with_steps(self.term())
         chained = 0
-        while operator := self._operator(level):
-            right = self.binary(level + 1)
+        while operator := self._operator(lowest):
+            right = self.binary(_LEVELS[operator] + 1)
             left = tree.Binary(*self.place(start), operator, left, right)
             chained += 1
             if chained > NESTING * 5:
                 raise self.error(f"there are more than {NESTING * 5} operators in a row")
         return left
 
-    def _operator(self, level: int) -> str:
+    def _operator(self, lowest: int) -> str:
         self.skip()
-        for operator in _OPERATORS[level]:
-            if self.source.startswith(operator, self.position):
-                if operator == "/" and self.source.startswith("//", self.position):
-                    continue
-                # `!=` and `=>` are words of their own; so is `%{` in no expression.
-                self.position += len(operator)
-                return operator
-        return ""
+        found = _OPERATOR.match(self.source, self.position)
+        if found is None or _LEVELS[found[0]] < lowest:
+            return ""
+        self.position = found.end()
+        return found[0]
 
     def term(self) -> tree.Node:
         start = self.begin()
@@ -227,11 +239,14 @@ class ExpressionParser:
         if self.next_is("("):
             return self._call(name, start)
         self.position = end
-        match name:
-            case "true" | "false":
-                return tree.Literal(*self.place(start), v.boolean(name == "true"), name)
-            case "null":
-                return tree.Literal(*self.place(start), v.NULL, name)
+        return self._word(name, start)
+
+    def _word(self, name: str, start: int) -> tree.Node:
+        """What a name stands for that is no call."""
+        if name in ("true", "false"):
+            return tree.Literal(*self.place(start), v.boolean(name == "true"), name)
+        if name == "null":
+            return tree.Literal(*self.place(start), v.NULL, name)
         return tree.Reference(*self.place(start), name)
 
     def _bracketed(self, start: int) -> bool:
@@ -288,8 +303,7 @@ class ExpressionParser:
             self.newlines = True
             items: list[tuple[tree.Node, tree.Node]] = []
             while True:
-                while self._newline():
-                    pass
+                self.blank_lines()
                 if self.take("}"):
                     break
                 items.append(self._object_item(start))
@@ -302,12 +316,26 @@ class ExpressionParser:
         return node
 
     def _object_item(self, opened: int) -> tuple[tree.Node, tree.Node]:
+        self.skip()
+        start = self.position
+        if found := _KEY.match(self.source, start):
+            self.position = found.end()
+            word = tree.ObjectKey(self._word(found[0], start))
+            self.skip()
+            self.position += 1
+            return word, self.expression()
         parenthesised = self.next_is("(")
         key = self.expression()
         if not (self.next_is("=") and not self.next_is("==")) and not self.next_is(":"):
             raise self.unexpected("expected '=' or ':' after the key", opened)
         self.position += 1
         return (key if parenthesised else tree.ObjectKey(key)), self.expression()
+
+    def blank_lines(self) -> None:
+        """Over blanks, comments and ends of lines."""
+        found = _SPACE_AND_NEWLINES.match(self.source, self.position)
+        assert found is not None
+        self.position = found.end()
 
     def _newline(self) -> bool:
         self.skip()

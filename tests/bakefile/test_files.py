@@ -167,7 +167,7 @@ def test_shorthand_flags_are_overrides_after_all_others() -> None:
         (Request(variables=["X"]), "--var X: expected NAME=VALUE"),
         (Request(policies=["filename=x"]), "--policy filename=x: files of policies are named in the bake file"),
         (Request(policies=["disabled=true", "strict=true"]), "what is off can not have other flags"),
-        (Request(allowed=["bogus"]), "--allow bogus: there is no right 'bogus'"),
+        (Request(allowed=["bogus"]), "--allow bogus: there is no entitlement 'bogus'"),
         (Request(call="a,b"), "--call a,b: expected one method, found 'a' and 'b'"),
     ],
 )
