@@ -9,6 +9,7 @@ from typing import Any, Final
 from bakepy.bakefile import entries as e
 from bakepy.bakefile.compose import Project, Surroundings, move_path
 from bakepy.bakefile.compose_env import EnvFileError, parse_env_file
+from bakepy.bakefile.compose_shapes import check_shapes, check_top
 from bakepy.bakefile.compose_yaml import Path, scalar_text
 from bakepy.bakefile.config import TargetDraft, unique
 from bakepy.bakefile.entries import EntryError
@@ -68,6 +69,7 @@ class ServiceReader:
         model = self.project.model
         if "services" not in model and "secrets" not in model:
             raise DefinitionError("the compose file has neither services nor secrets")
+        check_top(model, self.error)
         self._secrets(model.get("secrets"))
         services = model.get("services") or {}
         if not isinstance(services, dict):
@@ -83,6 +85,10 @@ class ServiceReader:
         if checked:
             for name, service in found.items():
                 self._consistent(name, service, found)
+            for name, secret in (model.get("secrets") or {}).items():
+                given = secret or {}
+                if not given.get("file") and not given.get("environment") and _flag(given.get("external")) is not True:
+                    raise self.error(("secrets", name), "a secret needs a 'file' or an 'environment'")
         return found
 
     def _secrets(self, secrets: Any) -> None:
@@ -106,7 +112,7 @@ class ServiceReader:
                     self._check_value("string", value[key], (*path, key))
 
     def _service(self, value: dict[str, Any], path: Path) -> dict[str, Any]:
-        self._short_forms(value, path)
+        check_shapes(value, path, self.error)
         service: dict[str, Any] = {}
         if "image" in value:
             self._check_value("string", value["image"], (*path, "image"))
@@ -119,18 +125,6 @@ class ServiceReader:
         if "build" in value:
             service["build"] = self._build(value["build"], (*path, "build"))
         return service
-
-    def _short_forms(self, value: dict[str, Any], path: Path) -> None:
-        """Some other parts are parsed, though bake does not use them; an error there is an error."""
-        for position, each in enumerate(value.get("volumes") or ()):
-            place = (*path, "volumes", f"[{position}]")
-            if isinstance(each, dict) and not isinstance(each.get("target"), str):
-                raise self.error(place, "a volume needs a 'target', the folder to mount it at")
-            if isinstance(each, str) and (problem := _volume_problem(each)):
-                raise self.error(place, f"{each!r} is no volume: {problem}")
-        for position, each in enumerate(value.get("ports") or ()):
-            if isinstance(each, str) and not _port_fits(each):
-                raise self.error((*path, "ports", f"[{position}]"), f"{each!r} is no port")
 
     def _env_files(self, value: Any, path: Path) -> list[tuple[str, bool, str]]:
         """Path, whether it is required, format."""
@@ -519,35 +513,9 @@ def _unbracketed(address: str) -> str:
     return address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
 
 
-def _volume_problem(text: str) -> str:
-    """What is wrong with a short form of a volume: `[SOURCE:]TARGET[:OPTIONS]`."""
-    if not text:
-        return "it is empty"
-    if len(text) <= 2:
-        return ""
-    drive = re.compile(r"(?:^|(?<=:))[a-zA-Z]:(?=[\\\\/])")
-    parts = drive.sub("", re.sub(r"\$\{[^}]*\}", "x", text)).split(":")
-    if "" in parts:
-        return "there is nothing between colons"
-    return "there are too many colons" if len(parts) > 3 else ""
-
-
-def _port_fits(text: str) -> bool:
-    """Whether a short form of a port can be read: `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, with ranges."""
-    numbers = text.partition("/")[0]
-    if numbers.startswith("["):
-        numbers = numbers.partition("]")[2].removeprefix(":")
-    parts = numbers.split(":")
-    return all(
-        re.fullmatch(r"\d+(?:-\d+)?", part) is not None and all(int(each) <= 65535 for each in part.split("-"))
-        for part in parts[-2:]
-        if part or part is parts[-1]
-    )
-
-
 def _bytes(text: str) -> int | None:
     """A size such as `64m`."""
-    if re.fullmatch(r"-?\d+", text):
+    if re.fullmatch(r"-?[0-9]{1,4000}", text):
         return int(text)
     found = _SIZE.match(text)
     if not found or (found[3] and found[3].lower() == "ib" and not found[2]):

@@ -185,3 +185,54 @@ def test_plain_scalars_mean_what_go_takes_them_for(text: str, expected: str) -> 
 @pytest.mark.parametrize(("size", "text"), [(1000000, "976.6KiB"), (1024, "1KiB"), (67108864, "64MiB"), (5, "5B")])
 def test_sizes_have_four_digits(size: int, text: str) -> None:
     assert human_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("ports: 5", "services.s.ports: expected a list of ports"),
+        ("ports:", "services.s.ports: expected a list of ports"),
+        ("ports: [null]", "services.s.ports[0]: None is no port"),
+        ("ports: [{published: 1}]", "services.s.ports[0]: a port needs a 'target', its number in the container"),
+        (f"ports: ['{'9' * 5000}']", "is no port"),
+        ("volumes: [5]", "services.s.volumes[0]: expected a mapping or the short form of one of the volumes"),
+        ("volumes: ['a:b:c:d']", "services.s.volumes[0]: 'a:b:c:d' is no volume: there are too many colons"),
+        ("depends_on: x", "services.s.depends_on: expected a list or a mapping of services"),
+        ("depends_on: {a: 5}", "services.s.depends_on.a: expected a mapping"),
+        ("gpus: {}", "services.s.gpus: expected 'all' or a list of devices"),
+        ("devices: [{source: x}]", "services.s.devices[0]: one of the devices needs a 'target'"),
+        ("devices: ['a:b:c:d']", "services.s.devices[0]: 'a:b:c:d' is no device: there are too many colons"),
+        ("secrets: [null]", "services.s.secrets[0]: expected a mapping or the short form of one of the secrets"),
+        ("ulimits: {nofile: [1]}", "services.s.ulimits.nofile: expected a number, or a mapping"),
+        ("ulimits: {nofile: many}", "services.s.ulimits.nofile: expected a whole number, found 'many'"),
+        ("expose: [{a: b}]", "services.s.expose[0]: expected a port"),
+        ("dns: [5]", "services.s.dns[0]: expected a string"),
+        ("privileged: maybe", "services.s.privileged: expected true or false, found 'maybe'"),
+        ("cpus: lots", "services.s.cpus: expected a number, found 'lots'"),
+    ],
+)
+def test_what_bake_does_not_use_must_be_readable(part: str, message: str) -> None:
+    assert message in failure(f"services:\n  s:\n    build: .\n    {part}\n")
+
+
+def test_parts_that_bake_does_not_use_and_that_are_in_order() -> None:
+    text = """services:
+  s:
+    build: .
+    ports: [80, "127.0.0.1:8080-8081:80-81/tcp", {target: 1}]
+    volumes: 5
+    depends_on: {a: {}}
+    gpus: all
+    devices: ["/dev/a:/dev/b:r"]
+    ulimits: {nofile: "5", other: {soft: 1, hard: 2}}
+    networks: {a: null}
+    privileged: "Yes"
+    cpus: "1.5"
+volumes: {v: null}
+"""
+    assert targets(text) == {"s": {"context": ".", "dockerfile": "Dockerfile"}}
+
+
+def test_a_secret_of_the_project_needs_a_source() -> None:
+    text = "services: {s: {build: .}}\nsecrets: {a: {name: q}}\n"
+    assert "secrets.a: a secret needs a 'file' or an 'environment'" in failure(text)

@@ -1,0 +1,255 @@
+"""Everything as an ordinary user who has ids lent in /etc/subuid: the same images as root makes, and nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import REPOSITORY, Bakepy, write
+from tests.support.ordinary_user import FIRST_LENT, LENT, USER, command, ordinary_home
+
+pytestmark = pytest.mark.runtime
+
+DOCKERFILE = """
+FROM base AS first
+RUN mkdir -p /srv/deep/er /srv/gone /run/keep && echo 1 > /srv/deep/a && echo x > /srv/gone/x && echo k > /run/keep/k
+RUN chown 33:65534 /srv/deep/a && chmod 4755 /srv/deep/a && ln /srv/deep/a /srv/deep/b && ln -s a /srv/deep/l && \\
+    mkfifo /srv/p && chmod 1777 /srv/deep/er && chown 1000 /srv/deep/er
+RUN rm -r /srv/gone /srv/deep/b && rm -r /run/keep && mkdir /run/keep && echo new > /run/keep/new
+COPY --chown=1000:1000 --chmod=640 sub /home/app/sub
+
+FROM base
+COPY --link --chown=1234:4321 sub /linked
+COPY --from=first / /
+ADD things.tar /things/
+USER 1000
+RUN --mount=type=cache,target=/cache,uid=1000,mode=700 --mount=type=tmpfs,target=/t \\
+    --mount=type=secret,id=word,uid=1000,mode=0400 --mount=type=bind,source=sub,target=/b \\
+    echo c > /cache/c && echo t > /t/t && cat /run/secrets/word /b/f > /tmp/read && id > /tmp/id && \\
+    ls -ln /b /run/secrets | tail -n +2 | cut -c1-30 >> /tmp/id
+RUN --mount=type=bind,from=first,source=/srv,target=/b,rw echo w > /tmp/w && cat /b/deep/a >> /tmp/w
+RUN --network=none ls /sys/class/net > /tmp/net
+USER 0
+RUN --mount=type=cache,target=/cache,uid=1000,mode=700 cat /cache/c > /tmp/cached && chown 0:5 /tmp/cached
+"""
+BAKE = """
+[group.default]
+targets = ["one", "two"]
+
+[target.one]
+context = "context"
+contexts = { base = "$BASE" }
+secret = [{ id = "word", env = "WORD" }]
+output = ["type=oci,dest=$OUT/one.tar,rewrite-timestamp=true"]
+
+[target.two]
+context = "context"
+contexts = { base = "$BASE" }
+secret = [{ id = "word", env = "WORD" }]
+target = "first"
+output = ["type=oci,dest=$OUT/two.tar,rewrite-timestamp=true", "type=local,dest=$OUT/tree"]
+"""
+ENVIRONMENT = {"SOURCE_DATE_EPOCH": "1700000000", "WORD": "secret", "BAKEPY_PROGRESS": "plain"}
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with ordinary_home() as folder:
+        yield folder
+
+
+def project(folder: Path, busybox: Path) -> Path:
+    """The files of the bake, with the base image beside them where everybody can read it."""
+    shutil.copytree(busybox, folder / "base")
+    text = BAKE.replace("$BASE", f"oci-layout://{folder / 'base'}:latest").replace("$OUT", str(folder))
+    write(folder, {"bake.toml": text, "context/Dockerfile": DOCKERFILE, "context/sub/f": "f\n", "context/sub/d/g": "g"})
+    with tarfile.open(folder / "context/things.tar", "w") as tar:
+        for name, owner in (("mine", 0), ("theirs", 1234)):
+            info = tarfile.TarInfo(name)
+            info.uid, info.gid, info.mode = owner, owner + 1, 0o2755
+            tar.addfile(info)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, USER, USER)
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    return folder
+
+
+def as_user(home: Path, *words: str | Path, folder: Path, lent: int = LENT) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT}
+    program = Path(sys.executable).parent / "bakepy"
+    return subprocess.run(
+        command(home, program, *words, lent=lent, folder=folder),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def manifest(archive: Path) -> Any:
+    """The manifest of an OCI archive, with the digests of its layers and its config."""
+    with tarfile.open(archive) as tar:
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        digest = index["manifests"][0]["digest"]
+        return json.load(tar.extractfile("blobs/" + digest.replace(":", "/")))  # type: ignore[arg-type]
+
+
+def test_images_are_those_that_root_makes(home: Path, busybox: Path, bakepy: Bakepy) -> None:
+    folder = project(home / "project", busybox)
+    done = as_user(home, "run", folder=folder)
+    assert done.returncode == 0, done.stderr
+    theirs = [manifest(folder / name) for name in ("one.tar", "two.tar")]
+    # another owner has what the user keeps than what the user gives away
+    tree = {str(path.relative_to(folder / "tree")): path.lstat() for path in (folder / "tree").rglob("*")}
+    assert {facts.st_uid for facts in tree.values()} == {USER}
+    assert "run/keep/new" in tree and "srv/gone" not in tree
+    kept = {path.lstat().st_uid for path in (home / "state/snapshots").rglob("*")}
+    assert {USER, FIRST_LENT + 1000 - 1, FIRST_LENT + 33 - 1} <= kept and 0 not in kept
+
+    for name in ("one.tar", "two.tar"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "tree")
+    bakepy.run("run", cwd=folder, env=ENVIRONMENT)
+    assert [manifest(folder / name) for name in ("one.tar", "two.tar")] == theirs
+
+    # found again by a second run, and nothing lies about
+    again = as_user(home, "run", "--progress=plain", folder=folder)
+    assert again.returncode == 0 and "CACHED" in again.stderr
+    assert list((home / "state/tmp").iterdir()) == []
+
+
+def test_copies_make_the_same_image(home: Path, busybox: Path) -> None:
+    folder = project(home / "project", busybox)
+    found = []
+    for snapshotter in ("overlay", "copy"):
+        root = home / f"state-{snapshotter}"
+        done = as_user(home, "run", f"--snapshotter={snapshotter}", f"--root={root}", folder=folder)
+        assert done.returncode == 0, done.stderr
+        found.append([manifest(folder / name) for name in ("one.tar", "two.tar")])
+        (folder / "tree").rename(folder / f"tree-{snapshotter}")
+    assert found[0] == found[1]
+
+
+def test_without_lent_ids(home: Path) -> None:
+    files = {
+        "Dockerfile": "FROM scratch\nCOPY f /a/f\n",
+        "other/Dockerfile": "FROM scratch\nCOPY --chown=12:34 f /f\n",
+        "f": "f",
+        "other/f": "f",
+    }
+    folder = write(home / "project", files)
+    done = as_user(home, "build", "--output", "type=local,dest=" + str(home / "out"), ".", folder=folder, lent=0)
+    assert done.returncode == 0, done.stderr
+    assert (home / "out/a/f").read_text() == "f"
+    assert (home / "out/a/f").stat().st_uid == USER
+    done = as_user(home, "build", "other", folder=folder, lent=0)
+    assert done.returncode == 1
+    assert "owner 12:34 is not among the ids that this user may give away" in done.stderr
+    assert "hint: bakepy doctor tells how to lend the user more ids" in done.stderr
+
+
+def test_doctor(home: Path) -> None:
+    done = as_user(home, "doctor", "--format=json", folder=home)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks["privileges"], checks["overlayfs"]) == (
+        0,
+        {
+            "name": "privileges",
+            "verdict": "ok",
+            "what": f"running as user {USER}: rootless, with {LENT} ids lent to it",
+        },
+        {"name": "overlayfs", "verdict": "ok", "what": "mounted one below the state root"},
+    )
+    done = as_user(home, "doctor", "--format=json", folder=home, lent=0)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks["privileges"]) == (
+        0,
+        {
+            "name": "privileges",
+            "verdict": "warn",
+            "what": f"running as user {USER}: rootless, with its own id only (no range of ids for bakepy-test in"
+            " /etc/subuid); images with files of other owners can not be built on",
+            "mend": "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 bakepy-test",
+        },
+    )
+
+
+@pytest.mark.parametrize("victim", ["user", "engine"])
+def test_kill_leaves_no_process_and_no_mount(home: Path, busybox: Path, victim: str) -> None:
+    folder = project(home / "project", busybox)
+    (folder / "context/Dockerfile").write_text("FROM base\nRUN echo begun; sleep 1000\n")
+    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT}
+    program = Path(sys.executable).parent / "bakepy"
+    words = (program, "run", "--progress=plain", "one")
+    with subprocess.Popen(
+        command(home, *words, folder=folder), env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().rstrip().endswith("begun"):
+            assert process.poll() is None
+        family = sorted(_of_user())
+        waiting = [os.pidfd_open(pid) for pid in family if pid != process.pid]
+        os.kill(process.pid if victim == "user" else _engine(family), signal.SIGKILL)
+        process.wait()
+        for descriptor in waiting:
+            _wait(descriptor)
+    assert _of_user() == []
+    done = as_user(home, "build", "--output=type=local,dest=" + str(home / "out"), "context/sub", folder=folder)
+    assert "dockerfile" in done.stderr.lower()  # there is none: but the state root was opened
+    write(folder, {"context/Dockerfile": "FROM scratch\nCOPY sub /\n"})
+    assert as_user(home, "run", "two", folder=folder).returncode == 1  # it has no stage `first` any more
+    assert as_user(home, "build", "context", folder=folder).returncode == 0
+    assert list((home / "state/tmp").iterdir()) == []
+
+
+def _of_user() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _owner(entry) == USER]
+
+
+def _owner(entry: Path) -> int | None:
+    try:
+        return entry.stat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+def _engine(family: list[int]) -> int:
+    """The last of the family that is a bakepy: it has started the runtime."""
+    return [pid for pid in family if b"/bin/bakepy\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()][-1]
+
+
+def _wait(descriptor: int) -> None:
+    import select
+
+    ended, _, _ = select.select([descriptor], [], [], 20)
+    os.close(descriptor)
+    assert ended, "a process lives on"
+
+
+def test_the_monorepo(home: Path, busybox: Path) -> None:
+    folder = home / "monorepo"
+    shutil.copytree(REPOSITORY / "examples/monorepo", folder, ignore=shutil.ignore_patterns("out"))
+    shutil.copytree(busybox, home / "base")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, USER, USER, follow_symlinks=False)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "BAKEPY_ROOT": str(home / "state"),
+        "BASE": f"oci-layout://{home / 'base'}:latest",
+    }
+    program = Path(sys.executable).parent / "bakepy"
+    done = subprocess.run(
+        command(home, program, "run", folder=folder), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
