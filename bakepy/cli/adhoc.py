@@ -31,6 +31,8 @@ class BuildFlags:
 
     context: str
     file: str = ""
+    inline: str | None = None
+    """The Dockerfile's text, if it came in place of the context."""
     tags: Sequence[str] = ()
     build_args: Sequence[str] = ()
     build_contexts: Sequence[str] = ()
@@ -103,10 +105,10 @@ def _flag(name: str, text: str, read: Callable[[str], V]) -> V:
 
 def _inputs(flags: BuildFlags, read_stdin: Callable[[], str]) -> tuple[str, str, str | None]:
     """Context, Dockerfile (from the context's view, or `cwd://…`), and its text if it comes on standard input."""
+    if flags.inline is not None:
+        return flags.context, "Dockerfile", flags.inline
     if flags.context == "-":
-        if flags.file:
-            raise UsageError("with the context '-' the Dockerfile comes on standard input; -f can not name another")
-        raise UsageError("a context from standard input is not supported yet", hint="unpack it, or give a folder")
+        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
     if flags.file == "-":
         return flags.context, "Dockerfile", read_stdin()
     if not flags.file:

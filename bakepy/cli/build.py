@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +42,10 @@ def _several(*names: str, help: str, metavar: str) -> typer.models.OptionInfo:
 def build(
     invocation: typer.Context,
     context: Annotated[
-        str, typer.Argument(help="The build context: a folder, a git repository, a URL.", metavar="CONTEXT")
+        str,
+        typer.Argument(
+            help="The build context: a folder, a git repository, a URL, - for standard input.", metavar="CONTEXT"
+        ),
     ],
     file: Annotated[str, typer.Option("--file", "-f", help="The Dockerfile.", metavar="FILE")] = "",
     tag: Annotated[Several, _several("--tag", "-t", help="Name of the image.", metavar="NAME[:TAG]")] = None,
@@ -106,51 +111,59 @@ def build(
     from bakepy.cli.adhoc import BuildFlags, bake_file
     from bakepy.cli.launch import Launch, launch
 
-    flags = BuildFlags(
-        context,
-        file=file,
-        tags=tag or (),
-        build_args=build_arg or (),
-        build_contexts=build_context or (),
-        target=target,
-        platforms=platform or (),
-        outputs=output or (),
-        secrets=secret or (),
-        ssh=ssh or (),
-        labels=label or (),
-        annotations=annotation or (),
-        no_cache=bool(no_cache),
-        no_cache_filter=no_cache_filter or (),
-        pull=bool(pull),
-        push=push,
-        load=load,
-        network=network,
-        add_hosts=add_host or (),
-        shm_size=shm_size,
-        ulimits=ulimit or (),
-        resources=resource or (),
-        call="check" if check else call,
-        environment=os.environ,
-    )
-    launch(
-        bake_file(flags),
-        Launch(
-            root=state_root(root, os.environ),
-            snapshotter=snapshotter,
-            engine=engine,
-            builder=builder,
-            allow=tuple(allow or ()),
-            progress="quiet" if quiet else progress,
-            metadata_file=metadata_file,
-            jobs=jobs,
-            cgroup_parent=cgroup_parent,
-            single=True,
-            image_id_file=iidfile,
-            print_id=quiet or progress == "quiet",
+    with ExitStack() as stack:
+        inline: str | None = None
+        if context == "-" and file != "-":
+            from bakepy.cli.stdin_context import context_from
+
+            empty = state_root(root, os.environ) / "empty"
+            context, inline = stack.enter_context(context_from(sys.stdin.buffer, file=file, empty=empty))
+        flags = BuildFlags(
+            context,
+            file=file,
+            inline=inline,
+            tags=tag or (),
+            build_args=build_arg or (),
+            build_contexts=build_context or (),
+            target=target,
+            platforms=platform or (),
+            outputs=output or (),
+            secrets=secret or (),
+            ssh=ssh or (),
+            labels=label or (),
+            annotations=annotation or (),
+            no_cache=bool(no_cache),
+            no_cache_filter=no_cache_filter or (),
+            pull=bool(pull),
+            push=push,
+            load=load,
+            network=network,
+            add_hosts=add_host or (),
+            shm_size=shm_size,
+            ulimits=ulimit or (),
+            resources=resource or (),
             call="check" if check else call,
-        ),
-        invocation.obj,
-    )
+            environment=os.environ,
+        )
+        launch(
+            bake_file(flags),
+            Launch(
+                root=state_root(root, os.environ),
+                snapshotter=snapshotter,
+                engine=engine,
+                builder=builder,
+                allow=tuple(allow or ()),
+                progress="quiet" if quiet else progress,
+                metadata_file=metadata_file,
+                jobs=jobs,
+                cgroup_parent=cgroup_parent,
+                single=True,
+                image_id_file=iidfile,
+                print_id=quiet or progress == "quiet",
+                call="check" if check else call,
+            ),
+            invocation.obj,
+        )
 
 
 def _refuse(**flags: Several | str) -> None:

@@ -100,8 +100,6 @@ def test_wrong_values_are_told_with_their_flag(flags: dict[str, Any], message: s
     assert refused(**flags) == message
 
 
-def test_a_context_on_standard_input_is_refused() -> None:
-    assert refused("-") == "a context from standard input is not supported yet\nhint: unpack it, or give a folder"
-    assert refused("-", file="x") == (
-        "with the context '-' the Dockerfile comes on standard input; -f can not name another"
-    )
+def test_standard_input_is_either_the_context_or_the_dockerfile() -> None:
+    assert refused("-", file="-") == "invalid argument: can't use stdin for both build context and dockerfile"
+    assert target("/empty", inline="FROM scratch\n").dockerfile_inline == "FROM scratch\n"
