@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import Any
 
+from bakepy.dockerfile import channel
 from bakepy.dockerfile import options as d
 from bakepy.dockerfile.compile import ParsedDockerfile
 from bakepy.dockerfile.options import LocalContext
 from bakepy.errors import BakeError, DefinitionError, DefinitionErrors
 from bakepy.llb.op import HostIP, Ulimit
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.location import SourceRange
+from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.target import Target
 from bakepy.model.value import dataclass
@@ -77,6 +78,7 @@ def read_target(
     )
     if isinstance(context, d.GitContext) and (keep := arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")) in _TRUE | _FALSE:
         context = replace(context, keep_git_dir=keep in _TRUE)
+    labs = _labs(target, dockerfile, arguments.get(channel.ARGUMENT), faults)
     platforms = _platforms(target, build_platform, faults)
     options = d.LowerOptions(
         target=target.target or "",
@@ -93,6 +95,7 @@ def read_target(
         cache_namespace=arguments.get("BUILDKIT_CACHE_MOUNT_NS") or "",
         check=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
         unsupported=unsupported,
+        labs=labs,
         **_limits(target, faults),
     )
     multi_platform = _multi_platform(platforms, arguments, faults)
@@ -188,6 +191,17 @@ def _dockerfile(target: Target, context: str, sources: Sources) -> tuple[str | N
     else:
         path = c.clean(posixpath.join(context, written))
     return path, sources.dockerfile(path)
+
+
+def _labs(target: Target, dockerfile: ParsedDockerfile | None, argument: str | None, faults: _Faults) -> bool:
+    """Whether the frontend that the target asks for is of the labs channel; a fault if it is none of ours."""
+    if argument is not None:
+        with faults.at(f"args.{channel.ARGUMENT}", argument):
+            return channel.wants_labs(SourceFile("", ""), argument)
+    elif dockerfile is not None:
+        with faults.at("dockerfile-inline" if target.dockerfile_inline else "dockerfile"):
+            return channel.wants_labs(dockerfile.file, None)
+    return False
 
 
 def _platforms(target: Target, build_platform: Platform, faults: _Faults) -> tuple[Platform | None, ...]:

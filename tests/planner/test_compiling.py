@@ -316,6 +316,35 @@ def test_the_folder_of_a_missing_dockerfile_may_be_what_is_wrong() -> None:
     )
 
 
+MOPY = "the frontend 'h.test/mopy' can not be run by the embedded engine\n"
+NO_MOPY = (
+    "hint: only docker/dockerfile is built in; any other frontend is a container image that BuildKit runs: "
+    "docker buildx bake"
+)
+
+
+def test_a_frontend_that_is_not_built_in_is_told_where_it_is_asked_for() -> None:
+    files = {"Dockerfile": "# syntax=h.test/mopy\nversion: 1\n"}
+    in_bake_file = Target("b", args=FrozenMap({"BUILDKIT_SYNTAX": "h.test/mopy"}), locations=located(
+        "[target.b.args]", 'BUILDKIT_SYNTAX = "h.test/mopy"', args__BUILDKIT_SYNTAX=(2, 1, 15)
+    ))  # fmt: skip
+    assert message(bake(Target("a")), files) == (
+        f"Dockerfile:1:10: {MOPY}    # syntax=h.test/mopy\n             ^^^^^^^^^^^\n{NO_MOPY}"
+    )
+    assert message(bake(in_bake_file), files) == (
+        f"bake.toml:2:20: target.b.args.BUILDKIT_SYNTAX: {MOPY}"
+        f'    BUILDKIT_SYNTAX = "h.test/mopy"\n                       ^^^^^^^^^^^\n{NO_MOPY}'
+    )
+
+
+def test_the_labs_channel_knows_devices() -> None:
+    text = "FROM busybox\nRUN --device=vendor.test/gpu=all x\n"
+    assert "device feature is only supported" in message(bake(Target("a")), {"Dockerfile": text})
+    made = plan(bake(Target("a")), {"Dockerfile": f"# syntax=docker/dockerfile:1-labs\n{text}"})
+    (run,) = [vertex.op for vertex in made.graph.values() if isinstance(vertex.op, ExecOp)]
+    assert [device.name for device in run.cdi_devices] == ["vendor.test/gpu=all"]
+
+
 def test_an_unknown_stage_is_told_in_the_bake_file() -> None:
     where = located("[target.t]", 'target = "biuld"', target=(2, 1, 6))
     text = message(bake(Target("t", target="biuld", locations=where)), {"Dockerfile": "FROM scratch AS build\n"})
