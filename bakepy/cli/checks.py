@@ -47,11 +47,21 @@ class Machine:
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     etc: Path = Path("/etc")
+    tun: Path = Path("/dev/net/tun")
     find_program: Callable[[str], str | None] = shutil.which
 
     @property
     def root(self) -> bool:
         return self.user_id == 0
+
+    @property
+    def user_name(self) -> str:
+        import pwd
+
+        try:
+            return pwd.getpwuid(self.user_id).pw_name
+        except KeyError:
+            return self.environment.get("USER", "")
 
 
 RUNTIMES = ("crun", "runc", "youki")
@@ -81,6 +91,7 @@ def all_checks(machine: Machine) -> Iterator[Check]:
     yield check_disk(machine)
     yield check_user_namespaces(machine)
     yield check_cgroups(machine)
+    yield check_network(machine)
     yield check_emulation(machine)
     yield check_credentials(machine)
 
@@ -88,11 +99,21 @@ def all_checks(machine: Machine) -> Iterator[Check]:
 def check_privileges(machine: Machine) -> Check:
     if machine.root:
         return Check("privileges", Verdict.OK, "running as root")
+    from bakepy.snapshot.usernamespace import find_lent
+
+    search = machine.environment.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    lent = find_lent(machine.user_id, machine.user_name, search, machine.etc, machine.find_program)
+    if not lent.lacking:
+        ids = min(sum(entry.count for entry in entries) for entries in (lent.users, lent.groups))
+        return Check(
+            "privileges", Verdict.OK, f"running as user {machine.user_id}: rootless, with {ids} ids lent to it"
+        )
     return Check(
         "privileges",
-        Verdict.FAIL,
-        f"running as user {machine.user_id}; the embedded engine needs root to mount and to run containers",
-        "run bakepy with sudo, or as root in a virtual machine",
+        Verdict.WARN,
+        f"running as user {machine.user_id}: rootless, with its own id only ({lent.lacking}); images with files of"
+        " other owners can not be built on",
+        lent.mend,
     )
 
 
@@ -131,13 +152,12 @@ def check_overlay(machine: Machine) -> Check:
     """Mounts one for real, with the state root's file system below, in a process and namespace of its own."""
     from bakepy.cli.overlay_trial import try_overlay
 
-    if not machine.root:
-        return Check("overlayfs", Verdict.WARN, "not tried: only root may mount one here")
-    if problem := try_overlay(machine.state_root):
+    problem, possible = try_overlay(machine.state_root)
+    if problem:
         return Check(
             "overlayfs",
-            Verdict.FAIL,
-            problem,
+            Verdict.WARN if possible else Verdict.FAIL,
+            f"{problem}; trees are copied instead, which is slow" if possible else problem,
             "modprobe overlay; in a container: run it privileged, and put the state root on a volume (--root)",
         )
     return Check("overlayfs", Verdict.OK, "mounted one below the state root")
@@ -171,12 +191,6 @@ def check_user_namespaces(machine: Machine) -> Check:
         if not machine.find_program(program):
             lacking.append(f"{program} is not installed")
             mend.append("apt-get install uidmap")
-    names = {machine.environment.get("USER", ""), machine.environment.get("SUDO_USER", ""), str(machine.user_id)} - {""}
-    for table in ("subuid", "subgid"):
-        lines = (_read(machine.etc / table) or "").splitlines()
-        if not machine.root and not any(line.split(":")[0] in names for line in lines):
-            lacking.append(f"no range for this user in {machine.etc / table}")
-            mend.append("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER")
     if not lacking:
         return Check("user namespaces", Verdict.OK, "available")
     if machine.root:
@@ -185,7 +199,16 @@ def check_user_namespaces(machine: Machine) -> Check:
 
 
 def check_cgroups(machine: Machine) -> Check:
+    from bakepy.worker.cgroups import Cgroups
+
     place = machine.sys / "fs/cgroup"
+    if not machine.root:
+        found = Cgroups.detect(place, machine.proc / "self/cgroup", restricted=True)
+        if found.kind == "none":
+            mend = "systemd-run --user --scope --property=Delegate=yes bakepy …"
+            return Check("cgroups", Verdict.WARN, "none delegated to this user: no limits for steps", mend)
+        passed = ", ".join(sorted(found.controllers or ())) or "no controllers: no limits for steps"
+        return Check("cgroups", Verdict.OK, f"version 2, delegated to this user ({passed})")
     controllers = _read(place / "cgroup.controllers")
     if controllers is not None:
         writable = os.access(place / "cgroup.procs", os.W_OK)
@@ -200,6 +223,21 @@ def check_cgroups(machine: Machine) -> Check:
     return Check(
         "cgroups", Verdict.WARN, f"none mounted at {place}: no limits for steps", f"mount -t cgroup2 none {place}"
     )
+
+
+def check_network(machine: Machine) -> Check:
+    from bakepy.worker.network import HOST, PROGRAM, SANDBOX, choice, lacking
+
+    wanted = choice(machine.environment)
+    problem = lacking(machine.environment.get("PATH", os.defpath), machine.tun)
+    if wanted == HOST:
+        return Check("network", Verdict.OK, "steps have the machine's network (BAKEPY_NETWORK=host)")
+    if not problem:
+        return Check("network", Verdict.OK, f"steps have a sandbox of their own ({PROGRAM})")
+    mend = f"apt-get install {PROGRAM}" if "installed" in problem else f"modprobe tun; chmod 666 {machine.tun}"
+    if wanted == SANDBOX:
+        return Check("network", Verdict.FAIL, f"no sandbox, which BAKEPY_NETWORK asks for: {problem}", mend)
+    return Check("network", Verdict.WARN, f"steps have the machine's own network: {problem}", mend)
 
 
 def check_emulation(machine: Machine) -> Check:

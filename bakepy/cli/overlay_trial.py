@@ -6,11 +6,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from bakepy.snapshot import syscalls
+from bakepy.errors import EngineError
+from bakepy.snapshot import overlay, syscalls, usernamespace
+
+_FATAL = "!"
+"""In front of what no build is possible with."""
 
 
-def try_overlay(place: Path) -> str:
-    """What goes wrong when one is mounted on directories below `place`; empty if nothing does. Needs root.
+def try_overlay(place: Path) -> tuple[str, bool]:
+    """What goes wrong when one is mounted on directories below `place`, empty if nothing does; and whether builds are
+    possible without. An ordinary user tries it in a user namespace.
 
     Call it while there is one thread: it forks.
     """
@@ -19,12 +24,10 @@ def try_overlay(place: Path) -> str:
         existing = existing.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".bakepy-trial-", dir=existing) as folder:
-            for name in ("lower", "upper", "work", "merged"):
-                Path(folder, name).mkdir()
-            Path(folder, "lower", "file").write_bytes(b"")
-            return _in_child(Path(folder))
+            problem = _in_child(Path(folder))
+            return problem.removeprefix(_FATAL), not problem.startswith(_FATAL)
     except OSError as error:
-        return f"{existing} can not be written: {error.strerror}"
+        return f"{existing} can not be written: {error.strerror}", False
 
 
 def _in_child(folder: Path) -> str:
@@ -44,17 +47,17 @@ def _in_child(folder: Path) -> str:
 
 
 def _trial(folder: Path) -> str:
-    step = "no private mount namespace"
     try:
+        if os.geteuid() != 0:
+            usernamespace.enter()
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
-        step = "overlayfs can not be mounted"
-        options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
-        syscalls.mount("overlay", folder / "merged", "overlay", 0, options)
-        step = "overlayfs does not work here"
-        file = folder / "merged/file"
-        file.write_bytes(b"changed")
-        file.unlink()  # needs a whiteout, which is a device node
     except OSError as error:
-        return f"{step}: {error.strerror}"
-    return ""
+        return f"{_FATAL}no private mount namespace: {error.strerror}"
+    except EngineError as error:
+        return f"{_FATAL}{error.what}"
+    try:
+        problem = overlay.problem_in(folder)
+    except OSError as error:
+        problem = error.strerror or str(error)
+    return f"overlayfs can not be used: {problem}" if problem else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bakepy.errors import EngineError
@@ -52,14 +52,19 @@ def is_inside() -> bool:
     return len(fields) != 3 or int(fields[2]) != ALL_IDS
 
 
-def find_lent(user: int, name: str, search: str, etc: Path = Path("/etc")) -> Lent:
+def find_lent(
+    user: int,
+    name: str,
+    search: str,
+    etc: Path = Path("/etc"),
+    find: Callable[[str], str | None] | None = None,
+) -> Lent:
     """What the tables below `etc` and the programs on the path `search` offer to a user, whom the tables may call by
-    name or by number."""
-    import shutil
-
+    name or by number. `find` looks programs up in place of the path."""
+    find = find or _finder(search)
     users = _ranges(etc / "subuid", (name, str(user)))
     groups = _ranges(etc / "subgid", (name, str(user)))
-    programs = [shutil.which(program, path=search) or "" for program in ("newuidmap", "newgidmap")]
+    programs = [find(program) or "" for program in ("newuidmap", "newgidmap")]
     lacking, mend = "", ""
     if not all(programs):
         lacking, mend = "newuidmap and newgidmap are not installed", "apt-get install uidmap"
@@ -68,6 +73,12 @@ def find_lent(user: int, name: str, search: str, etc: Path = Path("/etc")) -> Le
         lacking = f"no range of ids for {name or user} in {table}"
         mend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name or user}"
     return Lent(users, groups, programs[0], programs[1], lacking, mend)
+
+
+def _finder(search: str) -> Callable[[str], str | None]:
+    import shutil
+
+    return lambda program: shutil.which(program, path=search)
 
 
 def enter() -> None:
@@ -116,11 +127,13 @@ class Unowned:
     mend: str
 
 
-def unowned(error: OSError, uid: int, gid: int) -> Unowned | None:
-    """What the failure of a chown(2) means, if it is that an id is not mapped here; else None."""
-    if error.errno != errno.EINVAL or (_maps("uid_map", uid) and _maps("gid_map", gid)):
+def unowned(error: OSError, uid: int | None, gid: int | None) -> Unowned | None:
+    """What the failure of a chown(2) means, if it is that an id is not mapped here; else None. Unknown ids count as
+    such here."""
+    if error.errno != errno.EINVAL or not is_inside() or (_maps("uid_map", uid) and _maps("gid_map", gid)):
         return None
-    what = f"owner {uid}:{gid} is not among the ids that this user may give away"
+    what = "an owner" if uid is None or gid is None else f"owner {uid}:{gid}"
+    what += " is not among the ids that this user may give away"
     if _count("uid_map") > 1 and _count("gid_map") > 1:
         return Unowned(what, "lend the user more ids in /etc/subuid and /etc/subgid")
     return Unowned(what, "bakepy doctor tells how to lend the user more ids (apt-get install uidmap; /etc/subuid)")
@@ -137,8 +150,8 @@ def _map(name: str) -> list[tuple[int, int]]:
     return list(zip(fields[::3], fields[2::3], strict=True))
 
 
-def _maps(name: str, id: int) -> bool:
-    return any(first <= id < first + count for first, count in _map(name))
+def _maps(name: str, id: int | None) -> bool:
+    return id is not None and any(first <= id < first + count for first, count in _map(name))
 
 
 def _count(name: str) -> int:

@@ -122,7 +122,7 @@ class Sandboxes:
             self._free.append(sandbox)
 
     def _make(self) -> _Sandbox:
-        return _Sandbox.start(self._program, self._folder / f"network{next(self._numbers)}")
+        return _Sandbox.start(self._program, self._folder / str(next(self._numbers)))
 
 
 @dataclass(slots=True)

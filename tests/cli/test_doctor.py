@@ -35,13 +35,34 @@ def program(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_only_root_can_build() -> None:
+NOBODY = 1_234_567
+"""A user whom no machine knows."""
+
+
+def test_users_need_lent_ids(tmp_path: Path) -> None:
     assert checks.check_privileges(Machine(Path("/s"), {}, user_id=0)).verdict is Verdict.OK
-    assert checks.check_privileges(Machine(Path("/s"), {}, user_id=1000)) == Check(
+    alone = f"running as user {NOBODY}: rootless, with its own id only"
+    rest = "images with files of other owners can not be built on"
+    assert checks.check_privileges(machine(tmp_path / "1", user_id=NOBODY)) == Check(
         "privileges",
-        Verdict.FAIL,
-        "running as user 1000; the embedded engine needs root to mount and to run containers",
-        "run bakepy with sudo, or as root in a virtual machine",
+        Verdict.WARN,
+        f"{alone} (newuidmap and newgidmap are not installed); {rest}",
+        "apt-get install uidmap",
+    )
+    programs = {"newuidmap": "/x", "newgidmap": "/x"}
+    bob = {"USER": "bob"}
+    some = {"etc/subuid": "bob:1000:65536\neve:1:2\nbob:9:10\n"}
+    lacking = machine(tmp_path / "2", some, user_id=NOBODY, programs=programs, environment=bob)
+    assert checks.check_privileges(lacking) == Check(
+        "privileges",
+        Verdict.WARN,
+        f"{alone} (no range of ids for bob in {tmp_path}/2/etc/subgid); {rest}",
+        "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 bob",
+    )
+    both = {**some, "etc/subgid": f"bob:x:1\n{NOBODY}:1000:500\n"}
+    lent = machine(tmp_path / "3", both, user_id=NOBODY, programs=programs, environment=bob)
+    assert checks.check_privileges(lent) == Check(
+        "privileges", Verdict.OK, f"running as user {NOBODY}: rootless, with 500 ids lent to it"
     )
 
 
@@ -80,13 +101,9 @@ def test_root_needs_no_user_namespaces_but_users_do(tmp_path: Path) -> None:
     programs = {"newuidmap": "/x", "newgidmap": "/x"}
     root = checks.check_user_namespaces(machine(tmp_path, files, programs=programs))
     assert root.verdict is Verdict.OK
-    user = checks.check_user_namespaces(machine(tmp_path, user_id=1000, programs=programs, environment={"USER": "eve"}))
-    assert user.verdict is Verdict.WARN
-    assert "user.max_user_namespaces is 0" in user.what
-    assert f"no range for this user in {tmp_path}/etc/subuid" in user.what
-    assert user.mend == (
-        "sysctl -w user.max_user_namespaces=15000; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
-    )
+    user = checks.check_user_namespaces(machine(tmp_path, user_id=1000, programs=programs))
+    assert (user.verdict, user.what) == (Verdict.WARN, "user.max_user_namespaces is 0")
+    assert user.mend == "sysctl -w user.max_user_namespaces=15000"
 
 
 def test_a_user_with_ranges_has_user_namespaces(tmp_path: Path) -> None:
@@ -103,6 +120,46 @@ def test_cgroups_of_both_versions_and_none(tmp_path: Path) -> None:
     assert checks.check_cgroups(machine(tmp_path / "2", two)).what == "version 2 (cpu memory)"
     assert checks.check_cgroups(machine(tmp_path / "1", {"sys/fs/cgroup/memory/tasks": ""})).what == "version 1"
     assert checks.check_cgroups(machine(tmp_path / "0")).verdict is Verdict.WARN
+
+
+def test_cgroups_of_a_user_are_those_delegated_to_it(tmp_path: Path) -> None:
+    alone = machine(tmp_path / "1", {"proc/self/cgroup": "0::/user.slice\n"}, user_id=NOBODY)
+    assert checks.check_cgroups(alone) == Check(
+        "cgroups",
+        Verdict.WARN,
+        "none delegated to this user: no limits for steps",
+        "systemd-run --user --scope --property=Delegate=yes bakepy …",
+    )
+    files = {
+        "proc/self/cgroup": "1:cpu:/\n0::/mine\n",
+        "sys/fs/cgroup/cgroup.controllers": "cpu memory",
+        "sys/fs/cgroup/mine/cgroup.procs": "",
+        "sys/fs/cgroup/mine/cgroup.subtree_control": "memory cpu\n",
+    }
+    delegated = machine(tmp_path / "2", files, user_id=NOBODY)
+    assert checks.check_cgroups(delegated) == Check(
+        "cgroups", Verdict.OK, "version 2, delegated to this user (cpu, memory)"
+    )
+
+
+def test_network_of_steps(tmp_path: Path) -> None:
+    tun, slirp = tmp_path / "tun", tmp_path / "slirp4netns"
+    tun.touch()
+    program(slirp, "")
+
+    def check(environment: dict[str, str], tun: Path = tun) -> Check:
+        return checks.check_network(Machine(Path("/s"), environment, tun=tun))
+
+    here = {"PATH": str(tmp_path)}
+    assert check(here) == Check("network", Verdict.OK, "steps have a sandbox of their own (slirp4netns)")
+    shared = Check("network", Verdict.OK, "steps have the machine's network (BAKEPY_NETWORK=host)")
+    assert check({**here, "BAKEPY_NETWORK": "host"}) == shared
+    gone = tmp_path / "gone"
+    what, mend = f"there is no {gone}", f"modprobe tun; chmod 666 {gone}"
+    assert check(here, gone) == Check("network", Verdict.WARN, f"steps have the machine's own network: {what}", mend)
+    wanted = {**here, "BAKEPY_NETWORK": "sandbox"}
+    refused = Check("network", Verdict.FAIL, f"no sandbox, which BAKEPY_NETWORK asks for: {what}", mend)
+    assert check(wanted, gone) == refused
 
 
 def test_emulation_needs_handlers_that_are_opened_early(tmp_path: Path) -> None:

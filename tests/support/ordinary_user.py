@@ -1,6 +1,6 @@
 """Runs a command as an ordinary user who has ids lent in /etc/subuid and /etc/subgid, or has not.
 
-    python -m tests.support.ordinary_user [--lent N] HOME COMMAND…
+    python -m tests.support.ordinary_user [--lent N] [--folder DIR] HOME COMMAND…
 
 Must be run as root. The user exists for the command only: its lines in /etc/passwd and its like are in copies that are
 bound over the files in a mount namespace of the command's own. Whatever happens, the machine's files stay as they are.
@@ -23,11 +23,13 @@ from bakepy.snapshot import syscalls
 USER, GROUP, NAME = 54321, 54321, "bakepy-test"
 FIRST_LENT = 1_000_000_000
 LENT = 65536
+REPOSITORY = Path(__file__).parents[2]
 
 
-def command(home: Path, *words: str | Path, lent: int = LENT) -> list[str]:
-    """The command line that runs `words` as the user. `home` must be a folder that everybody can reach."""
-    return [sys.executable, "-m", __name__, f"--lent={lent}", str(home), *map(str, words)]
+def command(home: Path, *words: str | Path, lent: int = LENT, folder: Path | None = None) -> list[str]:
+    """The command line that runs `words` as the user, in `folder`. `home` must be one that everybody can reach."""
+    start = ["-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from {__name__} import main; main()"]
+    return [sys.executable, *start, f"--lent={lent}", f"--folder={folder or REPOSITORY}", str(home), *map(str, words)]
 
 
 @contextmanager
@@ -44,6 +46,7 @@ def ordinary_home() -> Iterator[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lent", type=int, default=LENT, help="how many ids are lent to the user")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where the command runs")
     parser.add_argument("home", type=Path)
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -57,11 +60,13 @@ def main() -> None:
     _bind_table(tables, "group", f"{NAME}:x:{GROUP}:\n")
     for name in ("subuid", "subgid"):
         _bind_table(tables, name, f"{NAME}:{FIRST_LENT}:{options.lent}\n" if options.lent else "")
+    _open_tun(tables)
     _reach(Path(sys.base_prefix))
     os.chown(home, USER, GROUP)
     os.setgroups([])
     os.setresgid(GROUP, GROUP, GROUP)
     os.setresuid(USER, USER, USER)
+    os.chdir(options.folder)
     # what root was told of places and sessions is not this user's
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SUDO_"))}
     environment |= {"HOME": str(home), "USER": NAME, "LOGNAME": NAME}
@@ -77,6 +82,16 @@ def _bind_table(folder: Path, name: str, lines: str) -> None:
     copy.write_text(real.read_text() + lines)
     copy.chmod(0o644)
     syscalls.mount(copy, real, "", syscalls.MS_BIND)
+
+
+def _open_tun(folder: Path) -> None:
+    """Everybody may open /dev/net/tun, as udev has it on real machines."""
+    real = Path("/dev/net/tun")
+    if real.exists():
+        copy = folder / "tun"
+        os.mknod(copy, stat.S_IFCHR | 0o666, real.stat().st_rdev)
+        copy.chmod(0o666)
+        syscalls.mount(copy, real, "", syscalls.MS_BIND)
 
 
 def _reach(folder: Path) -> None:

@@ -18,7 +18,7 @@ PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nsvc
 GROUP = "root:x:0:\napp:x:1000:\nsvc:x:2000:\nextra:x:3000:app\nmore:x:3001:svc,app\n"
 APPLETS = (
     "sh", "cat", "chmod", "chown", "cut", "dd", "df", "env", "false", "grep", "head", "hostname", "id", "ln",
-    "ls", "mkdir", "mknod", "mount", "mv", "ping", "ps", "pwd", "readlink", "rm", "rmdir", "seq", "sleep", "sort",
+    "ls", "mkdir", "mknod", "mount", "mv", "nc", "ping", "ps", "pwd", "readlink", "rm", "rmdir", "seq", "sleep", "sort",
     "stat", "tail", "tee", "touch", "tr", "true", "umount", "unshare", "wc", "yes",
 )  # fmt: skip
 Member = tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]

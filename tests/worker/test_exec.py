@@ -14,6 +14,7 @@ import pytest
 from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, ProxyEnv, SecretEnv, SecurityMode, Ulimit
 from bakepy.model.platform import Platform
+from bakepy.worker.network import PROGRAM
 from bakepy.worker.ref import TreeRef
 from tests.support.steps import Steps
 from tests.support.trees import mount_points_below
@@ -35,8 +36,15 @@ def null_changed() -> int:
 
 
 def children() -> list[str]:
-    """Of this process, zombies included."""
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    """Of this process, zombies included; without the sandbox's, which outlives a step."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() != PROGRAM]
+
+
+def mounted(steps: Steps) -> list[str]:
+    """What is mounted below the state root, without the sandbox that outlives a step."""
+    networks = steps.context.volatile / "network"
+    return [point for point in mount_points_below(steps.machine.root) if Path(point).parent != networks]
 
 
 def bare_root(root: Path) -> None:
@@ -286,10 +294,10 @@ async def test_secret_variable_is_in_no_file_on_disk(steps: Steps) -> None:
     env = (SecretEnv("token", "TOKEN"), SecretEnv("none", "NONE", optional=True))
     ran = await steps.run("echo ${#TOKEN} [$NONE] ${NONE+set}; sleep 0", secret_env=env)
     assert ran.out == "12 [] set\n"
-    volatile = os.stat(steps.context.volatile).st_dev  # noqa: PTH116
-    assert volatile != os.stat(steps.machine.root).st_dev  # noqa: PTH116
+    disk = os.stat(steps.machine.root).st_dev  # noqa: PTH116
+    assert disk != os.stat(steps.context.volatile).st_dev  # noqa: PTH116
     for path in steps.machine.root.rglob("*"):
-        if path.is_file() and not path.is_symlink():
+        if path.is_file() and not path.is_symlink() and path.stat().st_dev == disk:
             assert b"s3cr3t-value" not in path.read_bytes()
     with pytest.raises(BuildError, match=r"^secret gone: not found\n"):
         await steps.run("true", secret_env=(SecretEnv("gone", "GONE"),))
@@ -311,9 +319,12 @@ async def test_cancelled_step_is_gone_at_once(steps: Steps) -> None:
                 await anyio.lowlevel.checkpoint()
             scope.cancel()
     assert scope.cancelled_caught
-    below = mount_points_below(steps.machine.root)
-    assert below == [str(steps.context.volatile)]
-    assert sorted(path.name for path in steps.context.volatile.iterdir()) == ["hosts", "resolv.conf", "state"]
+    below = mounted(steps)
+    volatile = steps.context.volatile
+    assert below == [str(volatile)]
+    assert sorted(path.name for path in volatile.iterdir()) == [
+        "hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"
+    ]  # fmt: skip
     assert list((steps.context.volatile / "state").rglob("*/config.json")) == []
     assert children() == []
 
@@ -324,7 +335,7 @@ async def test_step_cancelled_while_it_starts_leaves_nothing(steps: Steps) -> No
             group.start_soon(steps.run, "sleep 600")
             await anyio.sleep(0.002)
             scope.cancel()
-    assert mount_points_below(steps.machine.root) == [str(steps.context.volatile)]
+    assert mounted(steps) == [str(steps.context.volatile)]
     assert sorted(path.name for path in steps.context.volatile.iterdir()) == ["hosts", "resolv.conf", "state"]
 
 
@@ -345,7 +356,7 @@ async def test_state_root_that_can_not_be_used(steps: Steps) -> None:
     gone = replace(steps, context=replace(steps.context, volatile=steps.context.volatile / "gone"))
     with pytest.raises(EngineError, match=r"^the step can not be run here: No such file or directory \(.*/gone/.*\)$"):
         await gone.run("true")
-    assert mount_points_below(steps.machine.root) == [str(steps.context.volatile)]
+    assert mounted(steps) == [str(steps.context.volatile)]
 
 
 async def test_much_output_comes_whole(steps: Steps) -> None:

@@ -76,7 +76,8 @@ async def test_files_are_links_and_not_copies(kitchen: Kitchen) -> None:
     lower, upper = await kitchen.tree("lower", {"a": ""}), await kitchen.tree("upper", {"d/b": "x" * 10_000})
     merged = await merge(kitchen, lower, upper)
     store = kitchen.machine.store
-    assert (store.folder("upper") / "d/b").samefile(store.folder(str(merged.snapshot)) / "d/b")
+    theirs, ours = store.folder("upper"), store.folder(str(merged.snapshot))
+    assert theirs is not None and ours is not None and (theirs / "d/b").samefile(ours / "d/b")
     written = await kitchen.copy(copy("f", "/d/b"), on=merged, of=await kitchen.tree("other", {"f": "new"}))
     assert (await kitchen.show(written))["d/b"] == "file 0644 0:0 new"
     assert (await kitchen.show(upper))["d/b"] == "file 0644 0:0 " + "x" * 10_000

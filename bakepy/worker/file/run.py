@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, CopyAction, FileAction, FileOp, MkDirAction, MkFileAction, RmAction, SymlinkAction
+from bakepy.snapshot import usernamespace
 from bakepy.snapshot.filetree import FileTree
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.snapshot.threads import in_thread
@@ -156,10 +157,12 @@ def _act(
             case RmAction() as remove:
                 actions.remove(target, remove)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise _explained(error, target, None if isinstance(entry.action, RmAction) else owner()) from error
 
 
-def _explained(error: OSError, target: Target) -> BuildError:
+def _explained(error: OSError, target: Target, owner: Owner | None) -> BuildError:
+    if unowned := usernamespace.unowned(error, owner.uid if owner else None, owner.gid if owner else None):
+        return BuildError(unowned.what, hint=unowned.mend)
     name = error.filename
     path = name if isinstance(name, bytes) else str(name or "").encode("utf-8", "surrogateescape")
     path = path.removeprefix(target.root) or b"/"
