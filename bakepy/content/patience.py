@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import BinaryIO
+import os
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, TypeVar
 
 from anyio.from_thread import check_cancelled
+
+T = TypeVar("T")
 
 PIECE = 16 << 20
 """At most so many bytes go by between two looks: a moment even on a slow disk."""
@@ -18,10 +22,26 @@ def still_wanted() -> None:
         check_cancelled()
 
 
+_MANY = 64
+_BUFFER = 1 << 20
+
+
+def while_wanted(items: Iterable[T]) -> Iterator[T]:
+    """The same items; looks at every so many of them whether somebody still waits, as `still_wanted`."""
+    for number, item in enumerate(items):
+        if number % _MANY == 0:
+            still_wanted()
+        yield item
+
+
 def file_digest(file: BinaryIO, algorithm: str) -> str:
     """The hexadecimal digest of the rest of a file."""
     total = hashlib.new(algorithm)
-    buffer = memoryview(bytearray(1 << 20))
+    try:
+        size = os.fstat(file.fileno()).st_size
+    except OSError:  # no file of the system's
+        size = _BUFFER
+    buffer = memoryview(bytearray(max(min(size, _BUFFER), 1)))  # most are small, and a buffer costs its size
     while count := file.readinto(buffer):  # type: ignore[attr-defined]
         total.update(buffer[:count])
         still_wanted()

@@ -44,13 +44,14 @@ class ContentStore:
     def __init__(self, root: Path) -> None:
         """`root` is made when the first blob is written."""
         self.root = root
+        self._blobs = str(root / "blobs")
         self._swept = False
         self._checked: set[Digest] = set()
         """Blobs whose bytes this process has made or verified."""
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
-        return self.root / "blobs" / digest.algorithm / digest.hex
+        return Path(f"{self._blobs}/{digest.algorithm}/{digest.hex}")
 
     def has(self, digest: Digest) -> bool:
         return self.path(digest).exists()

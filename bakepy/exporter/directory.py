@@ -91,6 +91,14 @@ class DirectoryWriter:
     def _place(self, entry: LayerEntry, name: bytes) -> None:
         """A file, symlink, device or pipe: under its name in a folder that we made, else beside it and renamed."""
         parent = self._open[-1]
+        if entry.kind == "symlink" and not parent.fresh and _leads_to(name, entry.linkname, parent.fd):
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent.fd, follow_symlinks=False)
+        else:
+            self._put(entry, name, parent)
+        self.files += 1
+        self.size += entry.size
+
+    def _put(self, entry: LayerEntry, name: bytes, parent: _Open) -> None:
         if parent.fresh:
             try:
                 self._create(entry, name, parent.fd)
@@ -106,8 +114,6 @@ class DirectoryWriter:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=parent.fd)
                 raise
-        self.files += 1
-        self.size += entry.size
 
     def _create(self, entry: LayerEntry, name: bytes, parent: int) -> None:
         if entry.kind == "file":
@@ -214,6 +220,14 @@ def _prune(folder: int, prefix: bytes, keep: Mapping[bytes, str]) -> None:
                 _prune(below, path + b"/", keep)
             finally:
                 os.close(below)
+
+
+def _leads_to(name: bytes, goal: bytes, folder: int) -> bool:
+    """Whether there is a symlink of that name to `goal` already."""
+    try:
+        return os.readlink(name, dir_fd=folder) == goal
+    except OSError:
+        return False  # nothing there, or no symlink
 
 
 def _exists(name: bytes, folder: int) -> bool:

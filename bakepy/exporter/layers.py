@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 
 from bakepy.content.blob_pipeline import BlobPipeline
@@ -18,6 +17,7 @@ from bakepy.content.compression import Compression, compression_of, read_chunks
 from bakepy.content.database import Database
 from bakepy.content.entry import WHITEOUT_PREFIX, Layer, LayerEntry
 from bakepy.content.layer import write_layer
+from bakepy.content.patience import while_wanted
 from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError
 from bakepy.exporter.image import ExportLayer, time_text
@@ -215,10 +215,9 @@ def recompress(layer: Layer, store: ContentStore, compression: Compression) -> L
 
 
 def _stamped(entries: Iterator[LayerEntry], epoch: int | None) -> Iterator[LayerEntry]:
-    """Clamps times to the epoch; notices, at each entry, that the run was cancelled."""
+    """Clamps times to the epoch; notices soon that the run was cancelled."""
     limit = None if epoch is None else epoch * 10**9
-    for entry in entries:
-        anyio.from_thread.check_cancelled()
+    for entry in while_wanted(entries):
         if limit is not None and entry.mtime_ns > limit and not _is_whiteout(entry.path):
             entry = replace(entry, mtime_ns=limit)
         yield entry

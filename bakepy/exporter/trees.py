@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 
 from bakepy.content.entry import LayerEntry
+from bakepy.content.patience import while_wanted
 from bakepy.errors import BuildError
 from bakepy.exporter import treetar
 from bakepy.exporter.directory import DirectoryWriter, prune
@@ -94,7 +94,7 @@ class TreeExporter:
 
 
 def _entries(tree: _Tree, epoch: int | None) -> Iterator[LayerEntry]:
-    """The tree below its folder; notices, at each entry, that the run was cancelled."""
+    """The tree below its folder; notices soon that the run was cancelled."""
     prefix = b""
     if tree.folder:
         root = tree.root.stat()
@@ -102,8 +102,7 @@ def _entries(tree: _Tree, epoch: int | None) -> Iterator[LayerEntry]:
             tree.folder.encode(), "dir", 0o755, mtime_ns=root.st_mtime_ns if epoch is None else epoch * _SECOND
         )
         prefix = tree.folder.encode() + b"/"
-    for entry in walk(tree.root, epoch=epoch):
-        anyio.from_thread.check_cancelled()
+    for entry in while_wanted(walk(tree.root, epoch=epoch)):
         if prefix:
             link = prefix + entry.linkname if entry.kind == "hardlink" else entry.linkname
             entry = replace(entry, path=prefix + entry.path, linkname=link)
