@@ -35,6 +35,10 @@ def null_changed() -> int:
     return Path("/dev/null").stat().st_ctime_ns
 
 
+IN_MEMORY = ["hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"]
+"""What there is between steps."""
+
+
 def children() -> list[str]:
     """Of this process, zombies included; without the sandbox's, which outlives a step."""
     found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -322,9 +326,7 @@ async def test_cancelled_step_is_gone_at_once(steps: Steps) -> None:
     below = mounted(steps)
     volatile = steps.context.volatile
     assert below == [str(volatile)]
-    assert sorted(path.name for path in volatile.iterdir()) == [
-        "hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"
-    ]  # fmt: skip
+    assert sorted(path.name for path in volatile.iterdir()) == IN_MEMORY
     assert list((steps.context.volatile / "state").rglob("*/config.json")) == []
     assert children() == []
 
@@ -336,7 +338,7 @@ async def test_step_cancelled_while_it_starts_leaves_nothing(steps: Steps) -> No
             await anyio.sleep(0.002)
             scope.cancel()
     assert mounted(steps) == [str(steps.context.volatile)]
-    assert sorted(path.name for path in steps.context.volatile.iterdir()) == ["hosts", "resolv.conf", "state"]
+    assert sorted(path.name for path in steps.context.volatile.iterdir()) == IN_MEMORY
 
 
 async def test_steps_side_by_side(steps: Steps) -> None:
