@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import re
 import shutil
@@ -61,13 +62,14 @@ class Site:
         """What each layer of the archive has, by name."""
         found: dict[str, bytes] = {}
         with tarfile.open(self.folder / "out.tar") as archive:
-            index = json.load(archive.extractfile("index.json"))  # type: ignore[arg-type]
-            blob = lambda digest: archive.extractfile("blobs/" + digest.replace(":", "/"))  # noqa: E731
-            for layer in json.load(blob(index["manifests"][0]["digest"]))["layers"]:  # type: ignore[arg-type]
-                with tarfile.open(fileobj=blob(layer["digest"]), mode="r:gz") as tar:
-                    for member in tar:
-                        if member.isreg():
-                            found[member.name] = tar.extractfile(member).read()  # type: ignore[union-attr]
+            files = {member.name: archive.extractfile(member).read() for member in archive if member.isreg()}  # type: ignore[union-attr]
+        index = json.loads(files["index.json"])
+        manifest = json.loads(files["blobs/" + index["manifests"][0]["digest"].replace(":", "/")])
+        for layer in manifest["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(files["blobs/" + layer["digest"].replace(":", "/")])) as tar:
+                for member in tar:
+                    if member.isreg():
+                        found[member.name] = tar.extractfile(member).read()  # type: ignore[union-attr]
         return found
 
     def is_right(self) -> None:

@@ -174,7 +174,7 @@ class Traces:
         return [f"process {line}" for line in _processes(str(self.root))]
 
     def _mounts(self) -> list[str]:
-        found = set()
+        found: set[str] = set()
         for entry in Path("/proc").glob("[0-9]*/mountinfo"):
             try:
                 found.update(line for line in entry.read_text().splitlines() if str(self.root) in line)
