@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,12 @@ RUN --network=none cat /srv/out
 
 def steps(vertexes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The vertices that come from instructions."""
-    return [vertex for vertex in vertexes if vertex["name"].startswith("[") and "[internal]" not in vertex["name"]]
+    other = ("[internal]", "[context ")
+    return [
+        vertex
+        for vertex in vertexes
+        if vertex["name"].startswith("[") and not any(mark in vertex["name"] for mark in other)
+    ]
 
 
 def instruction(vertex: dict[str, Any]) -> str:
@@ -77,6 +84,90 @@ def project(base: str, tmp_path: Path) -> Path:
     bake = f'[target.app]\nargs = {{ BASE = "{base}" }}\n'
     files = {"Dockerfile": DOCKERFILE, "bake.toml": bake, "src/a.txt": "a\n", "src/b/c": "c\n"}
     return write(tmp_path / "project", files)
+
+
+EVERY_KIND = r"""# escape=`
+ARG BASE
+ARG WORD=shared
+FROM $BASE AS parent
+ONBUILD ARG WHEN=now
+ONBUILD COPY src/a.txt /triggered/
+ONBUILD RUN --network=none echo "$WHEN" `
+    > /triggered/when
+ONBUILD LABEL triggered=$WHEN
+
+FROM parent AS child
+SHELL ["/bin/sh", "-e", "-c"]
+ARG WORD
+ARG HOME_OF=${WORD:+/home/$WORD}
+ENV PLACE=${HOME_OF#/} GREETING="hello ${WORD%d}"
+
+WORKDIR $HOME_OF
+USER 1000:1000
+WORKDIR below
+USER root
+COPY --chown=1000 --chmod=0640 src/a.txt src/b ./
+COPY --link --chown=5:5 src /linked/
+COPY ["src/a b", "/with blank/"]
+ADD src/tree.tar.gz /unpacked/
+ADD --link src/tree.tar.gz /unpacked-above/
+COPY <<-"literal.sh" <<expanded /documents/
+	#!/bin/sh
+	echo $0
+	literal.sh
+$GREETING `$WORD ${UNSET-none}
+expanded
+RUN --network=none <<EOF
+test -e c
+echo "$GREETING" > said
+EOF
+RUN --network=none <<script.sh
+#!/bin/sh
+cat /documents/expanded > heard
+script.sh
+RUN --network=none cat <<one /documents/literal.sh > cats
+first
+one
+RUN --network=none --mount=type=bind,source=src,target=/ctx `
+    --mount=type=bind,from=parent,source=/etc,target=parents,rw --mount=type=tmpfs,target=/scratch,size=1m `
+    --mount=type=cache,target=made,uid=7,mode=0700,sharing=private,id=kept-$WORD `
+    cp /ctx/a.txt /scratch/ && ls -ld made > owner
+RUN --network=none ["/bin/sh", "-c", "echo exec form"]
+
+FROM scratch AS last
+COPY --from=child / /
+COPY --from=0 /bin/busybox /first
+COPY --from=alias / /other/
+LABEL one=1 "two words"="a b"
+EXPOSE 80 53/udp 7000-7002
+VOLUME ["/data"]
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=5s CMD true
+USER nobody
+ENTRYPOINT ["/first"]
+CMD sh -c x
+"""
+
+
+@pytest.mark.registry
+def test_every_kind_of_instruction_is_found_by_buildx(
+    docker_engine: DockerEngine, bakepy: Bakepy, base: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bake = f'[target.app]\nargs = {{ BASE = "{base}" }}\ncontexts = {{ alias = "other" }}\n'
+    files = {"Dockerfile": EVERY_KIND, "bake.toml": bake, "src/a.txt": "a\n", "src/b/c": "c\n", "src/a b": "blank\n",
+             "other/kept": "k\n", ".dockerignore": "**/*.pb\nother\n"}  # fmt: skip
+    project = write(tmp_path / "project", files)
+    with tarfile.open(project / "src/tree.tar.gz", "w:gz") as archive:
+        archive.add(project / "src/b", "tree")
+    told = bakepy.run("llb", "app", "-o", "app.pb", cwd=project).stderr.splitlines()
+    assert sorted(told) == [f"--local alias={project}/other", f"--local context={project}"]
+    folders = {"context": project, "alias": project / "other"}
+    solve(docker_engine.socket, (project / "app.pb").read_bytes(), folders, tmp_path_factory.mktemp("solve"))
+
+    found = docker_engine.build(project, f"--build-arg=BASE={base}", "--build-context=alias=other")
+    kinds = Counter(instruction(vertex).split()[0] for vertex in steps(found))
+    assert kinds == {"FROM": 1, "ONBUILD": 2, "WORKDIR": 2, "COPY": 7, "LINK": 2, "ADD": 2, "RUN": 5}
+    assert not_cached(found) == []
 
 
 @pytest.mark.registry
