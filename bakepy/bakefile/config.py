@@ -65,6 +65,9 @@ class TargetDraft:
         for name in theirs.get("contexts") or ():
             self.folders.pop(f"contexts.{name}", None)
         self.folders.update(other.folders)
+        if not self.places:
+            self.places.update(other.places)
+            return
         for name, written in other.places.items():
             added = name in self.places and name in BY_NAME and BY_NAME[name].kind.adds
             self.places[name] = (*self.places[name], *written) if added else written
@@ -136,3 +139,11 @@ def rebase(folder: str, path: str) -> str:
     if not folder or not path or path.startswith(("/", *_SPECIAL)) or is_remote(path):
         return path
     return posixpath.normpath(posixpath.join(folder, path))
+
+
+def rebase_layout(folder: str, context: str) -> str:
+    """The same for the folder of an OCI layout, which only bake.toml means from its own place."""
+    path = context.removeprefix("oci-layout://")
+    if path == context or not path or path.startswith("/"):
+        return context
+    return f"oci-layout://{posixpath.normpath(posixpath.join(folder, path))}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Body, BodyParser, NativeBody
-from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, unique
+from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, rebase_layout, unique
 from bakepy.bakefile.evaluate import Evaluation, Instance, Options
 from bakepy.bakefile.fields import BY_NAME
 from bakepy.bakefile.finish import Finisher
@@ -315,6 +315,9 @@ def _draft(instance: Instance, folder: str) -> TargetDraft:
             draft.folders["context"] = folder
         for name in instance.values.get("contexts") or ():  # type: ignore[attr-defined]
             draft.folders[f"contexts.{name}"] = folder
+        if instance.block.body.strict and draft.values.get("contexts"):
+            contexts = draft.values["contexts"]
+            draft.values["contexts"] = {name: rebase_layout(folder, path) for name, path in contexts.items()}
     return draft
 
 

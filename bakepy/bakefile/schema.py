@@ -32,10 +32,10 @@ def schema() -> dict[str, Any]:
                 "type": "array",
                 "items": _TEXT,
             },
-            "target": _named("Targets, by name.", _target()),
-            "group": _named("Groups of targets, by name.", _group()),
-            "variable": _named("Variables that the environment and --var can set, by name.", _variable(), None),
-            "function": _named("Functions, by name.", _function(), None),
+            "target": _named("Targets, by name.", "target"),
+            "group": _named("Groups of targets, by name.", "group"),
+            "variable": _named("Variables that the environment and --var can set, by name.", "variable", None),
+            "function": _named("Functions, by name.", "function", None),
             "locals": {"description": "Values by name, for use in this file.", "type": "object"},
             "pools": {
                 "description": "How many steps run at the same time in each pool, by its name.",
@@ -43,11 +43,18 @@ def schema() -> dict[str, Any]:
                 "additionalProperties": {"type": ["integer", "string"]},
             },
         },
+        "$defs": {"target": _target(), "group": _group(), "variable": _variable(), "function": _function()},
     }
 
 
-def _named(description: str, entry: dict[str, Any], names: str | None = _NAME) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": description, "type": "object", "additionalProperties": entry}
+def _named(description: str, kind: str, names: str | None = _NAME) -> dict[str, Any]:
+    """Tables by name; one that is there several times (`[[target.app]]`) is an array of them."""
+    entry = {"$ref": f"#/$defs/{kind}"}
+    found: dict[str, Any] = {
+        "description": description,
+        "type": "object",
+        "additionalProperties": {"anyOf": [entry, {"type": "array", "items": entry}]},
+    }
     if names is not None:
         found["propertyNames"] = {"pattern": names}
     return found

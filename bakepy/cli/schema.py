@@ -48,8 +48,20 @@ def _violations(path: Path, schema: dict[str, Any]) -> list[BakeError]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(schema)
-    found = sorted(validator.iter_errors(_value(path)), key=lambda error: [str(part) for part in error.absolute_path])
+    every = [fitting for error in validator.iter_errors(_value(path)) for fitting in _fitting(error)]
+    found = sorted(every, key=lambda error: [str(part) for part in error.absolute_path])
     return [DefinitionError(f"{path}: {_place(error.absolute_path)}{error.message}") for error in found]
+
+
+def _fitting(error: Any) -> list[Any]:
+    """Of a value that may have several forms, what is wrong with the form that it has; else the error itself."""
+    if error.validator != "anyOf":
+        return [error]
+    forms: dict[int, list[Any]] = {}
+    for inner in error.context:
+        forms.setdefault(inner.schema_path[0], []).append(inner)
+    alike = [form for form in forms.values() if all(one.validator != "type" or one.relative_path for one in form)]
+    return [fitting for inner in alike[0] for fitting in _fitting(inner)] if len(alike) == 1 else [error]
 
 
 def _value(path: Path) -> Any:

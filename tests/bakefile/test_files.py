@@ -96,6 +96,16 @@ def test_included_files_come_before_once_and_are_meant_from_their_folder() -> No
     assert (target.context, dict(target.args)) == ("common/ctx", {"A": "1"})
 
 
+def test_layouts_are_meant_from_the_folder_of_a_toml_file() -> None:
+    contexts = 'contexts = { a = "oci-layout://img:v1", b = "oci-layout:///abs", c = "oci-layout://../x@sha256:1" }\n'
+    files = {"lib/bake.toml": "[target.default]\n" + contexts}
+    assert dict(load_files(files, names=["lib/bake.toml"]).targets["default"].contexts) == {
+        "a": "oci-layout://lib/img:v1",
+        "b": "oci-layout:///abs",
+        "c": "oci-layout://x@sha256:1",
+    }
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

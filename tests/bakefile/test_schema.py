@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 import tomli
 
-from bakepy.bakefile import LoadOptions, load_definitions
+from bakepy.bakefile import LoadOptions, load, load_definitions
 from bakepy.bakefile.fields import FIELDS, STRUCTURAL, TOML_NAMES
+from bakepy.bakefile.format import format_text
 from bakepy.bakefile.schema import schema, schema_text
 from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
@@ -35,8 +36,14 @@ def test_the_table_has_every_field_of_a_target_in_its_order() -> None:
 
 
 def test_the_schema_knows_the_keys_of_the_table() -> None:
-    target = schema()["properties"]["target"]["additionalProperties"]
+    target = schema()["$defs"]["target"]
     assert set(target["properties"]) == TOML_NAMES | set(STRUCTURAL)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_examples_are_laid_out(path: Path) -> None:
+    text = path.read_text()
+    assert format_text(SourceFile("bake.toml", text)) == text
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
@@ -80,3 +87,22 @@ def test_what_the_schema_refuses_bakepy_refuses_too(text: str) -> None:
 
 def test_the_schema_text_is_json() -> None:
     assert json.loads(schema_text()) == schema()
+
+
+REPEATED = """
+[[target.app]]
+tags = ["a"]
+[[target.app]]
+args = { A = "1" }
+[[variable.V]]
+default = "1"
+[[group.default]]
+targets = ["app"]
+"""
+
+
+def test_a_table_may_be_there_several_times() -> None:
+    """Both the reader and the schema take what merges, as repeated blocks do in HCL."""
+    jsonschema.validate(tomli.loads(REPEATED), schema(), cls=jsonschema.Draft202012Validator)
+    target = load([SourceFile("bake.toml", REPEATED)], LoadOptions()).targets["app"]
+    assert (target.tags, dict(target.args)) == (("a",), {"A": "1"})
