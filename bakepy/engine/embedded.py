@@ -31,6 +31,7 @@ from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform, host_platform
 from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
+from bakepy.registry.mirrors import Mirrors
 from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.census import Census
@@ -117,7 +118,9 @@ class Embedded:
                 await anyio.to_thread.run_sync(use.share)
             database = stack.enter_context(open_database(root, use, mended.append))
             content = ContentStore(root)
-            registry = await stack.enter_async_context(Registry(Credentials.load(environment), insecure=insecure))
+            registry = await stack.enter_async_context(
+                Registry(Credentials.load(environment), insecure=insecure, mirrors=Mirrors.of_machine(environment))
+            )
             locks = stack.enter_context(KeyLocks(root / "keys.lock"))
             engine = cls(
                 root,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 import anyio
 
@@ -14,10 +15,13 @@ from bakepy.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIF
 from bakepy.model.reference import ImageReference
 from bakepy.registry.answer import Answer, read_bounded
 from bakepy.registry.auth import scope
+from bakepy.registry.mirrors import Mirrors
 from bakepy.registry.retry import Patience, RetryPolicy, Temporary
 from bakepy.registry.transfer import Download, Progress, Upload, digest_of
 from bakepy.registry.transport import Transport
 from bakepy.session.credentials import Credentials
+
+T = TypeVar("T")
 
 MAX_MANIFEST = 4 << 20
 """Bytes; registries refuse larger ones."""
@@ -41,8 +45,13 @@ class Registry:
         policy: RetryPolicy | None = None,
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        mirrors: Mirrors | None = None,
     ) -> None:
-        """`insecure` are hosts to speak plain http with; loopback hosts are anyway."""
+        """`insecure` are hosts to speak plain http with; loopback hosts are anyway. `mirrors` are asked first for what
+        is pulled, each once."""
+        self._mirrors = mirrors or Mirrors()
+        self._down: set[str] = set()
+        """Mirrors that did not answer: they are not asked again in this run."""
         self._transport = Transport(credentials, insecure=insecure, policy=policy, patience=patience, sleep=sleep)
         self._limits: dict[str, anyio.CapacityLimiter] = {}
         self._locks: dict[tuple[str, Digest], anyio.Lock] = {}
@@ -61,7 +70,7 @@ class Registry:
         """What `ref` points to: its digest if it has one, else its tag. Refused with status 404 if nothing."""
         wanted = str(ref.digest or ref.with_default_tag().tag)
 
-        async def attempt() -> Descriptor:
+        async def attempt(ref: ImageReference) -> Descriptor:
             async with self._manifest_request("HEAD", ref, wanted) as response:
                 media_type = _media_type(response)
                 digest, length = (
@@ -76,19 +85,19 @@ class Registry:
                 found = digest_of(data, ref.digest.algorithm if ref.digest else "sha256")
                 return _checked(Descriptor(_media_type(response), found, len(data)), ref)
 
-        return await self._transport.retrying(f"look up {ref.familiar()}", ref.domain, attempt)
+        return await self._pulled(f"look up {ref.familiar()}", ref, attempt, resolving=ref.digest is None)
 
     async def manifest(self, ref: ImageReference, digest: Digest) -> bytes:
         """The manifest or index `digest` of the repository of `ref`, verified."""
 
-        async def attempt() -> bytes:
+        async def attempt(ref: ImageReference) -> bytes:
             async with self._manifest_request("GET", ref, digest) as response:
                 data = await read_bounded(response, MAX_MANIFEST)
             if (found := digest_of(data, digest.algorithm)) != digest:
                 raise Temporary(f"the content is another one: {found}")
             return data
 
-        return await self._transport.retrying(f"read manifest {digest} of {ref.path}", ref.domain, attempt)
+        return await self._pulled(f"read manifest {digest} of {ref.path}", ref, attempt)
 
     async def fetch(
         self, ref: ImageReference, descriptor: Descriptor, store: ContentStore, progress: Progress | None = None
@@ -102,11 +111,20 @@ class Registry:
         async with self._lock("fetch", digest):
             if await anyio.to_thread.run_sync(store.holds, descriptor):
                 return
-            async with self._limit(ref.domain):
-                with store.writer(digest.algorithm) as writer:
-                    transfer = Download(self._transport, ref, descriptor, writer, progress)
-                    what = f"pull blob {digest} of {ref.path}"
-                    await self._transport.retrying(what, ref.domain, transfer.attempt, lambda: transfer.furthest)
+            with store.writer(digest.algorithm) as writer:
+                # what one host has given need not be asked of the next
+                transfers: dict[str, Download] = {}
+
+                def transfer(ref: ImageReference) -> Download:
+                    made = Download(self._transport, ref, descriptor, writer, progress)
+                    return transfers.setdefault(ref.domain, made)
+
+                async def attempt(ref: ImageReference) -> None:
+                    async with self._limit(ref.domain):
+                        await transfer(ref).attempt()
+
+                what = f"pull blob {digest} of {ref.path}"
+                await self._pulled(what, ref, attempt, lambda: transfer(ref).furthest)
 
     async def push_blob(
         self,
@@ -173,6 +191,32 @@ class Registry:
             return digest
 
         return await self._transport.retrying(f"push {ref.path}:{name}", ref.domain, attempt)
+
+    async def _pulled(
+        self,
+        what: str,
+        ref: ImageReference,
+        attempt: Callable[[ImageReference], Awaitable[T]],
+        progress: Callable[[], int] = lambda: 0,
+        *,
+        resolving: bool = False,
+    ) -> T:
+        """What `attempt` gets from a mirror, or else from the registry of `ref` itself, there with patience."""
+        mirrors = self._mirrors.known.get(ref.domain)
+        if mirrors is None:
+            mirrors = await anyio.to_thread.run_sync(self._mirrors.of, ref.domain)
+        for mirror in mirrors:
+            if mirror.host in self._down or not (mirror.resolves if resolving else mirror.pulls):
+                continue
+            if mirror.plain:
+                self._transport.allow_plain(mirror.host)
+            try:
+                return await attempt(mirror.of(ref))
+            except Temporary:
+                self._down.add(mirror.host)
+            except RegistryError:
+                continue  # it does not have it, or not for us
+        return await self._transport.retrying(what, ref.domain, lambda: attempt(ref), progress)
 
     def _manifest_request(self, method: str, ref: ImageReference, name: str) -> AbstractAsyncContextManager[Answer]:
         return self._transport.request(

@@ -86,6 +86,10 @@ class Transport:
         await self._lookups.aclose()
         await self._streams.aclose()
 
+    def allow_plain(self, host: str) -> None:
+        """Speaks plain http with `host` from now on."""
+        self._insecure |= {host}
+
     def url(self, domain: str, path: str) -> str:
         """The URL of `path` (or of a Location that the registry gave) at the registry `domain`."""
         return urljoin(base_url(domain, self._insecure), path)
