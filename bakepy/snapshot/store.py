@@ -152,21 +152,26 @@ class SnapshotStore:
 
         Layers of images that lost their files become lazy again; others are given up, with what is on top of them.
         """
-        if id in self._present:
-            return True
-        rows = [_row(values) for values in self._database.query(_CHAIN, id)]
-        if not rows or rows[0].snapshot.parent is not None:
-            return False
-        new = [row for row in rows if row.snapshot.id not in self._present and not row.snapshot.lazy]
-        lost = [row.snapshot for row in new if not self._fs(row.number).is_dir()]
+        seen: list[str] = []
+        lost: list[tuple[str, bool]] = []
+        at: str | None = id
+        while at is not None and at not in self._present:
+            rows = self._database.query("SELECT number, parent, lazy, layer IS NOT NULL FROM snapshot WHERE id = ?", at)
+            if not rows:
+                return False
+            number, parent, lazy, image = rows[0]
+            if not lazy and not os.path.isdir(f"{self._folder}/{number}/fs"):  # noqa: PTH112
+                lost.append((at, bool(image)))
+            seen.append(at)
+            at = parent
         if lost:
             census = Census(self._folder.parent, self._database, self._gone)
-            census.make_lazy([snapshot.id for snapshot in lost if snapshot.layer is not None])
-            made = [snapshot.id for snapshot in lost if snapshot.layer is None]
+            census.make_lazy([each for each, image in lost if image])
+            made = [each for each, image in lost if not image]
             census.drop(made, lambda: self.scratch.name("lost"))
             if made:
                 return False
-        self._present.update(row.snapshot.id for row in rows)
+        self._present.update(seen)
         return True
 
     def chain(self, id: str) -> tuple[Snapshot, ...]:
