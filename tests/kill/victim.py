@@ -163,9 +163,9 @@ class Traces:
         """As `left`, after a bake that was let to its end: now nothing temporary is there either, of any bake."""
         found = self.left()
         found += [f"folder {place}/{name}" for place in ("tmp", "ingest") for name in _names(self.root / place)]
-        for path in Path("/sys/fs/cgroup").glob("**/bakepy/*"):
-            if path.name in self.tokens:
-                found.append(f"cgroup {path}")
+        # os.walk passes over what goes while it looks: other bakes are at work here, too
+        for folder, names, _ in os.walk("/sys/fs/cgroup"):
+            found += [f"cgroup {folder}/{name}" for name in sorted(self.tokens.intersection(names))]
         numbers = {str(number) for number in self._numbers()}
         found += [f"tree {name}" for name in _names(self.root / "snapshots") if name not in numbers]
         return found
