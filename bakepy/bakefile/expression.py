@@ -159,11 +159,14 @@ class Template(Node):
         pieces: list[str] = []
         for part in self.parts:
             each = part.value(scope)
-            if each.raw is None:
+            raw = each.raw
+            if raw is None:
                 raise part.error("null can not be part of a string")
-            if each.type is not v.STRING:
-                each = part._converted(each, v.STRING, "can not be part of a string")
-            pieces.append(each.raw)
+            if each.type is v.NUMBER:
+                raw = str(raw)
+            elif each.type is not v.STRING:
+                raw = part._converted(each, v.STRING, "can not be part of a string").raw
+            pieces.append(raw)
         return _joined(self, pieces)
 
     def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
@@ -172,7 +175,7 @@ class Template(Node):
 
 
 def _joined(node: Node, pieces: list[str]) -> Value:
-    if sum([len(each) for each in pieces]) > v.LONGEST:
+    if sum(map(len, pieces)) > v.LONGEST:
         raise node.error(f"this text is longer than {v.LONGEST:,} characters")
     return v.string("".join(pieces))
 
@@ -758,9 +761,11 @@ class Call(Node):
     def value(self, scope: Scope) -> Value:
         function = scope.globals.find_function(self.name)
         if function is None:
-            raise Node(self.text, self.start, self.start + len(self.name)).error(
-                f"there is no function {self.name!r}", hint=nearest(self.name, scope.globals.function_names())
-            )
+            place = Node(self.text, self.start, self.start + len(self.name))
+            known = scope.globals.function_names()
+            if self.name in known:
+                raise place.error(f"{self.name}() is a function of the files, which can not be called here")
+            raise place.error(f"there is no function {self.name!r}", hint=nearest(self.name, known))
         return function(self, scope)
 
     def evaluated(self, scope: Scope) -> list[tuple[Node, Value]]:
