@@ -110,6 +110,16 @@ def fsmount(context: int, attributes: int = 0) -> int:
     return _check(_libc.syscall(_FSMOUNT, context, 1, attributes))
 
 
+def open_filesystem(kind: str) -> int:
+    """A descriptor of a whole file system without options, mounted nowhere."""
+    context = fsopen(kind)
+    try:
+        fscreate(context)
+        return fsmount(context)
+    finally:
+        os.close(context)
+
+
 def move_mount(mount_fd: int, target: str | Path) -> None:
     """Attaches a detached mount at `target`."""
     _check(_libc.syscall(_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH), target)
