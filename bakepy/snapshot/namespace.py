@@ -21,6 +21,9 @@ from bakepy.snapshot import syscalls, usernamespace
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
 
 
+_EMULATORS = Path("/proc/sys/fs/binfmt_misc")
+
+
 def enter() -> bool:
     """Goes on in a private mount and PID namespace: returns True in the engine's process only.
 
@@ -73,6 +76,7 @@ def private_mounts() -> None:
 
 
 def _mount_proc() -> None:
+    emulators = _open_emulators()
     try:
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     except OSError as error:
@@ -83,6 +87,18 @@ def _mount_proc() -> None:
             "/proc can not be mounted for the engine: parts of the machine's own are hidden, as containers do it",
             hint="show all of /proc to the container: --security-opt systempaths=unconfined, or --privileged",
         ) from error
+    if emulators is not None:
+        try:
+            syscalls.mount(f"/proc/self/fd/{emulators}", _EMULATORS, "", syscalls.MS_BIND)
+        finally:
+            os.close(emulators)
+
+
+def _open_emulators() -> int | None:
+    """The folder where the kernel tells for which machines it has emulators: a new /proc comes without it."""
+    if not (_EMULATORS / "status").exists():
+        return None
+    return os.open(_EMULATORS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _hide_hybrid_cgroup() -> None:
