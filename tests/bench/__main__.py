@@ -17,10 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench import cases, peer
+from tests.bench.bench import Bench
+from tests.bench.compiling import slowest
 from tests.bench.measure import Result
 
 REPOSITORY = Path(__file__).parent.parent.parent
-BEGIN, END = "<!-- begin: make bench -->", "<!-- end: make bench -->"
+TABLES = {"language": "language", "compile": "compile"}
+"""Cases whose results stand in a table of their own, by its name; the others share the first one, which has none."""
 
 
 def table(results: list[Result], versions: str) -> str:
@@ -35,6 +38,15 @@ def table(results: list[Result], versions: str) -> str:
     return "\n".join(lines)
 
 
+def written(page: str, name: str, text: str) -> str:
+    """The page with `text` between the two marks of that name."""
+    begin, end = f"<!-- begin: make bench{name and ' ' + name} -->", f"<!-- end: make bench{name and ' ' + name} -->"
+    head, found, rest = page.partition(begin)
+    if not found or end not in rest:
+        raise ValueError(f"the page has no {begin} … {end}")
+    return f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared")
@@ -47,7 +59,8 @@ def main() -> int:
     if not script.exists():
         print(f"no peers at {options.shared}: skipped")
         return 0
-    results: list[Result] = []
+    tables: dict[str, list[Result]] = {}
+    texts: dict[str, str] = {}
     with (
         peer.started(script, options.peers.resolve()) as peers,
         tempfile.TemporaryDirectory(prefix="bakepy-bench-", ignore_cleanup_errors=True) as name,
@@ -55,17 +68,21 @@ def main() -> int:
         versions = subprocess.run(
             [str(peers.buildx), "version"], capture_output=True, text=True, env=peers.environment, check=True
         ).stdout.strip()
-        bench = cases.Bench.prepare(Path(name), peers, REPOSITORY, options.pairs)
+        corpus = options.shared.resolve() / "conformance"
+        bench = Bench.prepare(Path(name), peers, REPOSITORY, corpus, options.pairs)
         for case in options.chosen or cases.ALL:
             for result in cases.ALL[case](bench):
                 print(result.row(), flush=True)
-                results.append(result)
-    page = table(results, versions)
-    print(f"\n{page}")
+                tables.setdefault(TABLES.get(case, ""), []).append(result)
+            if case == "compile":
+                texts["slowest"] = slowest(bench)
+                print(texts["slowest"], flush=True)
+    texts |= {title: table(results, versions) for title, results in tables.items()}
     if options.write:
-        text = options.write.read_text()
-        head, _, rest = text.partition(BEGIN)
-        options.write.write_text(f"{head}{BEGIN}\n{page}\n{END}{rest.partition(END)[2]}")
+        page = options.write.read_text()
+        for title, text in texts.items():
+            page = written(page, title, text)
+        options.write.write_text(page)
     return 0
 
 

@@ -3,82 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
+from tests.bench.bench import ENGINE, Bench
+from tests.bench.compiling import compile
+from tests.bench.language import language
 from tests.bench.measure import Command, Result, compare
-from tests.bench.peer import Peer
-
-ENGINE = "buildx + Docker Engine"
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What all cases share: a folder, the peers, a base image in their registry."""
-
-    folder: Path
-    peer: Peer
-    repository: Path
-    pairs: int
-    bakepy: str
-    environment: dict[str, str]
-
-    @classmethod
-    def prepare(cls, folder: Path, peers: Peer, repository: Path, pairs: int) -> Bench:
-        """Bakes the busybox base image and puts it into the registry."""
-        bakepy = str(Path(sys.executable).parent / "bakepy")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "BAKEPY_ROOT": str(folder / "root"),
-            "DOCKER_CONFIG": peers.environment["DOCKER_CONFIG"],
-        }
-        examples = folder / "examples"
-        shutil.copytree(repository / "examples", examples, ignore=shutil.ignore_patterns("out"))
-        out = examples / "busybox/out"
-        out.mkdir()
-        shutil.copy("/bin/busybox", out / "busybox")
-        subprocess.run([bakepy, "run", "--progress", "quiet"], cwd=out.parent, env=environment, check=True)
-        source, goal = f"oci:{out}/image:latest", f"docker://{peers.registry}/busybox:latest"
-        subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", source, goal], check=True)
-        return cls(folder, peers, repository, pairs, bakepy, environment)
-
-    @property
-    def base(self) -> str:
-        return f"{self.peer.registry}/busybox:latest"
-
-    def place(self, name: str, files: dict[str, str]) -> Path:
-        """A folder of its own with these files."""
-        folder = self.folder / name
-        for path, text in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        return folder
-
-    def both(self, name: str, folder: Path, *, goal: float, cold: bool, pairs: int | None = None) -> Result:
-        """`bake` of docker-bake.json in `folder`. Cold: the argument STAMP is another one each time."""
-
-        def arguments(head: list[str], who: str) -> Callable[[int], list[str]]:
-            return lambda pair: [*head, *(["--set", f"*.args.STAMP={who}{pair}"] if cold else [])]
-
-        ours = [self.bakepy, "bake", "-f", "docker-bake.json", "--progress", "plain", "--allow", "network.host"]
-        theirs = self.peer.bake("-f", "docker-bake.json", "--progress", "plain")
-        theirs += ["--allow", "network.host", "--provenance=false"]
-        return compare(
-            name,
-            Command(arguments(ours, "a"), folder, self.environment),
-            Command(arguments(theirs, "b"), folder, self.peer.environment),
-            goal=goal,
-            versus=ENGINE,
-            pairs=pairs or self.pairs,
-        )
 
 
 def startup(bench: Bench) -> Iterator[Result]:
@@ -244,4 +179,6 @@ ALL: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "step": step,
     "matrix": matrix,
     "archive": archive,
+    "language": language,
+    "compile": compile,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import tempfile
@@ -9,6 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one run took: seconds, and bytes of memory at its peak."""
+
+    seconds: float
+    memory: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +29,37 @@ class Command:
     environment: Mapping[str, str]
     before: Callable[[int], None] | None = None
 
-    def seconds(self, pair: int) -> float:
+    def run(self, pair: int) -> Taken:
         """Runs it once; raises RuntimeError with its output if it fails."""
         if self.before:
             self.before(pair)
         line = self.arguments(pair) if callable(self.arguments) else self.arguments
         with tempfile.TemporaryFile() as output:
             begun = time.perf_counter()
-            status = subprocess.run(
+            process = subprocess.Popen(
                 list(line),
                 cwd=self.cwd,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                check=False,
-            ).returncode
+            )
+            _, status, used = os.wait4(process.pid, 0)
             taken = time.perf_counter() - begun
-            if status:
+            process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for already
+            if process.returncode:
                 output.seek(0)
                 text = output.read().decode(errors="replace")
-                raise RuntimeError(f"{' '.join(line)} ended with {status}:\n{text[-4000:]}")
-        return taken
+                raise RuntimeError(f"{' '.join(line)} ended with {process.returncode}:\n{text[-4000:]}")
+        return Taken(taken, used.ru_maxrss * 1024)
+
+    def seconds(self, pair: int) -> float:
+        return self.run(pair).seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Medians in seconds of one comparison, and the ratio that is hoped for."""
+    """Medians of one comparison, and the ratio that is hoped for. `unit`: `s` or `B`."""
 
     name: str
     ours: float
@@ -54,6 +67,7 @@ class Result:
     pairs: int
     goal: float
     versus: str
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -61,24 +75,42 @@ class Result:
 
     def row(self) -> str:
         met = "" if self.ratio <= self.goal else " (missed)"
+        shown = _megabytes if self.unit == "B" else _milliseconds
         return (
-            f"| {self.name} | {_milliseconds(self.ours)} | {_milliseconds(self.peer)} | {self.versus} "
+            f"| {self.name} | {shown(self.ours)} | {shown(self.peer)} | {self.versus} "
             f"| {self.ratio:.2f} | ≤ {self.goal:g}{met} | {self.pairs} |"
         )
 
 
 def _milliseconds(seconds: float) -> str:
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1000:,.0f} ms" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
 
-def compare(name: str, ours: Command, peer: Command, *, goal: float, versus: str, pairs: int, warm: int = 1) -> Result:
-    """Times both, `pairs` times after `warm` rounds that do not count."""
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def taken_in_pairs(ours: Command, peer: Command, pairs: int, warm: int = 1) -> tuple[list[Taken], list[Taken]]:
+    """Runs both, `pairs` times after `warm` rounds that do not count."""
     mine, theirs = [], []
     for pair in range(-warm, pairs):
         first, second = (ours, peer) if pair % 2 == 0 else (peer, ours)
-        taken = {id(first): first.seconds(pair)}
-        taken[id(second)] = second.seconds(pair)
+        taken = {id(first): first.run(pair)}
+        taken[id(second)] = second.run(pair)
         if pair >= 0:
             mine.append(taken[id(ours)])
             theirs.append(taken[id(peer)])
-    return Result(name, statistics.median(mine), statistics.median(theirs), pairs, goal, versus)
+    return mine, theirs
+
+
+def median(taken: Sequence[Taken]) -> Taken:
+    """Of each, by itself."""
+    return Taken(statistics.median(t.seconds for t in taken), statistics.median(t.memory for t in taken))
+
+
+def compare(name: str, ours: Command, peer: Command, *, goal: float, versus: str, pairs: int, warm: int = 1) -> Result:
+    """Times both in pairs."""
+    mine, theirs = map(median, taken_in_pairs(ours, peer, pairs, warm))
+    return Result(name, mine.seconds, theirs.seconds, pairs, goal, versus)
