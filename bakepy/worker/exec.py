@@ -23,7 +23,7 @@ from bakepy.model.value import dataclass
 from bakepy.snapshot import syscalls
 from bakepy.snapshot.rootpath import make_directories, read_text
 from bakepy.snapshot.tree import remove_tree
-from bakepy.worker.cgroups import LIMITS, Cgroups
+from bakepy.worker.cgroups import LIMITS
 from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
 from bakepy.worker.emulation import check_runnable
 from bakepy.worker.mounts import StepMounts, missing_secret
@@ -63,6 +63,8 @@ async def run_exec(
         step = _Step(op, result_id, context, mounts, resources)
         try:
             process = await anyio.to_thread.run_sync(step.start)
+            for note in step.notes:
+                log(2, f"bakepy: {note}\n".encode())
             status = await process.wait(tail.add)
             return await anyio.to_thread.run_sync(step.finish, status, process, tail)
         except OSError as error:
@@ -101,6 +103,7 @@ class _Step:
     resources: LinuxResources | None
     held: ExitStack = field(default_factory=ExitStack)
     stubs: Stubs | None = None
+    notes: list[str] = field(default_factory=list)
     kills: int = 0
 
     def start(self) -> ContainerProcess:
@@ -140,6 +143,11 @@ class _Step:
         network: Path | None = None
         if op.network is NetMode.SANDBOX:
             network = self.held.enter_context(context.sandboxes.lend(altered=insecure))
+            if network is None and context.sandboxes.complaint:
+                self.notes.append(f"no sandbox network ({context.sandboxes.complaint}): the machine's is used")
+        limits, lost = _limits(self.resources, context)
+        if lost:
+            self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
         return Container(
             rootfs=rootfs,
             args=meta.args,
@@ -160,7 +168,7 @@ class _Step:
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
             # read-only with all below it: mount_setattr(2)
             cgroup_bind=context.runtime.cgroups and context.cgroups.kind != "unified" and syscalls.kernel() >= (5, 12),
-            resources=_limits(self.resources, context.cgroups),
+            resources=limits,
             capabilities=self._capabilities(insecure),
             restricted=context.restricted,
         )
@@ -225,23 +233,30 @@ class _Step:
         )
 
 
-def _limits(resources: LinuxResources | None, cgroups: Cgroups) -> dict[str, Any]:
-    """cgroup limits as the runtime spec has them, those that can be set here."""
+def _limits(resources: LinuxResources | None, context: ExecContext) -> tuple[dict[str, Any], list[str]]:
+    """cgroup limits as the runtime spec has them, and the controllers of those that can not be set here."""
     if resources is None:
-        return {}
-    memory = {"limit": resources.memory, "swap": resources.memory_swap}
-    cpu: dict[str, Any] = {
-        "shares": resources.cpu_shares,
-        "period": resources.cpu_period,
-        "quota": resources.cpu_quota,
-        "cpus": resources.cpuset_cpus,
-        "mems": resources.cpuset_mems,
+        return {}, []
+    wanted: dict[str, dict[str, Any]] = {
+        "memory": {"limit": resources.memory, "swap": resources.memory_swap},
+        "cpu": {
+            "shares": resources.cpu_shares,
+            "period": resources.cpu_period,
+            "quota": resources.cpu_quota,
+            "cpus": resources.cpuset_cpus,
+            "mems": resources.cpuset_mems,
+        },
     }
-    limits = {
-        "memory": {key: value for key, value in memory.items() if value and cgroups.can_limit("memory")},
-        "cpu": {key: value for key, value in cpu.items() if value and cgroups.can_limit(LIMITS.get(key, "cpu"))},
-    }
-    return {key: value for key, value in limits.items() if value}
+    limits: dict[str, Any] = {}
+    lost: dict[str, None] = {}
+    for kind, values in wanted.items():
+        for key, value in values.items():
+            controller = LIMITS.get(key, kind)
+            if value and context.runtime.cgroups and context.cgroups.can_limit(controller):
+                limits.setdefault(kind, {})[key] = value
+            elif value:
+                lost[controller] = None
+    return limits, list(lost)
 
 
 def _kernel_kills() -> int:

@@ -65,6 +65,8 @@ class Sandboxes:
             raise EngineError(f"steps can not have a sandbox network: {problem}", hint=f"apt-get install {PROGRAM}")
         self.usable = wanted != HOST and not problem
         """Whether steps that ask for nothing else are to be in one; otherwise they have the machine's network."""
+        self.complaint = ""
+        """Why they turned out not to be usable."""
         self._forced = wanted == SANDBOX
         self._program = shutil.which(PROGRAM, path=search + _ELSEWHERE) or PROGRAM
         self._folder = folder
@@ -113,7 +115,7 @@ class Sandboxes:
             complaint = error.strerror or str(error)
         if self._forced:
             raise EngineError(f"no sandbox network: {complaint}", hint="BAKEPY_NETWORK=host does without")
-        self.usable = False
+        self.complaint, self.usable = complaint, False
         return None
 
     def _give_back(self, sandbox: _Sandbox, altered: bool) -> None:

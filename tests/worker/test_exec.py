@@ -14,6 +14,7 @@ import pytest
 from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, ProxyEnv, SecretEnv, SecurityMode, Ulimit
 from bakepy.model.platform import Platform
+from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.network import PROGRAM
 from bakepy.worker.ref import TreeRef
 from tests.support.steps import Steps
@@ -291,6 +292,16 @@ async def test_cgroups_are_seen_and_can_not_be_written(steps: Steps) -> None:
         " | grep -vc 'Read-only file system' || true"
     )
     assert ran.out.splitlines() == ["1", "0"]
+
+
+async def test_limits_that_can_not_be_set_are_told(steps: Steps) -> None:
+    nowhere = replace(steps.context, cgroups=Cgroups("none", ()), runtime=replace(steps.context.runtime, cgroups=False))
+    limits = LinuxResources(memory=1_000_000_000, cpu_quota=50_000, cpuset_cpus="0")
+    if steps.context.runtime.name == "crun":  # runc does not do without cgroups
+        ran = await Steps(steps.machine, nowhere, steps.lent).run("true", resources=limits)
+        assert (
+            ran.err == "bakepy: no limit of memory and cpu and cpuset: cgroups do not allow it here (bakepy doctor)\n"
+        )
 
 
 async def test_secret_variable_is_in_no_file_on_disk(steps: Steps) -> None:

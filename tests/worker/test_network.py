@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from bakepy.errors import BuildError, EngineError, UsageError
-from bakepy.llb.op import NetMode
+from bakepy.llb.op import NONE, CacheOpt, CacheSharing, Mount, MountType, NetMode
 from bakepy.worker.context import NETWORK_HOST
 from bakepy.worker.network import Sandboxes, lacking, sandbox_resolv
 from tests.support.steps import Steps
@@ -59,12 +59,16 @@ async def test_interfaces(steps: Steps) -> None:
 async def test_steps_at_a_time_do_not_meet_and_later_ones_get_the_same(steps: Steps) -> None:
     found: list[str] = []
 
-    async def run(command: str) -> None:
-        found.append((await steps.run(command)).out)
+    meeting = Mount("/c", NONE, output=NONE, type=MountType.CACHE, cache=CacheOpt("meeting", CacheSharing.SHARED))
+    listen = "nc -l -p 7000 > /tmp/got & until echo me | nc -w 5 127.0.0.1 7000; do true; done; wait; cat /tmp/got"
+
+    async def run(mine: str, other: str) -> None:
+        command = f"touch /c/{mine}; until [ -e /c/{other} ]; do true; done; {listen}"
+        found.append((await steps.run(command, mounts=(meeting,))).out)
 
     async with anyio.create_task_group() as group:
-        for _ in range(2):
-            group.start_soon(run, "nc -l -p 7000 > /tmp/got & sleep 1; echo me | nc -w 1 127.0.0.1 7000; cat /tmp/got")
+        group.start_soon(run, "a", "b")
+        group.start_soon(run, "b", "a")
     assert found == ["me\n", "me\n"]
     folder = steps.context.volatile / "network"
     assert sorted(path.name for path in folder.iterdir()) == ["1", "1.log", "2", "2.log"]
@@ -86,7 +90,9 @@ async def test_a_program_that_fails(steps: Steps, tmp_path: Path) -> None:
     path = f"{tmp_path}:{os.environ['PATH']}"
     failing = Sandboxes(tmp_path, {"PATH": path})
     shared = Steps(steps.machine, replace(steps.context, sandboxes=failing), steps.lent)
-    assert "tap0" not in (await shared.run("ls /sys/class/net")).out
+    ran = await shared.run("ls /sys/class/net")
+    assert "tap0" not in ran.out
+    assert ran.err == "bakepy: no sandbox network (no luck today): the machine's is used\n"
     assert not failing.usable
     forced = Sandboxes(tmp_path, {"PATH": path, "BAKEPY_NETWORK": "sandbox"})
     with pytest.raises(EngineError) as caught:
