@@ -68,7 +68,11 @@ class ServiceReader:
         """The services, with their values checked. Raises DefinitionError."""
         model = self.project.model
         if "services" not in model and "secrets" not in model:
-            raise DefinitionError("the compose file has neither services nor secrets")
+            somewhere = next(iter(self.project.places.values()), None)
+            raise DefinitionError(
+                "the compose file has neither services nor secrets",
+                where=somewhere.where() if somewhere is not None else None,
+            )
         check_top(model, self.error)
         self._secrets(model.get("secrets"))
         services = model.get("services") or {}

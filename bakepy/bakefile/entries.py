@@ -352,7 +352,8 @@ def entries_from(value: Value, parse: Callable[[Value], list[Any]]) -> tuple[Any
     if not isinstance(value.type, (v.TupleType, v.ListType)):
         if value.raw is None:
             raise EntryError("null is not allowed here; leave it out")
-        raise EntryError(f"a list is required, not {v.article(value.type)}")
+        hint = ": put it in brackets" if value.type is v.STRING or isinstance(value.type, v.ObjectType) else ""
+        raise EntryError(f"a list is required, not {v.article(value.type)}{hint}")
     if value.raw is None:
         raise EntryError("null is not allowed here; leave it out")
     found: list[Any] = []

@@ -155,7 +155,9 @@ class _Resolver:
                 return DefinitionError(f"the group {name!r} leads to no target: {cycle}", where=place, path=at)
             return DefinitionError(f"there is no target {name!r}", where=place, path=at, hint=hint)
         if name in self._groups:
-            return UsageError(f"the group {name!r} leads to no target: {self._group_cycle(name)}")
+            place = nearest_place(self._groups[name].places, "targets")
+            what = f"the group {name!r} leads to no target: {self._group_cycle(name)}"
+            return DefinitionError(what, where=place, path=f"group.{name}.targets")
         known = ", ".join(sorted(each for each in self.config.names() if not each.startswith("_"))[:20])
         if name == "default" and not hint:
             return UsageError(
@@ -204,11 +206,14 @@ class _Resolver:
         parents: Sequence[str] = own.values.get("inherits") or ()
         for position, parent in enumerate(parents):
             if parent not in self.config.targets:
+                known = parent in self._groups
                 raise DefinitionError(
-                    f"there is no target {parent!r} to inherit from",
+                    f"{parent!r} is a group (or a matrix): only targets can be inherited from"
+                    if known
+                    else f"there is no target {parent!r} to inherit from",
                     where=nearest_place(own.places, f"inherits[{position}]"),
                     path=f"target.{name}.inherits[{position}]",
-                    hint=nearest(parent, self.config.targets),
+                    hint="" if known else nearest(parent, self.config.targets),
                 )
             inherited = visited[parent] if parent in visited else self._inherited(parent, visited)
             if inherited is None:
@@ -304,6 +309,12 @@ def clean_context(path: str) -> str:
 
 
 def raise_all(errors: Sequence[BakeError]) -> None:
+    """Raises what there is to raise: what is wrong at one place is told once, whichever value led there."""
+    told: dict[tuple[object, ...], BakeError] = {}
+    for error in errors:
+        place = (error.where.label(), error.what) if error.where is not None else (error.path, error.what)
+        told.setdefault(place, error)
+    errors = list(told.values())
     if len(errors) == 1:
         raise errors[0]
     if errors:

@@ -411,7 +411,7 @@ def _string_to_number(value: Value) -> Value:
     try:
         return Value(NUMBER, Number.parse(value.raw))
     except ValueError:
-        raise ConvertError("a number is required") from None
+        raise ConvertError(f"a number is required, not {_quoted(value.raw)}") from None
 
 
 def _string_to_bool(value: Value) -> Value:
@@ -419,8 +419,13 @@ def _string_to_bool(value: Value) -> Value:
         return TRUE
     if value.raw in ("false", "0"):
         return FALSE
-    hint = f", write '{value.raw.lower()}'" if value.raw.lower() in ("true", "false") else ""
-    raise ConvertError(f"a bool is required{hint}")
+    hint = f"; write '{value.raw.lower()}'" if value.raw.lower() in ("true", "false") else ""
+    raise ConvertError(f"a bool is required, not {_quoted(value.raw)}{hint}")
+
+
+def _quoted(text: str) -> str:
+    """A string as messages show it: no more of it than tells which one it is."""
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
 
 
 _SAFE: dict[tuple[Type, Type], Conversion] = {

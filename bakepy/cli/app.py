@@ -106,7 +106,11 @@ def _plain_switch(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if not equals or name not in _SWITCHES:
         return argument
-    return name if value in _TRUE else _SWITCHES[name] if value in _FALSE else argument
+    if value not in _TRUE | _FALSE:
+        from bakepy.errors import UsageError
+
+        raise UsageError(f"{name} must be true or false, not '{value}'")
+    return name if value in _TRUE else _SWITCHES[name]
 
 
 def _app(arguments: Sequence[str]) -> Callable[..., object]:

@@ -134,7 +134,7 @@ def test_expressions_mean(source: str, expected: str) -> None:
             "x.hcl:1:1: the two results do not fit one type: a number and a tuple\n"
             "    true ? 1 : [2]\n    ^^^^^^^^^^^^^^",
         ),
-        ('1 < "x"', 'x.hcl:1:5: an operand of <: a number is required\n    1 < "x"\n        ^^^'),
+        ('1 < "x"', "x.hcl:1:5: an operand of <: a number is required, not 'x'\n    1 < \"x\"\n        ^^^"),
         ("0 / 0", "x.hcl:1:1: zero by zero, or infinity by infinity, has no value\n    0 / 0\n    ^^^^^"),
         (
             "{a.b = 1}",
