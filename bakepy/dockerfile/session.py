@@ -31,6 +31,7 @@ from bakepy.errors import BakeError
 from bakepy.llb.graph import Edge, Graph
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import ImageConfig
+from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 from bakepy.model.value import dataclass
@@ -94,6 +95,8 @@ class Session:
     def _begin(self) -> None:
         parsed, options = self.parsed, self.options
         self.config = self._check_config()
+        if parsed.errors:
+            self.warnings += self._warnings_before_fault()
         parsed.require()
         self.warnings += self._text_warnings()
         start = predefined(
@@ -102,8 +105,15 @@ class Session:
             self.build_args,
             options.target or parsed.dockerfile.stages[-1].name,
         )
-        self.args, self.arg_notes = global_args(start, parsed.dockerfile.global_args, self.lexer, self.build_args)
-        self._settle_epoch()
+        try:
+            self.args, self.arg_notes = global_args(start, parsed.dockerfile.global_args, self.lexer, self.build_args)
+            self._settle_epoch()
+        except BakeError:
+            self.start = start
+            checker = Checker(self.config)
+            self._check_defaults(checker)
+            self.warnings += checker.warnings
+            raise
         self.start = start
 
     def _check_config(self) -> CheckConfig:
@@ -125,6 +135,14 @@ class Session:
             check_text(self.parsed.parsed, self.parsed.dockerfile, checker)
             known = self.memo.text_warnings[self.config] = tuple(checker.warnings)
         return known
+
+    def _warnings_before_fault(self) -> list[Warning]:
+        """What the text shows up to the first instruction that can not be read. Nothing if not even the lines can."""
+        checker = Checker(self.config)
+        where = self.parsed.errors[0].where
+        if not self.parsed.parsed.errors and isinstance(where, SourceRange):
+            check_text(self.parsed.parsed, self.parsed.dockerfile, checker, fault=where.start.line)
+        return checker.warnings
 
     def _plan(self) -> KnownPlan:
         written = self.parsed.dockerfile.heads

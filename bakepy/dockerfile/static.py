@@ -13,15 +13,19 @@ from bakepy.dockerfile.text import quote, split_blanks
 _RESERVED = frozenset({"context", "scratch"})
 
 
-def check_text(parsed: Parsed, dockerfile: Dockerfile, checker: Checker) -> None:
+def check_text(parsed: Parsed, dockerfile: Dockerfile, checker: Checker, *, fault: int | None = None) -> None:
+    """With an instruction that can not be read, on line `fault`, only what is found on the way to it."""
     for statement in parsed.empty_continuations:
         location = line_location(parsed.file, statement.last_command_line, statement.last_command_line)
         checker.warn("NoEmptyContinuation", "Empty continuation line", location)
     read = {id(instruction.statement): instruction for instruction in _instructions(dockerfile)}
     for statement in parsed.statements:
+        if fault is not None and statement.first_line > fault:
+            return
         _check_statement(statement, read.get(id(statement)), checker.merged(statement.comments))
-    _check_names(dockerfile, checker)
-    _check_casing(dockerfile, checker)
+    if fault is None:
+        _check_names(dockerfile, checker)
+        _check_casing(dockerfile, checker)
 
 
 def _instructions(dockerfile: Dockerfile) -> Iterator[Instruction]:

@@ -61,6 +61,25 @@ def test_variables_before_the_fault_of_a_word_are_judged(text: str, warnings: li
     assert [(warning.rule.name, warning.line) for warning in result.warnings] == warnings
 
 
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("FROM alpine as a\nVOLUME\nMAINTAINER me\n", [("FromAsCasing", 1)]),
+        ("FROM alpine\nMAINTAINER\n", [("MaintainerDeprecated", 2)]),
+        ("RUN a \\\n\n b\n", [("NoEmptyContinuation", 3)]),
+        ("FROM alpine as a\nRUN <<E\n", []),
+        ("FROM alpine:$A\nrun x\n", [("InvalidDefaultArgInFrom", 1), ("ConsistentInstructionCasing", 2)]),
+    ],
+)
+def test_what_was_found_before_a_fault_is_told(text: str, warnings: list[tuple[str, int]]) -> None:
+    options = LowerOptions(build_platform=AMD64, all_stages=True, build_args=FrozenMap({"SOURCE_DATE_EPOCH": "?"}))
+    result = compilation(text, options).check()
+    assert result.error is not None
+    assert sorted((warning.line, warning.rule.name) for warning in result.warnings) == [
+        (line, rule) for rule, line in warnings
+    ]
+
+
 def test_checks_that_fail_the_build_do_not_fail_the_outline() -> None:
     text = "# check=error=true\nFROM alpine as a\nARG V=1\n"
     assert [arg.name for arg in compilation(text).outline().args] == ["V"]
