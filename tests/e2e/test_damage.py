@@ -35,15 +35,13 @@ ALL_STEPS = ["RUN echo one > /one", "RUN cat /one /f > /two"]
 
 
 class Site:
-    """A project that was baked once."""
+    """A project that was baked once; its archive had the files `right`."""
 
     def __init__(self, bakepy: Bakepy, folder: Path, busybox: Path) -> None:
         self.bakepy = bakepy
-        self.folder = write(folder, PROJECT)
+        self.folder = folder
         self.env = {"BASE": f"oci-layout://{busybox}:latest"}
-        self.ran = self.bake()
-        assert self.ran == ALL_STEPS
-        self.right = self.files()
+        self.right = self.files() if (folder / "out.tar").exists() else {}
 
     @property
     def root(self) -> Path:
@@ -92,8 +90,18 @@ class Site:
         return found.parent
 
 
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
+    """A project and a state root, baked once for all tests: each gets a copy."""
+    place = tmp_path_factory.mktemp("baked")
+    site = Site(Bakepy(place / "state", place), write(place / "project", PROJECT), busybox)
+    assert site.bake() == ALL_STEPS
+    return place
+
+
 @pytest.fixture
-def site(bakepy: Bakepy, tmp_path: Path, busybox: Path) -> Site:
+def site(bakepy: Bakepy, baked: Path, tmp_path: Path, busybox: Path) -> Site:
+    subprocess.run(["cp", "-a", baked / "project", baked / "state", tmp_path], check=True)
     return Site(bakepy, tmp_path / "project", busybox)
 
 
@@ -201,6 +209,9 @@ def test_repair_of_a_sound_root_changes_nothing(site: Site) -> None:
     }
     found = site.repair()
     assert {name: text.rpartition(": ")[2] for name, text in found.items()} == dict.fromkeys(found, "")
+    said = site.bakepy.run("doctor", "--repair", cwd=site.folder).stdout
+    assert said.startswith("folders    writable\ndatabase   sound\n")
+    assert said.endswith("leftovers  none\n\nNothing is broken.\n")
     assert found["database"] == "sound: "
     assert found["leftovers"] == "none: "
     assert re.fullmatch(r"(\d+) of \1 are there: ", found["trees"])
@@ -285,8 +296,7 @@ def test_a_full_state_root_is_told_and_the_next_build_goes_on(
     assert "no space left on device" in said.lower()
     assert status in (1, 5)
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    site = Site.__new__(Site)
-    site.bakepy, site.folder, site.env = full, folder, {"BASE": f"oci-layout://{busybox}:latest"}
+    site = Site(full, folder, busybox)
     site.bake()
     assert site.files()["two"] == b"one\n" + b"x" * 6_000_000
 

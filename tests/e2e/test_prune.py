@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,8 @@ class Site:
 
     def __init__(self, bakepy: Bakepy, folder: Path, busybox: Path) -> None:
         self.bakepy = bakepy
-        self.folder = write(folder, PROJECT)
+        self.folder = folder
         self.env = {"BASE": f"oci-layout://{busybox}:latest"}
-        assert sorted(self.bake("old")) == ["old", "shared"]
-        self.execute(f"UPDATE records SET used = used - {10 * DAY}")
-        assert self.bake("new") == ["new"]
 
     @property
     def root(self) -> Path:
@@ -81,8 +79,20 @@ def _stage(name: str) -> str:
     return found[1]
 
 
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
+    """Baked once for all tests: each gets a copy."""
+    place = tmp_path_factory.mktemp("baked")
+    site = Site(Bakepy(place / "state", place), write(place / "project", PROJECT), busybox)
+    assert sorted(site.bake("old")) == ["old", "shared"]
+    site.execute(f"UPDATE records SET used = used - {10 * DAY}")
+    assert site.bake("new") == ["new"]
+    return place
+
+
 @pytest.fixture
-def site(bakepy: Bakepy, tmp_path: Path, busybox: Path) -> Site:
+def site(bakepy: Bakepy, baked: Path, tmp_path: Path, busybox: Path) -> Site:
+    subprocess.run(["cp", "-a", baked / "project", baked / "state", tmp_path], check=True)
     return Site(bakepy, tmp_path / "project", busybox)
 
 
