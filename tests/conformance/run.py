@@ -17,6 +17,11 @@ from pathlib import Path
 
 import tomli
 
+from tests.support import ordinary_user
+
+ROOTLESS = "-rootless"
+"""At the end of a suite's name: run as an ordinary user who has ids lent."""
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 COUNT = re.compile(r"\b(passed|strict|image|lint|errors|rootfs|layers|config) (\d+)/(\d+)")
@@ -45,16 +50,23 @@ def counts(output: str) -> dict[str, tuple[int, int]]:
 
 def run(suite: str, cases: Path, floor: dict[str, int], jobs: int, verbose: bool) -> bool:
     """Runs one suite, prints its counts beside the floors; False below a floor."""
-    with tempfile.TemporaryDirectory(prefix="bakepy-conformance-") as root:
+    rootless = suite.endswith(ROOTLESS)
+    with tempfile.TemporaryDirectory(prefix="bakepy-conformance-") as folder:
+        root = Path(folder, "state")
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
-            "BAKEPY_ROOT": root,
+            "BAKEPY_ROOT": str(root),
         }
-        result = subprocess.run(
-            command(suite, cases, jobs), cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-        )
+        words = command(suite.removesuffix(ROOTLESS), cases, jobs)
+        if rootless and os.geteuid() == 0:
+            Path(folder).chmod(0o755)
+            Path(folder, "tmp").mkdir()
+            Path(folder, "tmp").chmod(0o1777)
+            environment["TMPDIR"] = str(Path(folder, "tmp"))
+            words = ordinary_user.command(Path(folder), *words)
+        result = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     if verbose:
         print(result.stdout, end="")
     found = counts(result.stdout)
