@@ -57,6 +57,8 @@ class Lexer:
         """Raises ExpansionError."""
         if self.is_plain(text) and not _BLANK.search(text):
             return Expanded(text, (text,) if text else ())
+        if not _INVOLVED.search(text) and (found := self._simply(text, env)) is not None:
+            return found
         scan = _Scan(self, text.removeprefix(_MARK), env)
         try:
             pieces = scan.until("", self.raw_escapes)
@@ -69,6 +71,28 @@ class Lexer:
             tuple(scan.matched),
             tuple(scan.unmatched),
         )
+
+    def _simply(self, text: str, env: Mapping[str, str]) -> Expanded | None:
+        """The usual case, `$x` and `${x}` in plain text, in one pass. None if it comes to too much."""
+        matched: dict[str, None] = {}
+        unmatched: dict[str, None] = {}
+        pieces: list[str] = []
+        position, room = 0, MAX_EXPANSION
+        for variable in _VARIABLE.finditer(text):
+            name = variable[1] or variable[2]
+            value = env.get(name)
+            if value is None:
+                unmatched[name] = None
+                value = variable[0] if self.keep_unset else ""
+            else:
+                matched[name] = None
+                room -= len(value)
+                if room < 0:
+                    return None
+            pieces += (text[position : variable.start()], value)
+            position = variable.end()
+        whole = "".join([*pieces, text[position:]])
+        return Expanded(whole, tuple(_WORD.findall(whole)), tuple(matched), tuple(unmatched))
 
     def word(self, text: str, env: Mapping[str, str]) -> str:
         """Just the text."""
@@ -84,6 +108,10 @@ _MARK = "\ufeff"
 """A byte order mark in front of a word is no part of it."""
 _SPECIAL = re.compile(rf"\A{_MARK}|[$'\"\\`<]")
 _BLANK = re.compile(f"[{SPACE}]")
+_WORD = re.compile(f"[^{SPACE}]+")
+_VARIABLE = re.compile(r"\$(?:([^\W\d]\w*)|\{([^\W\d]\w*)\})")
+_INVOLVED = re.compile(rf"\A{_MARK}|['\"\\`<]|\$(?![^\W\d]|\{{[^\W\d]\w*\}})")
+"""What is more than text, `$x` and `${x}`."""
 
 _Piece = tuple[str | None, bool]
 """Text and whether blanks in it separate words. A None forgets the word begun so far: the default word of an

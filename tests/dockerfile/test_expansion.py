@@ -160,3 +160,19 @@ def test_text_in_single_quotes_stays_as_it_is(text: str) -> None:
 def test_a_hostile_pattern_ends() -> None:
     """A backtracking matcher would not."""
     assert first_match("*a" * 2000 + "b", "a" * 20000, True, False) is None
+
+
+@given(
+    st.lists(st.sampled_from(["$", "{", "}", "a", "b", "$a", "${b}", "$no", "${no}", " ", "\t", "é", "-", ":", "1"])),
+    st.booleans(),
+)
+def test_plain_text_with_variables_expands_as_the_same_text_with_quotes(parts: list[str], keep: bool) -> None:
+    lexer, text, env = Lexer(keep_unset=keep), "x".join(parts), {"a": "one two", "ax": "", "b": "${a}", "é": "e"}
+    try:
+        longer = lexer.expand(text + "''", env)  # takes the long way
+    except ExpansionError as error:
+        with pytest.raises(ExpansionError) as caught:
+            lexer.expand(text, env)
+        assert str(caught.value) == str(error)
+    else:
+        assert lexer.expand(text, env) == longer
