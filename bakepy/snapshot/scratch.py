@@ -22,13 +22,18 @@ class Scratch:
     removed when this one was opened."""
 
     def __init__(self, root: Path) -> None:
-        """Makes the folder below `root`, after removing what dead processes left there."""
+        """Makes the folder below `root`, after removing what dead processes left there.
+
+        An ordinary user outside of its user namespace (who only plans) leaves that: files there may belong to the
+        ids that were lent to it, which only the namespace may remove.
+        """
         root.mkdir(parents=True, exist_ok=True)
         # One at a time: a folder that exists but is not locked yet must not look dead to another process.
         gate = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX)
-            self.swept = tuple(sorted(entry.name for entry in root.iterdir() if _sweep(entry)))
+            entries = root.iterdir() if os.geteuid() == 0 else ()
+            self.swept = tuple(sorted(entry.name for entry in entries if _sweep(entry)))
             self.token = secrets.token_hex(6)
             self.path = root / self.token
             self.path.mkdir(mode=0o700)
@@ -51,7 +56,12 @@ class Scratch:
     def close(self) -> None:
         """Removes the folder and whatever is in it."""
         overlay.unmount_below(self.path)
-        remove_tree(self.path)
+        try:
+            remove_tree(self.path)
+        except PermissionError:
+            if os.geteuid() == 0:
+                raise
+            # moved here from elsewhere: for the next who is inside of the user namespace
         os.close(self._lock)
 
 
