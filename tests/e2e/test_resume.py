@@ -137,6 +137,21 @@ def test_a_run_that_was_ended_is_gone_on_with(bakepy: Bakepy, project: Path, num
     assert (project / "odd/copy").exists()
 
 
+def test_two_signals_at_once_leave_nothing_behind(bakepy: Bakepy, project: Path) -> None:
+    (project / "fault").write_text("wait")
+    process = subprocess.Popen(
+        [bakepy.program, "run", "--progress", "quiet"], cwd=project, env=bakepy.environment(BASE),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while (past := last(bakepy.root, project)) is None or past.succeeded != {"good"}:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (130, 143)
+    nothing_is_left(bakepy)
+
+
 def test_what_can_not_be_gone_on_with(bakepy: Bakepy, project: Path) -> None:
     none = bakepy.run("run", "--resume", cwd=project, env=BASE, status=2)
     assert none.stderr.splitlines()[0] == f"ERROR: --resume: no run is known that began in {project}"
