@@ -16,6 +16,7 @@ Users never see a traceback for any of these; everything else is a bug of bakepy
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol, Self
 
@@ -142,6 +143,18 @@ class DriftError(BakeError):
     """A lock file is stale, or what was published differs from what was planned."""
 
     exit_code = 6
+
+
+def disk_hint(number: int | None, place: str = "") -> str:
+    """What to do about an `errno` that a disk is to blame for; empty for others. `place`: what is on that disk (a
+    destination); empty: the state root."""
+    where = place or "the state root"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        old = "" if place else ", `bakepy prune --all` removes what can be made again"
+        return f"the disk of {where} is full: free some space{old}"
+    if number == errno.EROFS:
+        return f"the disk of {where} is read-only"
+    return f"the disk of {where} is failing: see the kernel's messages" if number == errno.EIO else ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bakepy.content.patience import file_digest
-from bakepy.errors import BakeError, EngineError
+from bakepy.errors import BakeError, EngineError, disk_hint
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 
@@ -213,7 +213,9 @@ def _disk_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EngineError(f"can not write to the content store {root}: {error.strerror}") from error
+        raise EngineError(
+            f"can not write to the content store {root}: {error.strerror}", hint=disk_hint(error.errno)
+        ) from error
 
 
 def _create_locked(folder: Path) -> tuple[Path, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bakepy.content.entry import LayerEntry
-from bakepy.errors import BuildError
+from bakepy.errors import BuildError, disk_hint
 from bakepy.exporter.files import copy_range
 from bakepy.model.value import dataclass
 
@@ -184,7 +184,9 @@ class DirectoryWriter:
             yield
         except OSError as error:
             place = self._dest / os.fsdecode(path)
-            raise BuildError(f"can not write {place}: {error.strerror or error}") from error
+            raise BuildError(
+                f"can not write {place}: {error.strerror or error}", hint=disk_hint(error.errno, str(self._dest))
+            ) from error
 
 
 def prune(dest: Path, keep: Mapping[bytes, str]) -> None:

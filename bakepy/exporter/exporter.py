@@ -19,7 +19,7 @@ from bakepy.content.docker_archive import write_docker_archive
 from bakepy.content.entry import Layer
 from bakepy.content.layout import IMAGE_NAME, REF_NAME, write_layout_dir, write_layout_tar
 from bakepy.content.store import ContentStore
-from bakepy.errors import BuildError
+from bakepy.errors import BuildError, disk_hint
 from bakepy.events import Emit
 from bakepy.exporter.built import BuiltImage, ImageBuilder
 from bakepy.exporter.files import replacing
@@ -95,7 +95,16 @@ class Exporter:
             with ExportProgress(self._emit, result.name, number, _title(output)) as progress, first_error():
                 for warning in parsed.warnings if number == 0 else ():
                     progress.warn(warning)
-                done[number] = await self._one(result, output, progress)
+                try:
+                    done[number] = await self._one(result, output, progress)
+                except BrokenPipeError:
+                    raise  # who reads our output has gone: nothing is to be said
+                except OSError as error:
+                    dest = getattr(output, "dest", "")
+                    place = error.filename or dest or "the output"
+                    raise BuildError(
+                        f"can not write {place}: {error.strerror or error}", hint=disk_hint(error.errno, str(dest))
+                    ) from error
 
         with first_error():
             async with anyio.create_task_group() as group:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakepy.content.database import Database
-from bakepy.errors import BakeError, BuildError, EngineError
+from bakepy.errors import BakeError, BuildError, EngineError, disk_hint
 from bakepy.llb import wire
 from bakepy.llb.graph import Vertex
 from bakepy.llb.op import (
@@ -397,7 +397,7 @@ def located(error: Exception, vertex: Vertex) -> BakeError:
     if isinstance(error, OSError) and error.errno is not None:
         # not foreseen where it came up: the machine refuses something, or state was taken away
         name = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        told = EngineError(f"{os.strerror(error.errno).lower()}{name}")
+        told = EngineError(f"{os.strerror(error.errno).lower()}{name}", hint=disk_hint(error.errno))
         told.__cause__ = error
         error = told
     if not isinstance(error, BakeError):

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from bakepy.errors import BuildError, EngineError, ProcessError
+from bakepy.errors import BuildError, EngineError, ProcessError, disk_hint
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
@@ -70,7 +70,9 @@ async def run_exec(
         except OSError as error:
             # a full disk, a state root that went away: nothing that the step did
             place = f" ({error.filename})" if error.filename else ""
-            raise EngineError(f"the step can not be run here: {error.strerror}{place}") from error
+            raise EngineError(
+                f"the step can not be run here: {error.strerror}{place}", hint=disk_hint(error.errno)
+            ) from error
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(step.held.close)

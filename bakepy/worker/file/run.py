@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bakepy.errors import BuildError
+from bakepy.errors import BuildError, disk_hint
 from bakepy.llb.op import NONE, CopyAction, FileAction, FileOp, MkDirAction, MkFileAction, RmAction, SymlinkAction
 from bakepy.snapshot import usernamespace
 from bakepy.snapshot.filetree import FileTree
@@ -166,4 +166,7 @@ def _explained(error: OSError, target: Target, owner: Owner | None) -> BuildErro
     name = error.filename
     path = name if isinstance(name, bytes) else str(name or "").encode("utf-8", "surrogateescape")
     path = path.removeprefix(target.root) or b"/"
-    return BuildError(f"{path.decode('utf-8', 'replace')}: {(error.strerror or str(error)).lower()}")
+    what = (error.strerror or str(error)).lower()
+    if hint := disk_hint(error.errno):
+        return BuildError(what if name is None else f"{path.decode('utf-8', 'replace')}: {what}", hint=hint)
+    return BuildError(f"{path.decode('utf-8', 'replace')}: {what}")
