@@ -524,6 +524,8 @@ def _bytes(text: str) -> int | None:
     found = _SIZE.match(text)
     if not found or (found[3] and found[3].lower() == "ib" and not found[2]):
         return None
+    if len(found[1]) > 300:
+        return None
     return int(float(found[1]) * 1024 ** ("kmgtp".index(found[2].lower()) + 1 if found[2] else 0))
 
 

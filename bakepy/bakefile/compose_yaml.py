@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import field
@@ -185,9 +186,11 @@ def resolve_scalar(text: str) -> Any:
         return text
     plain = text.replace("_", "")
     if found := _INTEGER.match(plain):
-        return _integer(found[1], found[2])
+        number = _integer(found[1], found[2])
+        return text if number is None else number
     if _FLOAT.match(plain):
-        return float(plain)
+        number = float(plain)
+        return text if math.isinf(number) else number  # beyond all floats it stays text
     if text in (".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"):
         return float("inf")
     if text in ("-.inf", "-.Inf", "-.INF"):
@@ -197,8 +200,12 @@ def resolve_scalar(text: str) -> Any:
     return _date(text)
 
 
-def _integer(sign: str, digits: str) -> int | float:
+def _integer(sign: str, digits: str) -> int | float | None:
+    """A whole number; a float if it has more than 64 bits, None if it is no number then."""
     lower = digits.lower()
+    decimal = len(lower) == 1 or lower[0] != "0"
+    if decimal and len(lower) > 300:
+        return None
     if lower[:2] in ("0x", "0b", "0o"):
         value = int(lower, 0) if len(lower) > 2 else 0
     elif len(lower) > 1 and lower[0] == "0":
@@ -206,7 +213,9 @@ def _integer(sign: str, digits: str) -> int | float:
     else:
         value = int(lower)
     value = -value if sign == "-" else value
-    return value if -(1 << 63) <= value < 1 << 64 else float(value)
+    if -(1 << 63) <= value < 1 << 64:
+        return value
+    return float(value) if decimal else None
 
 
 def _date(text: str) -> str:

@@ -56,8 +56,8 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
         char = pattern[position]
         position += 1
         if char == "*":
-            if not out or out[-1] != "[^/]*":
-                out.append("[^/]*")
+            if not out or out[-1] != _STAR:
+                out.append(_STAR)
         elif char == "?":
             out.append("[^/]")
         elif char == "[":
@@ -70,7 +70,36 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
             position += 1
         else:
             out.append(re.escape(char))
-    return re.compile("".join(out), re.DOTALL)
+    return re.compile(_settled(out), re.DOTALL)
+
+
+def _settled(pieces: list[str]) -> str:
+    """The pieces of a regular expression, joined so that stars within one name are not tried in all combinations.
+
+    What stands between two of them may take its first place: whatever follows it, the second star can skip as well.
+    """
+    out: list[str] = []
+    position = 0
+    while position < len(pieces):
+        piece = pieces[position]
+        position += 1
+        if piece == _STAR:
+            end = position
+            while end < len(pieces) and (pieces[end] == "[^/]" or _LETTER.fullmatch(pieces[end])):
+                end += 1
+            if position < end < len(pieces) and pieces[end] == _STAR:
+                piece = f"(?>[^/]*?{''.join(pieces[position:end])})"
+                position = end
+        elif piece == _DIRECTORIES and out and out[-1] == piece:
+            continue
+        out.append(piece)
+    return "".join(out)
+
+
+_STAR = "[^/]*"
+_DIRECTORIES = "(?:.*/)?"
+_LETTER = re.compile(r"[^/^\\\[\]]|\\[^/a-zA-Z0-9]", re.DOTALL)
+"""A piece that stands for one character, which is no slash."""
 
 
 def _glob_class(pattern: str, position: int) -> tuple[str, int]:
@@ -229,7 +258,7 @@ def _translate(pattern: str) -> tuple[str, str]:
             if pattern.startswith("/", position):  # `**/` also matches no directory at all
                 position += 1
             if position < len(pattern):
-                out.append("(?:.*/)?")
+                out.append(_DIRECTORIES)
                 kind = "regex"
             elif kind == "exact":
                 kind = "prefix"
@@ -239,7 +268,7 @@ def _translate(pattern: str) -> tuple[str, str]:
             if start == 0:
                 kind = "suffix"
         elif char == "*":
-            out.append("[^/]*")
+            out.append(_STAR)
             kind = "regex"
         elif char == "?":
             out.append("[^/]")
@@ -255,7 +284,7 @@ def _translate(pattern: str) -> tuple[str, str]:
             out.append("\\" + char)
         else:
             out.append(char)
-    return kind, _python_regex(pattern, "".join(out)) if kind == "regex" else ""
+    return kind, _python_regex(pattern, _settled(out)) if kind == "regex" else ""
 
 
 _ESCAPES = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": r"[\t\n\f\r ]", "S": r"[^\t\n\f\r ]", "b": r"\b"}

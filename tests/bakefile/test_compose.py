@@ -233,6 +233,15 @@ volumes: {v: null}
     assert targets(text) == {"s": {"context": ".", "dockerfile": "Dockerfile"}}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("9" * 400, "9" * 400), ("1e400", "1e400"), ("0x" + "f" * 400, "0x" + "f" * 400), ("9" * 20, 1e20)],
+    ids=lambda value: str(value)[:8],
+)
+def test_numbers_beyond_all_measure_stay_text(text: str, value: object) -> None:
+    assert resolve_scalar(text) == value
+
+
 def test_a_secret_of_the_project_needs_a_source() -> None:
     text = "services: {s: {build: .}}\nsecrets: {a: {name: q}}\n"
     assert "secrets.a: a secret needs a 'file' or an 'environment'" in failure(text)

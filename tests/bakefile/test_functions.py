@@ -175,6 +175,13 @@ def test_functions(expression: str, expected: str) -> None:
         ("can([1, 2]...)", "can() takes 1 argument, not 2"),
         ("try(1, null...)", "null can not be expanded to arguments"),
         ("[for x in [] : x if null]", "the condition is null"),
+        (f'format("%{"9" * 5000}d", 1)', "more than 100000 characters"),
+        (f'format("%[{"9" * 5000}]d", 1)', "asks for argument 999999999"),
+        (f'timeadd("2024-01-01T00:00:00Z", "{"9" * 5000}h")', "is no duration that can be used"),
+        (f'semvercmp("{"9" * 20}", "1")', "has a number of more than 19 digits"),
+        (f'semvercmp("1", "{"9" * 5000}")', "semvercmp(): a text of more than 1000 characters"),
+        ('bcrypt("x", 31)', "bcrypt(): a cost of 31 takes too long; at most 15 is allowed"),
+        ('bcrypt("x", 32)', "bcrypt(): the cost must be between 4 and 31, not 32"),
         ('setproduct(["a"])', "setproduct(): at least two arguments are required"),
     ],
 )

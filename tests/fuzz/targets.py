@@ -23,7 +23,7 @@ from bakepy.bakefile.entries import (
 from bakepy.bakefile.format import format_text
 from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
 from bakepy.bakefile.listing import render_list
-from bakepy.bakefile.load import LoadOptions, load, load_definitions
+from bakepy.bakefile.load import LoadOptions, deep_calls, load, load_definitions
 from bakepy.bakefile.render import render
 from bakepy.bakefile.request import Request
 from bakepy.dockerfile.compile import Compilation, parse
@@ -247,7 +247,8 @@ def pattern(data: bytes) -> None:
     """The first line is a regular expression, the rest a text."""
     source, _, text = text_of(data).partition("\n")
     try:
-        compiled = compile_pattern(source)
+        with deep_calls():
+            compiled = compile_pattern(source)
     except PatternError:
         return
     for spans in compiled.find_all(text[:200]):

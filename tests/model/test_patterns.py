@@ -219,3 +219,22 @@ def test_a_walk_agrees_with_the_reference(patterns: list[str], path: str) -> Non
 @given(st.lists(PIECES.filter(lambda piece: piece != "**"), min_size=1, max_size=4).map("/".join), PATHS)
 def test_go_match_agrees_with_the_reference(pattern: str, path: str) -> None:
     assert go_match(pattern, path) == reference_match(pattern.split("/"), path.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("*a" * 30 + "b", "a" * 3000, False),
+        ("*a" * 30 + "b", "a" * 3000 + "b", True),
+        ("**/" * 200 + "b", "a/" * 500 + "c", False),
+        ("**/" * 200 + "b", "a/" * 500 + "b", True),
+        ("*?a*?b*", "xaxb", True),
+        ("*a?*b?c*d", "aaxxbxc/d", False),
+        ("*a?*b?c*d", "aaxbxbycd", True),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_patterns_of_many_stars_are_soon_decided(pattern: str, path: str, matches: bool) -> None:
+    assert PatternMatcher([pattern]).matches(path) is matches
+    if "**" not in pattern:
+        assert go_match(pattern, path) is matches

@@ -146,12 +146,19 @@ def _csvdecode(value: Value) -> Value:
 # -- secrets
 
 
+_COSTLIEST: Final = 15
+"""About two seconds; each step more doubles the time."""
+
+
 def _bcrypt(scope: Scope, value: Value, *cost: Value) -> Value:
     if len(cost) > 1:
         raise FunctionError(f"it takes 1 or 2 arguments, not {len(cost) + 1}")
     rounds = whole(cost[0], 1) if cost else 10
     if rounds > 31:
         raise FunctionError(f"the cost must be between 4 and 31, not {rounds}", 1)
+    if rounds > _COSTLIEST:
+        raise FunctionError(f"a cost of {rounds} takes too long; at most {_COSTLIEST} is allowed", 1)
+    scope.globals.spend(8 << max(rounds, 4))
     password = value.raw.encode()
     if len(password) > 72:
         raise FunctionError("the text is longer than 72 bytes", 0)

@@ -24,8 +24,8 @@ class _Spec:
         self.raw = found[0]
         self.zero, self.sharp, self.plus = "0" in found[1], "#" in found[1], "+" in found[1]
         self.minus, self.space = "-" in found[1], " " in found[1]
-        self.width = int(found[2]) if found[2] else -1
-        self.precision = int(found[3] or "0") if found[3] is not None else -1
+        self.width = int(found[2][:9]) if found[2] else -1
+        self.precision = int(found[3][:9] or "0") if found[3] is not None else -1
         self.mode = found[5]
         if max(self.width, self.precision) > _WIDEST:
             raise FunctionError(f"{self.raw!r}: more than {_WIDEST} characters", 0)
@@ -56,7 +56,7 @@ def format_text(form: str, arguments: Sequence[Value]) -> str:
         found = _VERB.match(form, percent)
         if not found:
             raise FunctionError(f"{form[percent : percent + 8]!r} is no verb", 0)
-        number = int(found[4]) if found[4] else following
+        number = int(found[4][:9]) if found[4] else following
         if number > len(arguments):
             raise FunctionError(f"{found[0]!r} asks for argument {number}, there are {len(arguments)}", 0)
         highest = max(highest, number)

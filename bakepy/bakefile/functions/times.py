@@ -144,8 +144,8 @@ def _duration(text: str) -> int:
         found = _DURATION_PART.match(rest, position)
         if not found or not (found[1] or found[2]):
             raise FunctionError(f"{text!r} is no duration: expected numbers with units, such as 1h30m", 1)
-        unit = _NANOSECONDS[found[3]]
-        total += int(found[1] or 0) * unit + int(found[2] or 0) * unit // 10 ** len(found[2] or "")
+        unit, fraction = _NANOSECONDS[found[3]], (found[2] or "")[:18]
+        total += int((found[1] or "0").lstrip("0")[:20] or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
         position = found.end()
     if not rest or total >= 1 << 63:
         raise FunctionError(f"{text!r} is no duration that can be used", 1)

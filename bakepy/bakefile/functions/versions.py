@@ -18,6 +18,9 @@ _PATTERN: Final = rf"v?({_PART})(?:\.({_PART}))?(?:\.({_PART}))?{_EXTRAS}"
 _OPERATORS: Final = r"=<|=>|>=|<=|~>|!=|=|>|<|~|\^|"
 _TERM: Final = re.compile(rf"\s*({_OPERATORS})\s*({_PATTERN})\s*")
 _RANGE: Final = re.compile(rf"\s*({_PATTERN})\s+-\s+({_PATTERN})\s*")
+_DIGITS: Final = 19
+_LONGEST: Final = 1000
+"""A version or a constraint has no more digits in a number, and no more characters."""
 _SAME: Final = {"": "=", "=>": ">=", "=<": "<=", "~>": "~"}
 
 
@@ -39,6 +42,8 @@ class Version:
             part.isdigit() and len(part) > 1 and part[0] == "0" for part in (found[4] or "").split(".")
         ):
             raise FunctionError(f"{text!r} is no semantic version", argument)
+        if any(len(part or "") > _DIGITS for part in found.group(1, 2, 3)):
+            raise FunctionError(f"{text!r} has a number of more than {_DIGITS} digits", argument)
         return cls(int(found[1]), int(found[2] or 0), int(found[3] or 0), found[4] or "")
 
     def compare(self, other: Version) -> int:
@@ -57,7 +62,7 @@ def _compare_pre(one: str, two: str) -> int:
         if mine == theirs:
             continue
         if mine.isdigit() and theirs.isdigit():
-            return 1 if int(mine) > int(theirs) else -1
+            return 1 if (len(mine), mine) > (len(theirs), theirs) else -1
         if mine.isdigit() or theirs.isdigit():
             return -1 if mine.isdigit() else 1
         return 1 if mine > theirs else -1
@@ -170,7 +175,7 @@ def _term(found: re.Match[str]) -> Term:
         known += 1
     numbers = []
     for part in parts[:known]:
-        if not part.isdigit():
+        if not part.isdigit() or len(part) > _DIGITS:
             raise FunctionError(f"{found[2]!r} is no version", 1)
         numbers.append(int(part))
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
@@ -179,6 +184,9 @@ def _term(found: re.Match[str]) -> Term:
 
 
 def _semvercmp(version: Value, constraint: Value) -> Value:
+    for argument, text in enumerate((version.raw, constraint.raw)):
+        if len(text) > _LONGEST:
+            raise FunctionError(f"a text of more than {_LONGEST} characters", argument)
     candidate = Version.parse(version.raw, 0)
     satisfied = False
     for alternative in constraint.raw.split("||"):
