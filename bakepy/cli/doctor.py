@@ -52,7 +52,7 @@ def _repair(root: Path, format_: str) -> None:
     from bakepy.content.database import Database
     from bakepy.content.store import ContentStore
     from bakepy.engine import repair
-    from bakepy.engine.root import Use, open_root
+    from bakepy.engine.root import Use, open_root, remove_cgroups
     from bakepy.snapshot.store import Snapshot, SnapshotStore
 
     async def fetch(snapshot: Snapshot, origin: str) -> None:
@@ -69,6 +69,7 @@ def _repair(root: Path, format_: str) -> None:
             Database(root / "state.db") as database,
             SnapshotStore(root, database, ContentStore(root), fetch) as snapshots,
         ):
+            remove_cgroups(snapshots.scratch.swept)
             name = lambda: snapshots.scratch.name("repaired")  # noqa: E731
             results += repair.check_contents(root, database, name)
     if format_ == "json":

@@ -49,7 +49,7 @@ def prune(
         print(f"{place}: nothing there")
         return
     from bakepy.cli.ahead import enter
-    from bakepy.engine.root import Use, open_root
+    from bakepy.engine.root import Use, open_root, remove_cgroups
 
     open_root(place)
     enter()
@@ -58,7 +58,9 @@ def prune(
             from bakepy.content.store import ContentStore
             from bakepy.snapshot.scratch import Scratch
 
-            Scratch(place / "tmp").close()  # sweeps
+            scratch = Scratch(place / "tmp")  # sweeps
+            scratch.close()
+            remove_cgroups(scratch.swept)
             ContentStore(place).sweep()
             print(f"{place} is in use: only what dead builds left was removed. --wait waits for the others")
             return
@@ -109,6 +111,7 @@ def opened(place: Path) -> Iterator[tuple[Stock, SnapshotStore]]:
     """What is in a root that is locked already, and the store whose scratch folder takes what goes."""
     from bakepy.content.database import Database
     from bakepy.content.store import ContentStore
+    from bakepy.engine.root import remove_cgroups
     from bakepy.engine.upkeep import Stock
     from bakepy.snapshot.store import SnapshotStore
 
@@ -116,6 +119,7 @@ def opened(place: Path) -> Iterator[tuple[Stock, SnapshotStore]]:
         Database(place / "state.db") as database,
         SnapshotStore(place, database, ContentStore(place), _no_fetch) as snapshots,
     ):
+        remove_cgroups(snapshots.scratch.swept)
         yield Stock(place, database), snapshots
 
 

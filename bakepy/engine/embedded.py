@@ -21,7 +21,7 @@ from bakepy.content.store import ContentStore
 from bakepy.engine.lookup import WouldRun, look_only
 from bakepy.engine.memory import Memory
 from bakepy.engine.protocol import Export, Outcome, SolveOptions
-from bakepy.engine.root import Use, distrust_unflushed, forget_about, open_database, open_root
+from bakepy.engine.root import Use, distrust_unflushed, forget_about, open_database, open_root, remove_cgroups
 from bakepy.engine.sharing import Sharing
 from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError, UsageError, nearest
@@ -137,7 +137,8 @@ class Embedded:
             yield engine
 
     def _mend(self, told: list[str]) -> None:
-        """Gives up what a power cut may have spoiled, and keeps what is to be told of the state root."""
+        """Gives up what a power cut may have spoiled, cleans up after the dead, and keeps what is to be told."""
+        remove_cgroups(self.snapshots.scratch.swept)
         census = Census(self.root, self.database, forget_about(self.database))
         given_up = distrust_unflushed(
             self.root, self.database, census, lambda: self.snapshots.scratch.name("unflushed")

@@ -121,6 +121,14 @@ def put_aside(root: Path) -> Path:
     return aside
 
 
+def remove_cgroups(swept: Collection[str]) -> None:
+    """Of the dead bakes whose temporary folders were swept (`Scratch.swept`): their names are known only now."""
+    if swept:
+        from bakepy.worker.cgroups import Cgroups  # late: hardly ever needed
+
+        Cgroups.detect().remove(swept)
+
+
 def forget_about(database: Database) -> Callable[[Collection[str]], None]:
     """Removes what all rooms know of snapshots that are no more; for `Census`."""
 
