@@ -38,7 +38,7 @@ def records(database: Database, locks: KeyLocks) -> CacheRecords:
 
 async def test_a_record_is_found_by_all_its_keys(records: CacheRecords) -> None:
     saved = await records.save(("k", "d"), ["one", "two"], 1.5, STEP)
-    assert saved == Record(1, ("one", "two"), 1.5)
+    assert saved == Record(1, ("one", "two"), 1.5, 1000.0)
     assert records.find(["d", "k", "other"]) == {"k": saved, "d": saved}
 
 
