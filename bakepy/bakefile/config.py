@@ -70,7 +70,7 @@ class TargetDraft:
             return
         for name, written in other.places.items():
             added = name in self.places and name in BY_NAME and BY_NAME[name].kind.adds
-            self.places[name] = (*self.places[name], *written) if added else written
+            self.places[name] = tuple(dict.fromkeys((*self.places[name], *written))) if added else written
 
     def copy(self) -> TargetDraft:
         return TargetDraft(self.name, dict(self.values), dict(self.folders), dict(self.places))

@@ -225,6 +225,7 @@ class _Resolver:
         base.merge(own)
         self.overrides.apply(base)
         base.normalize()
+        base.values.pop("inherits", None)  # they are in it; else they would double with each child that names one twice
         visited[name] = base
         return base
 

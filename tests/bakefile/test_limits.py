@@ -91,3 +91,19 @@ def test_five_thousand_parents_and_two_thousand_links() -> None:
     assert one_target(parents + 'target "t5000" { tags = ["x"] }\n', "t0").tags == ("x",)
     links = "".join(f'target "l{n}" {{\n  contexts = {{ a = "target:l{n + 1}" }}\n}}\n' for n in range(2000))
     assert len(load_text(links + 'target "l2000" {}\n', "l0").targets) == 2001
+
+
+def test_a_product_is_refused_before_it_is_made() -> None:
+    thousand = ", ".join(["range(1000)"] * 4)
+    assert failure(f"x = length(setproduct({thousand}))\n", "x.hcl") == (
+        "x.hcl:1:12: setproduct(): the product has more than 1000000 elements"
+    )
+
+
+def test_parents_named_twice_on_every_level_double_nothing() -> None:
+    chain = "".join(f'target "t{n}" {{\n  inherits = ["t{n + 1}", "t{n + 1}"]\n}}\n' for n in range(60))
+    last = 'target "t60" {\n  ulimits = ["nofile=1:2"]\n}\n'
+    assert load_text(chain + last, "t0").targets["t0"].ulimits == ("nofile=1:2",)
+    assert failure(chain + 'target "t60" {\n  policy = ["filename=p.rego"]\n}\n') == (
+        "a target has more than 100,000 policies: its parents add them again and again"
+    )

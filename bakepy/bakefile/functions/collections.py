@@ -287,9 +287,9 @@ def _setproduct(*given: Value) -> Value:
         kinds.append(kind)
     rows: list[tuple[Value, ...]] = [()]
     for each, kind in zip(given, kinds, strict=True):
-        rows = [(*row, v.convert(item, kind)) for row in rows for item in each.raw]
-        if len(rows) > _PRODUCT_LIMIT:
+        if len(rows) * len(each.raw) > _PRODUCT_LIMIT:
             raise FunctionError(f"the product has more than {_PRODUCT_LIMIT} elements")
+        rows = [(*row, v.convert(item, kind)) for row in rows for item in each.raw]
     element = v.TupleType(kinds)
     found = [v.tuple_of(row) for row in rows]
     if any(isinstance(each.type, v.SetType) for each in given):
