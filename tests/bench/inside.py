@@ -48,7 +48,7 @@ def compiled(how: str, count: int) -> dict[str, float]:
 
     bake, files = workloads.distinct(count) if how == "distinct" else workloads.differing(how, count)
     reader = MemoryFiles(files)
-    gc.set_threshold(50_000, 20, 100)  # as the command does
+    gc.set_threshold(500_000, 20, 100)  # as the command does
     gc.collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     anyio.run(go)
