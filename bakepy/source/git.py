@@ -305,7 +305,9 @@ class GitSource:
         folder = tree / ".git"
         here = git.without("remote.origin.url").at(folder, tree)
         form = "sha256" if len(pin.object) == 64 else "sha1"
-        await here.run("init", "--quiet", "--template=", f"--object-format={form}", what=failed)
+        # what is kept looks as git makes it, with the samples of its hooks
+        template = () if request.keep_git_dir and not request.subdir else ("--template=",)
+        await here.run("init", "--quiet", *template, f"--object-format={form}", what=failed)
         name = pin.name
         if not request.ref.startswith("refs/"):
             # what was not named in full is a tag there, as all that BuildKit fetches

@@ -200,7 +200,7 @@ class TestKeptRepository:
             assert (root / ".git/HEAD").read_text() == f"{first}\n"
             assert (root / ".git/refs/tags/v1").read_text() == f"{first}\n"
             assert f"url = {url}\n" in (root / ".git/config").read_text()
-            assert not (root / ".git/hooks").exists()
+            assert (root / ".git/description").exists()  # as `git init` leaves it
             assert not (root / ".git/FETCH_HEAD").exists()
             assert (root / "README").read_text() == "one\n"
 
