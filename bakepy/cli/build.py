@@ -126,7 +126,7 @@ def build(
             build_args=build_arg or (),
             build_contexts=build_context or (),
             target=target,
-            platforms=platform or (),
+            platforms=platform or tuple(filter(None, [os.environ.get("DOCKER_DEFAULT_PLATFORM")])),
             outputs=output or (),
             secrets=secret or (),
             ssh=ssh or (),

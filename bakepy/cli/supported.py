@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from bakepy.bakefile.entries import csv_fields
@@ -12,6 +13,7 @@ from bakepy.model.target import BakeFile, Target
 ENGINES = ("embedded",)
 CALLS = ("build", "check", "lint", "outline", "targets")
 _CALL_HINT = "one of build, check, outline and targets"
+_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 _GRANTS = ("network.host", "security.insecure")
 
 
@@ -33,7 +35,10 @@ def granted(texts: Iterable[str]) -> frozenset[str]:
 
 
 def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:
-    """Raises DefinitionError (DefinitionErrors) for what can not be done, at its place in the bake file."""
+    """Raises DefinitionError (DefinitionErrors) for what can not be done, at its place in the bake file; UsageError for
+    a source policy in the environment, which would forbid sources here that it forbids elsewhere."""
+    if os.environ.get(_POLICY):
+        raise UsageError(f"{_POLICY} is set, but source policies are not supported yet", hint="unset it")
     _raise([error for target in bake.targets.values() for error in _refusals(target, grants)])
 
 

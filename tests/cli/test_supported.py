@@ -90,3 +90,10 @@ def test_devices_are_granted_all_or_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         granted(["network.host=1"])
     assert str(caught.value) == "--allow network.host=1: network.host takes no value\nhint: --allow network.host"
+
+
+def test_a_source_policy_of_the_environment_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "policy.json")
+    assert refusal(Target("t")) == (
+        "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY is set, but source policies are not supported yet\nhint: unset it"
+    )
