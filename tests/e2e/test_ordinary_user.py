@@ -163,6 +163,27 @@ def test_without_lent_ids(home: Path) -> None:
     assert "hint: bakepy doctor tells how to lend the user more ids" in done.stderr
 
 
+def test_what_an_ordinary_user_can_not_do(home: Path) -> None:
+    files = {
+        "device/Dockerfile": "FROM scratch\nADD a.tar /\n",
+        "owner/Dockerfile": "FROM scratch\nCOPY --chown=70000 Dockerfile /\n",
+        "insecure/Dockerfile": '# syntax=docker/dockerfile:1-labs\nFROM scratch\nRUN --security=insecure ["x"]\n',
+    }
+    folder = write(home / "project", files)
+    with tarfile.open(folder / "device/a.tar", "w") as tar:
+        info = tarfile.TarInfo("null")
+        info.type, info.devmajor, info.devminor = tarfile.CHRTYPE, 1, 3
+        tar.addfile(info)
+    told = {
+        "device": "can not unpack /null: an ordinary user can not make devices",
+        "owner": "owner 70000:70000 is not among the ids that this user may give away",
+        "insecure": "security.insecure needs bakepy to run as root: an ordinary user has no rights to pass on",
+    }
+    for name, message in told.items():
+        done = as_user(home, "build", "--allow=security.insecure", name, folder=folder)
+        assert (done.returncode != 0, message in done.stderr) == (True, True), done.stderr
+
+
 def test_doctor(home: Path) -> None:
     done = as_user(home, "doctor", "--format=json", folder=home)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

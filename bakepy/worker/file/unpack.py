@@ -20,7 +20,7 @@ from bakepy.content.entry import LayerEntry
 from bakepy.content.layer import LayerReader
 from bakepy.content.tar_stream import EntryContent
 from bakepy.errors import BuildError
-from bakepy.snapshot import syscalls
+from bakepy.snapshot import syscalls, usernamespace
 from bakepy.snapshot.contenthash import Match
 from bakepy.snapshot.filetree import FileTree, show, unreadable
 from bakepy.snapshot.threads import Stopped
@@ -138,10 +138,8 @@ class _Unpacker:
         try:
             self._add(entry, content)
         except OSError as error:
-            what = (error.strerror or str(error)).lower()
-            raise BuildError(
-                f"can not unpack /{show(entry.path)}: {what}", hint="names and links of an archive end inside of it"
-            ) from error
+            what, hint = self._explain(error, entry)
+            raise BuildError(f"can not unpack /{show(entry.path)}: {what}", hint=hint) from error
 
     def _add(self, entry: LayerEntry, content: EntryContent | None) -> None:
         head, _, name = entry.path.rpartition(b"/")
@@ -166,6 +164,14 @@ class _Unpacker:
             self._times[entry.path] = _time(entry)
         else:
             os.utime(name, ns=(_time(entry), _time(entry)), dir_fd=folder, follow_symlinks=False)
+
+    def _explain(self, error: OSError, entry: LayerEntry) -> tuple[str, str]:
+        uid, gid = (entry.uid, entry.gid) if self._owner is None else (self._owner.uid, self._owner.gid)
+        if unowned := usernamespace.unowned(error, uid, gid):
+            return unowned.what, unowned.mend
+        if entry.kind in ("char", "block") and usernamespace.is_inside():
+            return "an ordinary user can not make devices", "unpack it as root, or without them"
+        return (error.strerror or str(error)).lower(), "names and links of an archive end inside of it"
 
     def _make(self, entry: LayerEntry, folder: int, name: bytes) -> None:
         match entry.kind:
