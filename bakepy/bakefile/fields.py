@@ -14,6 +14,7 @@ from bakepy.bakefile import values as v
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.own import MOST_ATTEMPTS, memory_from, retry_from
 from bakepy.bakefile.values import ConvertError, Value
+from bakepy.errors import DefinitionError
 from bakepy.model.target import EXIT, NETWORK
 
 
@@ -253,10 +254,17 @@ class EntriesKind(Kind):
 class PolicyKind(EntriesKind):
     """Policies are added to and never made unique."""
 
+    MOST = 100_000
+    """Of one target: parents that are named twice on every level double them."""
+
     def normalize(self, plain: Any) -> Any:
         return plain
 
     def merge(self, old: Any, new: Any) -> Any:
+        if len(old or ()) + len(new) > self.MOST:
+            raise DefinitionError(
+                f"a target has more than {self.MOST:,} policies: its parents add them again and again"
+            )
         return (*(old or ()), *new)
 
 
