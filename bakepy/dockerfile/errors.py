@@ -15,7 +15,8 @@ Location: TypeAlias = tuple[SourceRange, ...]
 class DockerfileError(DefinitionError):
     """Something in a Dockerfile, or in what it is compiled with, is wrong.
 
-    `locations` are the statements that take part, the innermost first; `code` is a short name of the kind of error.
+    `locations` are the statements that take part, the innermost first. `part` is the text that the error is about,
+    for somebody who knows the statement and so its place.
     """
 
     def __init__(
@@ -26,9 +27,16 @@ class DockerfileError(DefinitionError):
         where: SourceRange | None = None,
         hint: str = "",
         detail: Iterable[str] = (),
+        part: str = "",
     ) -> None:
         super().__init__(what, where=where or (location[0] if location else None), hint=hint, detail=tuple(detail))
         self.locations: tuple[Location, ...] = (location,) if location else ()
+        self.part = part
+
+    def about(self, part: str) -> DockerfileError:
+        """Tells what the error is about, unless that is told more exactly already."""
+        self.part = self.part or part
+        return self
 
     def at(self, location: Location) -> DockerfileError:
         """Adds a place that the error passes on its way up; the first one is what people see."""

@@ -46,11 +46,17 @@ def parse_mount(text: str, expand: Callable[[str], str]) -> MountOptions:
     for field in csv_fields(text):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if equals:
-            _assign(mount, key, expand(value), field)
-        else:
-            _flag(mount, key, field)
-    _check(mount)
+        try:
+            if equals:
+                _assign(mount, key, expand(value), field)
+            else:
+                _flag(mount, key, field)
+        except DockerfileError as error:
+            raise error.about(field) from error.__cause__
+    try:
+        _check(mount)
+    except DockerfileError as error:
+        raise error.about(text) from None
     return mount
 
 
@@ -139,7 +145,8 @@ def _check(mount: MountOptions) -> None:
     if mount.type not in ("secret", "ssh", "cache"):
         for key in ("mode", "uid", "gid"):
             if getattr(mount, key) is not None:
-                raise DockerfileError(f"{key} not allowed for {quote(mount.type)} type mounts")
+                raise DockerfileError(f"{key} not allowed for {quote(mount.type)} type mounts",
+                                      hint="it is for cache, secret and ssh")  # fmt: skip
     if mount.readonly is None:
         mount.readonly = mount.type not in ("cache", "tmpfs")
     if mount.type == "secret":
@@ -153,7 +160,7 @@ def _check(mount: MountOptions) -> None:
         if mount.source and mount.id:
             raise DockerfileError("both source and id can't be set", hint="they mean the same")
     if mount.sharing and mount.type != "cache":
-        raise DockerfileError(f"invalid cache sharing set for {mount.type} mount")
+        raise DockerfileError(f"invalid cache sharing set for {mount.type} mount", hint="sharing is for type=cache")
 
 
 def parse_device(text: str) -> tuple[str, bool]:

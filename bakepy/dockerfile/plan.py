@@ -149,7 +149,14 @@ class Planner:
         state.steps = counted + (state.base_name != "scratch" and state.base is None)
 
     def _default_hint(self, base: Expanded) -> str:
-        return f"${base.matched[0]} has no value" if base.matched else ""
+        if base.matched:
+            return f"${base.matched[0]} has no value"
+        if not base.unmatched:
+            return ""
+        name = base.unmatched[0]
+        if name in self.declared:
+            return f"${name} has no value"
+        return nearest(name, {*self.args, *self.declared}) or f"FROM knows only what is declared above it: ARG {name}=…"
 
     def _is_uncached(self, name: str) -> bool:
         options = self.options
@@ -232,7 +239,9 @@ class Planner:
         except BakeError as error:
             names = [stage.label for stage in self.table.states if stage.label]
             what = f"failed to parse stage name {quote(written)}: {error.what}"
-            raise DockerfileError(what, hint=error.hint or nearest(written, names)) from error
+            same = [name for name in names if name.lower() == written.lower()]
+            hint = f"the stage is called '{same[0].lower()}'" if same else error.hint or nearest(written, names)
+            raise DockerfileError(what, hint=hint) from error
         platform = state.platform or self.target_platform
         state.base_name = str(reference)
         if not wanted:  # perhaps a trigger needs it later; its step has a number already then

@@ -24,6 +24,8 @@ _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASC
 _MILLISECOND = 10**6
 MAX_STAGES = 10_000
 """More are an accident or an attack; each costs time, needed or not."""
+MAX_ERRORS = 100
+"""Nobody reads more of them at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
     """Raises DockerfileError."""
     reader = _READERS.get(statement.keyword.lower())
     if reader is None:
-        near = nearest(statement.keyword.upper(), (name.upper() for name in _READERS))
+        names = [name.upper() for name in _READERS]
+        near = nearest(statement.keyword.upper(), names) or f"instructions are {', '.join(sorted(names))}"
         raise statement.error(f"unknown instruction: {statement.keyword}", hint=near)
     try:
         return reader(statement, dialect)
@@ -390,6 +393,9 @@ def read_dockerfile(
     heads: list[i.From] = []
     bodies: list[list[i.Instruction]] = []
     for statement in statements:
+        if len(errors) >= MAX_ERRORS:
+            errors.append(statement.error(f"{MAX_ERRORS} faults, and the rest of the file was not read"))
+            break
         try:
             instruction = read_instruction(statement, dialect)
         except DockerfileError as error:

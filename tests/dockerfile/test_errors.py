@@ -59,11 +59,12 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
         ),
         (
             "ARG V\nFROM $V\n",
-            "Dockerfile:2:6: base name ($V) should not be blank\n    FROM $V\n         ^^",
+            "Dockerfile:2:6: base name ($V) should not be blank\n    FROM $V\n         ^^\nhint: $V has no value",
         ),
         (
             "FROM alpine\nWORKDIR \\\n  ${x:?must be set}\n",
-            'Dockerfile:2:1: failed to process "${x:?must be set}": x: must be set\n    WORKDIR \\\n    ^^^^^^^',
+            'Dockerfile:3:3: failed to process "${x:?must be set}": x: must be set\n'
+            "      ${x:?must be set}\n      ^^^^^^^^^^^^^^^^^",
         ),
         (
             "FROM --platform=linux/amd6/x/y alpine\n",
@@ -84,8 +85,8 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
         ),
         (
             "FROM alpine\nRUN --mount=type=cashe,target=/x a\n",
-            'Dockerfile:2:1: unsupported mount type "cashe"\n'
-            "    RUN --mount=type=cashe,target=/x a\n    ^^^\n"
+            'Dockerfile:2:13: unsupported mount type "cashe"\n'
+            "    RUN --mount=type=cashe,target=/x a\n                ^^^^^^^^^^\n"
             "hint: did you mean 'cache'?",
         ),
         (
@@ -97,7 +98,9 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
             "FROM example/onbuild-bad:1\n",
             "Dockerfile:1:1: unknown instruction: FROBNICATE\n"
             "    FROM example/onbuild-bad:1\n    ^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
-            "    in the trigger ONBUILD FROBNICATE yes",
+            "    in the trigger ONBUILD FROBNICATE yes\n"
+            "hint: instructions are ADD, ARG, CMD, COPY, ENTRYPOINT, ENV, EXPOSE, FROM, HEALTHCHECK, LABEL, "
+            "MAINTAINER, ONBUILD, RUN, SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR",
         ),
         (
             "FROM Alpine\n",
@@ -172,8 +175,10 @@ def test_a_statement_of_the_wrong_form_is_named_with_its_line(line: str, what: s
     ],
 )
 def test_a_wrong_mount_is_explained(mount: str, what: str) -> None:
-    head = failure(f"FROM alpine\nRUN --mount={mount} a\n").splitlines()[0]
-    assert head == f"Dockerfile:2:1: {what}"
+    head, line, marks = failure(f"FROM alpine\nRUN --mount={mount} a\n").splitlines()[:3]
+    column = marks.index("^")
+    assert head == f"Dockerfile:2:{column - 3}: {what}"
+    assert line[column:].startswith((mount, *mount.split(",")))  # the field that is wrong, or the whole mount
 
 
 def test_devices_are_refused_where_they_are_used() -> None:
@@ -245,3 +250,15 @@ def test_lowering_without_its_images_is_a_mistake_of_the_caller() -> None:
 )
 def test_a_hostile_file_ends_with_an_error(text: str) -> None:
     assert len(failure(text)) < 2000
+
+
+def test_faults_beyond_what_anybody_reads_are_not_told() -> None:
+    told = failure("FROM alpine\n" + "FRBNCT x\n" * 1000).splitlines()
+    assert sum("unknown instruction" in line for line in told) == 100
+    assert told[-3] == "Dockerfile:102:1: 100 faults, and the rest of the file was not read"
+
+
+def test_a_fault_in_a_remote_source_is_told_at_that_source() -> None:
+    assert failure("FROM alpine\nADD a https://h.test/x.git?zip=1 /d/\n").splitlines()[0] == (
+        'Dockerfile:2:7: unexpected query "zip" in a git URL'
+    )

@@ -113,7 +113,7 @@ def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, che
                 result = scope.lexer.expand(value, stage.env)
             except ExpansionError as error:
                 report_undefined(error.unmatched, stage.env, stage.build_args, location, checker)
-                raise DockerfileError(error.of(value)) from error
+                raise DockerfileError(error.of(value), part=value) from error
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
             value = result.text
             scope.spend(len(value))
@@ -172,7 +172,7 @@ def lower_expose(stage: StageState, expose: Expose, scope: Scope, location: Loca
         try:
             words += scope.lexer.expand(port, stage.env).words
         except ExpansionError as error:
-            raise DockerfileError(error.of(port)) from error
+            raise DockerfileError(error.of(port), part=port) from error
     ports = parse_ports(words, location, checker)
     stage.image.ports.update(dict.fromkeys(ports))
     stage.image.commit(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)

@@ -74,7 +74,10 @@ def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Sc
     remote = _Remotes(written, expanded, name, common)
     plans: list[ActionPlan] = []
     for path in expanded.sources:
-        plan = remote.plan(path)
+        try:
+            plan = remote.plan(path)
+        except DockerfileError as error:
+            raise error.about(path) from error.__cause__
         if plan is None:
             if ignored is not None:
                 _check_ignored(path, is_add, ignored, command, checker)
@@ -176,10 +179,11 @@ def is_http(path: str) -> bool:
 
 def _check_checksum(expanded: _Expanded) -> None:
     if len(expanded.sources) != 1:
-        raise DockerfileError("checksum can't be specified for multiple sources")
+        raise DockerfileError("checksum can't be specified for multiple sources",
+                              part="--checksum", hint="one ADD for each source")  # fmt: skip
     path = expanded.sources[0]
     if not is_http(path) and _find_git(path) is None:
-        raise DockerfileError("checksum requires HTTP(S) or Git sources")
+        raise DockerfileError("checksum requires HTTP(S) or Git sources", part="--checksum")
 
 
 def _find_git(path: str) -> GitSource | None:

@@ -187,8 +187,11 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         mounts.plans.append(MountPlan(_PIPES, script, "/", readonly=True))
     if run.command.shell:
         args = (*(stage.image.shell or default_shell(stage.image.os)), " ".join(args))
-    for mount, source in zip(given, command.sources, strict=True):
-        mounts.add(mount, source, command.location)
+    for mount, source, text in zip(given, command.sources, run.mounts, strict=True):
+        try:
+            mounts.add(mount, source, command.location)
+        except DockerfileError as error:
+            raise error.about(text) from error.__cause__
     network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(run.network, stage.network)
     security = SecurityMode.INSECURE if run.security == "insecure" else SecurityMode.SANDBOX
     if run.devices and not options.labs:

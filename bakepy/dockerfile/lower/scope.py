@@ -61,7 +61,7 @@ class Scope:
             result = lexer.expand(text, stage.env)
         except ExpansionError as error:
             report_undefined(error.unmatched, stage.env, stage.build_args, location, checker)
-            raise DockerfileError(error.of(text)) from error
+            raise DockerfileError(error.of(text), part=text) from error
         if result.unmatched:
             report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
         if result.matched:

@@ -45,7 +45,7 @@ def lower_commands(stage: StageState, start: int, stop: int, scope: Scope) -> No
             _lower(stage, command, scope)
         except DockerfileError as error:
             if error.where is None and error.locations == ():
-                error.where = command.instruction.statement.find("")
+                error.where = command.instruction.statement.find(error.part)
                 if command.trigger:
                     error.where = command.location[0] if command.location else None
             error.at(command.location)
