@@ -3,15 +3,18 @@
 # make check  format, lint, types
 # make conformance  the cases of ../shared/conformance against the floors in tests/conformance/floors.toml
 # make bench  beside docker buildx and the Docker Engine, in one run
+# make fuzz   every kind of input under libFuzzer, MINUTES=10 each; FUZZ="hcl compose" chooses
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHARED ?= ../shared
 BENCH  ?=
+MINUTES ?= 10
+FUZZ   ?=
 TESTS  ?=
 
-.PHONY: demo test check conformance bench proto clean venv venv-dev
+.PHONY: demo test check conformance bench fuzz proto clean venv venv-dev
 
 venv: $(VENV)/.installed
 venv-dev: $(VENV)/.installed-dev
@@ -50,6 +53,10 @@ conformance: venv-dev
 bench: venv-dev
 	@.ci/packages test
 	@$(BIN)/python -m tests.bench --shared $(SHARED) $(BENCH)
+
+fuzz: venv-dev
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]' --config-settings editable_mode=compat
+	@nice -n 15 $(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seeds $(SHARED)/conformance $(FUZZ)
 
 proto: venv-dev
 	@$(BIN)/python -m tests.llb.generate

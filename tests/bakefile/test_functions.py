@@ -12,6 +12,8 @@ RESULTS = [
     # numbers
     ("absolute(-1.5)", "1.5"),
     ("ceil(-1.5)", "-1"),
+    ("ceil(-0)", "0"),
+    ("floor(-0)", "0"),
     ("floor(-1.5)", "-2"),
     ("int(-1.5)", "-1"),
     ("log(8, 2)", "3"),
@@ -182,6 +184,8 @@ def test_functions(expression: str, expected: str) -> None:
         (f'semvercmp("1", "{"9" * 5000}")', "semvercmp(): a text of more than 1000 characters"),
         ('bcrypt("x", 31)', "bcrypt(): a cost of 31 takes too long; at most 15 is allowed"),
         ('bcrypt("x", 32)', "bcrypt(): the cost must be between 4 and 31, not 32"),
+        ("format(null)", "format(): the format can not be null"),
+        ("formatlist(null, [1])", "formatlist(): the format can not be null"),
         ('setproduct(["a"])', "setproduct(): at least two arguments are required"),
     ],
 )

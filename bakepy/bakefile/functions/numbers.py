@@ -38,14 +38,14 @@ def _int(value: Value) -> Value:
 
 def _ceil(value: Value) -> Value:
     number: Number = value.raw
-    if number.infinite or number.is_whole:
+    if number.infinite or (number.is_whole and not number.minus_zero):
         return value
     return _rounded(number, number.truncated() + (1 if number.mantissa > 0 else 0))
 
 
 def _floor(value: Value) -> Value:
     number: Number = value.raw
-    if number.infinite or number.is_whole:
+    if number.infinite or (number.is_whole and not number.minus_zero):
         return value
     return _rounded(number, number.truncated() - (1 if number.mantissa < 0 else 0))
 

@@ -191,10 +191,17 @@ def _expanded(expression: Any, template: str, text: str, spans: list[tuple[int, 
 
 
 def _format(form: Value, *given: Value) -> Value:
+    _check_format(form)
     return v.string(format_text(form.raw, given))
 
 
+def _check_format(form: Value) -> None:
+    if form.raw is None:
+        raise FunctionError("the format can not be null", 0)
+
+
 def _formatlist(form: Value, *given: Value) -> Value:
+    _check_format(form)
     length, chooser = -1, 0
     lists: list[bool] = []
     for argument, each in enumerate(given, 1):
