@@ -49,9 +49,10 @@ class Sources:
         return self._inline[text]
 
     def _dockerfile_text(self, path: str) -> str:
-        """`Dockerfile` may also be spelled in lower case."""
+        """`Dockerfile` may also be spelled in lower case; without one, a `Containerfile` will do."""
         folder, name = posixpath.split(path)
-        for candidate in dict.fromkeys((path, posixpath.join(folder, name.lower()) if name == "Dockerfile" else path)):
+        names = (name, "dockerfile", "Containerfile") if name == "Dockerfile" else (name,)
+        for candidate in (posixpath.join(folder, other) for other in names):
             try:
                 return self.files.read(candidate).decode("utf-8", "surrogateescape")
             except FileNotFoundError:

@@ -316,6 +316,12 @@ def test_the_folder_of_a_missing_dockerfile_may_be_what_is_wrong() -> None:
     )
 
 
+def test_a_containerfile_will_do_where_there_is_no_dockerfile() -> None:
+    other = {"Containerfile": "FROM busybox\nRUN container\n"}
+    for files, ran in ((other, "container"), (other | {"dockerfile": "FROM busybox\nRUN docker\n"}, "docker")):
+        assert steps(plan(bake(Target("a")), files), "a")[-1].endswith(f"RUN {ran}")
+
+
 MOPY = "the frontend 'h.test/mopy' can not be run by the embedded engine\n"
 NO_MOPY = (
     "hint: only docker/dockerfile is built in; any other frontend is a container image that BuildKit runs: "
