@@ -22,6 +22,24 @@ LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
 """The controllers of those limits of processors that are not `cpu`'s."""
 
 
+_DEVICES = (
+    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
+    "c 5:2 rwm", "c 136:* rwm",
+)  # fmt: skip
+"""What runtimes let containers do that may use no device: make any, use null, zero, full, random and the terminals."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCgroup:
+    """A cgroup of version 1 for all containers that need none of their own: it keeps them from devices."""
+
+    folder: Path
+
+    def admit(self, process: int) -> None:
+        """Moves a process, with what it starts from now on. The kernel may take 10 ms for that. Raises OSError."""
+        (self.folder / "cgroup.procs").write_text(str(process))
+
+
 @dataclass(frozen=True, slots=True)
 class Cgroups:
     """`kind` is `unified` (version 2), `legacy` (version 1), `hybrid` (both, with controllers in both) or `none`.
@@ -68,6 +86,21 @@ class Cgroups:
     def parent(self, token: str) -> str:
         """The parent cgroup of a process's containers, as `cgroupsPath` wants it."""
         return f"{self.base}/bakepy/{token}"
+
+    def share(self, token: str) -> SharedCgroup | None:
+        """Makes a process's shared cgroup; None with version 2, where only the runtime can keep devices away."""
+        devices = next((path for path in self.hierarchies if (path / "devices.allow").exists()), None)
+        if self.kind != "legacy" or devices is None:
+            return None
+        folder = devices / "bakepy" / token / "shared"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "devices.deny").write_text("a")
+            for rule in _DEVICES:
+                (folder / "devices.allow").write_text(rule)
+        except OSError:
+            return None  # the runtime then says what is wrong with this machine's cgroups
+        return SharedCgroup(folder)
 
     def can_limit(self, controller: str) -> bool:
         """Whether containers can be limited by a controller here."""

@@ -16,6 +16,7 @@ from bakepy.snapshot.store import SnapshotStore
 from bakepy.worker.cachemounts import CacheMounts
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.emulation import foreign_machines
+from bakepy.worker.launcher import Launcher
 from bakepy.worker.network import Sandboxes, sandbox_resolv
 from bakepy.worker.oci import HOSTNAME, hosts_text
 from bakepy.worker.runtime import Runtime, find_runtime
@@ -76,6 +77,7 @@ class ExecContext:
     host: Platform
     token: str
     numbers: Iterator[int]
+    launcher: Launcher
     restricted: bool = False
 
     def new_id(self) -> str:
@@ -116,7 +118,10 @@ def open_exec_context(
             path.chmod(0o644)  # whatever the user's umask is
         networks = volatile / "network"
         networks.mkdir(mode=0o700)
-        with closing(Sandboxes(networks, environment)) as sandboxes:
+        numbers = count(1)
+        shared = cgroups.share(token) if runtime.waits and runtime.cgroups else None
+        launcher = Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared)
+        with closing(Sandboxes(networks, environment)) as sandboxes, closing(launcher):
             sandboxes.begin()
             yield ExecContext(
                 snapshots=snapshots,
@@ -135,7 +140,8 @@ def open_exec_context(
                 foreign=foreign_machines(),
                 host=host,
                 token=token,
-                numbers=count(1),
+                numbers=numbers,
+                launcher=launcher,
                 restricted=usernamespace.is_inside(),
             )
     finally:

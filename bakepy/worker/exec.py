@@ -110,21 +110,26 @@ class _Step:
 
     def start(self) -> ContainerProcess:
         """Mounts, writes the bundle, starts the runtime. What was made is held even if it raises."""
-        id = self.context.new_id()
-        bundle = self.context.volatile / id
-        bundle.mkdir(mode=0o700)
+        limits = _limits(self.resources, self.context.cgroups)
+        own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
+        process = self.context.launcher.take(own_cgroup=own_cgroup)
+        bundle = process.bundle
         self.held.callback(remove_tree, bundle)
+        self.held.callback(process.abandon)
         self.mounts.build(bundle, self.held)
         if self.mounts.root is None:
             raise BuildError("no root mount")
         rootfs = self.mounts.root.path
-        container = self._container(rootfs, id, bundle)
+        inherits = self.context.launcher.shared is not None and not own_cgroup
+        cgroup = "" if inherits else f"{self.context.cgroups.parent(self.context.token)}/{process.id}"
+        container = self._container(rootfs, bundle, cgroup, limits)
         parents = self.op.meta.remove_mount_stubs_recursive
         self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
         make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
-        (bundle / "config.json").write_bytes(container.config())
         self.kills = _kernel_kills()
-        return ContainerProcess(self.context.runtime, self.context.volatile / "state", bundle, id)
+        process.start(container.config())
+        self.context.launcher.prepare()
+        return process
 
     def finish(self, status: int, process: ContainerProcess, tail: _Tail) -> Sequence[Ref]:
         """Keeps the trees, or raises ProcessError for a status that is not allowed."""
@@ -138,7 +143,7 @@ class _Step:
             refs[number] = TreeRef(id, active.commit_now(id).id)
         return [refs[number] for number in sorted(refs)]
 
-    def _container(self, rootfs: Path, id: str, bundle: Path) -> Container:
+    def _container(self, rootfs: Path, bundle: Path, cgroup: str, limits: dict[str, Any]) -> Container:
         op, context, meta = self.op, self.context, self.op.meta
         user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
         insecure = op.security is SecurityMode.INSECURE
@@ -166,7 +171,7 @@ class _Step:
             compiled_seccomp=context.root / "seccomp" if context.runtime.name == "crun" else None,
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
             ulimits=meta.ulimits,
-            cgroup=f"{context.cgroups.parent(context.token)}/{id}" if context.runtime.cgroups else None,
+            cgroup=cgroup if cgroup and context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
             # read-only with all below it: mount_setattr(2)
             cgroup_bind=context.runtime.cgroups and context.cgroups.kind != "unified" and syscalls.kernel() >= (5, 12),

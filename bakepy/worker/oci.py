@@ -197,13 +197,12 @@ class Container:
             ContainerMount("/etc/resolv.conf", "bind", str(self.resolv_conf), (*quiet, "rbind", "ro")),
             ContainerMount("/etc/hosts", "bind", str(self.hosts), (*quiet, "rbind", "ro")),
         ]
-        if self.cgroup is not None:
-            if self.cgroup_bind:
-                # a mount for each version 1 hierarchy would take longer than all else that the runtime does
-                shown = () if self.insecure else ("rro",)
-                mounts.append(ContainerMount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", ("rbind", *shown, *quiet)))
-            else:
-                mounts.append(ContainerMount("/sys/fs/cgroup", "cgroup", "cgroup", (*sys_mode, *quiet)))
+        if self.cgroup_bind:
+            # a mount for each version 1 hierarchy would take longer than all else that the runtime does
+            shown = () if self.insecure else ("rro",)
+            mounts.append(ContainerMount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", ("rbind", *shown, *quiet)))
+        elif self.cgroup is not None:
+            mounts.append(ContainerMount("/sys/fs/cgroup", "cgroup", "cgroup", (*sys_mode, *quiet)))
         # one destination, one mount: what a step asks for replaces what every container has
         asked = {mount.destination for mount in self.mounts}
         return [*(mount for mount in mounts if mount.destination not in asked), *self.mounts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -37,11 +38,18 @@ class Runtime:
     def name(self) -> str:
         return self.path.name
 
-    def command(self, state: Path, bundle: Path, id: str) -> list[str]:
-        """Runs a bundle in the foreground; its own messages go to `bundle`/log, the process's id to `bundle`/pid."""
+    @property
+    def waits(self) -> bool:
+        """Whether it reads a configuration that comes after it was started."""
+        return self.name == "crun"
+
+    def command(self, state: Path, bundle: Path, id: str, *, inherits_cgroup: bool = False) -> list[str]:
+        """Runs a bundle in the foreground; its own messages go to `bundle`/log, the process's id to `bundle`/pid.
+        `inherits_cgroup`: the container is to be in the cgroup that the program is in."""
         command = [str(self.path), f"--root={state}", f"--log={bundle / 'log'}", "--log-format=json"]
         if self.name == "crun":
-            command.append(f"--cgroup-manager={'cgroupfs' if self.cgroups else 'disabled'}")
+            makes = self.cgroups and not inherits_cgroup
+            command.append(f"--cgroup-manager={'cgroupfs' if makes else 'disabled'}")
         return [*command, "run", f"--bundle={bundle}", f"--pid-file={bundle / 'pid'}", id]
 
     def delete_command(self, state: Path, id: str) -> list[str]:
@@ -75,14 +83,72 @@ def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
 
 
 class ContainerProcess:
-    """One started container. Wait for it once; whoever stops waiting must `kill` it."""
+    """One container. Give it its configuration by `start` and wait for it, or `abandon` it."""
 
-    def __init__(self, runtime: Runtime, state: Path, bundle: Path, id: str) -> None:
-        """Starts the runtime on `bundle`; blocks for about a millisecond. Raises EngineError if it can not start."""
+    def __init__(self, runtime: Runtime, state: Path, bundle: Path, id: str, *, inherits_cgroup: bool = False) -> None:
+        """`bundle` is a folder without a configuration. A runtime that waits for one is started, which blocks for
+        about a millisecond. Raises EngineError if it can not start."""
+        self.bundle = bundle
+        self.id = id
         self._runtime = runtime
         self._state = state
-        self._bundle = bundle
-        self._id = id
+        self._command = runtime.command(state, bundle, id, inherits_cgroup=inherits_cgroup)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._streams: dict[int, int] = {}
+        self._config = -1
+        self._ended = False
+        if runtime.waits:
+            given, self._config = os.pipe2(os.O_CLOEXEC)
+            try:
+                # opened anew by its name: what is not written yet is waited for
+                (bundle / "config.json").symlink_to(f"/proc/self/fd/{given}")
+                self._spawn(given)
+            except BaseException:
+                os.close(self._config)
+                raise
+            finally:
+                os.close(given)
+
+    @property
+    def pid(self) -> int:
+        """The runtime's process."""
+        return self._running.pid
+
+    def start(self, config: bytes) -> None:
+        """Runs the container of this configuration. Raises EngineError if the runtime can not start."""
+        if self._config < 0:
+            (self.bundle / "config.json").write_bytes(config)
+            self._spawn()
+            return
+        pipe, self._config = self._config, -1
+        # a runtime that has ended already has said why
+        with contextlib.suppress(BrokenPipeError), open(pipe, "wb", buffering=0) as stream:  # noqa: PTH123
+            rest = memoryview(config)
+            while rest:
+                rest = rest[stream.write(rest) :]
+
+    def abandon(self) -> None:
+        """Ends what runs and is not waited for; else does nothing. Blocks."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._config >= 0:
+            os.close(self._config)
+            self._config = -1
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._delete()
+            self._close()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ValueError("the container was not started")
+        return self._process
+
+    def _spawn(self, *passed: int) -> None:
         # the runtime gives the streams to the container's user: as /dev/null that would be the machine's own
         in_read, in_write = os.pipe2(os.O_CLOEXEC)
         os.close(in_write)
@@ -90,18 +156,19 @@ class ContainerProcess:
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
         try:
             self._process = subprocess.Popen(
-                runtime.command(state, bundle, id),
+                self._command,
                 stdin=in_read,
                 stdout=out_write,
                 stderr=err_write,
-                cwd=bundle,
+                cwd=self.bundle,
                 env={"PATH": os.defpath},
                 start_new_session=True,
+                pass_fds=passed,
             )
         except OSError as error:
             os.close(out_read)
             os.close(err_read)
-            raise EngineError(f"can not start {runtime.path}: {error.strerror}") from error
+            raise EngineError(f"can not start {self._runtime.path}: {error.strerror}") from error
         finally:
             os.close(in_read)
             os.close(out_write)
@@ -124,33 +191,35 @@ class ContainerProcess:
                 await self._kill()
             raise
         finally:
+            self._ended = True
             self._close()
-        return self._process.wait()
+        return self._running.wait()
 
     async def _kill(self) -> None:
         """Kills the first process of the container: the kernel then ends all others, the runtime cleans up. If the
         runtime does not end, it is killed as well."""
         try:
-            os.kill(int((self._bundle / "pid").read_text()), signal.SIGKILL)
+            os.kill(int((self.bundle / "pid").read_text()), signal.SIGKILL)
         except (OSError, ValueError):
             await self._force()
         with anyio.move_on_after(_KILL_SECONDS):
             await anyio.wait_readable(self._pidfd)
-        if self._process.poll() is None:
+        if self._running.poll() is None:
             await self._force()
-        await anyio.to_thread.run_sync(self._process.wait)
+        await anyio.to_thread.run_sync(self._running.wait)
 
     async def _force(self) -> None:
         """For a container that is not started yet, or hangs: the runtime first, then what it has made."""
-        self._process.kill()
-        await anyio.to_thread.run_sync(self._process.wait)
-        await anyio.to_thread.run_sync(
-            lambda: subprocess.run(
-                self._runtime.delete_command(self._state, self._id),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+        self._running.kill()
+        await anyio.to_thread.run_sync(self._running.wait)
+        await anyio.to_thread.run_sync(self._delete)
+
+    def _delete(self) -> None:
+        subprocess.run(
+            self._runtime.delete_command(self._state, self.id),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
 
     def _close(self) -> None:
@@ -161,7 +230,7 @@ class ContainerProcess:
     def complaint(self) -> str:
         """What the runtime itself had to say about a container that did not run; empty if nothing."""
         try:
-            lines = (self._bundle / "log").read_text(errors="replace").splitlines()
+            lines = (self.bundle / "log").read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return ""
         messages = []

@@ -7,6 +7,7 @@ compiler is libseccomp, the same library that crun uses; where it is not found, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import ctypes.util
 import errno
@@ -15,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +65,11 @@ def compiled(profile: str, kept: Path) -> str | None:
         pass  # not there yet, or damaged: it is made (anew)
     made = _compile(library, json.loads(profile))
     if made is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        whole = path.with_name(f"{path.name}.{os.getpid()}")
-        whole.write_text(f"{hashlib.sha256(made.encode()).hexdigest()} {made}")
-        whole.replace(path)
+        with contextlib.suppress(OSError):  # a full disk: the step will tell, if it writes anything
+            kept.mkdir(parents=True, exist_ok=True)
+            whole = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # threads and processes may do this at once
+            whole.write_text(f"{hashlib.sha256(made.encode()).hexdigest()} {made}")
+            whole.replace(path)
     return made
 
 

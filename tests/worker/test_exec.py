@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 from bakepy.errors import BuildError, EngineError, ProcessError
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, ProxyEnv, SecretEnv, SecurityMode, Ulimit
 from bakepy.model.platform import Platform
+from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.cgroups import Cgroups
+from bakepy.worker.launcher import Launcher
 from bakepy.worker.network import PROGRAM
 from bakepy.worker.ref import TreeRef
 from tests.support.steps import Steps
@@ -42,7 +45,7 @@ IN_MEMORY = ["hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"]
 
 def children() -> list[str]:
     """Of this process, zombies included; without the sandbox's, which outlives a step."""
-    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    found = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
     return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() != PROGRAM]
 
 
@@ -334,6 +337,7 @@ async def test_cancelled_step_is_gone_at_once(steps: Steps) -> None:
                 await anyio.lowlevel.checkpoint()
             scope.cancel()
     assert scope.cancelled_caught
+    steps.context.launcher.drop()
     below = mounted(steps)
     volatile = steps.context.volatile
     assert below == [str(volatile)]
@@ -348,6 +352,7 @@ async def test_step_cancelled_while_it_starts_leaves_nothing(steps: Steps) -> No
             group.start_soon(steps.run, "sleep 600")
             await anyio.sleep(0.002)
             scope.cancel()
+    steps.context.launcher.drop()
     assert mounted(steps) == [str(steps.context.volatile)]
     assert sorted(path.name for path in steps.context.volatile.iterdir()) == IN_MEMORY
 
@@ -366,10 +371,36 @@ async def test_steps_side_by_side(steps: Steps) -> None:
 async def test_state_root_that_can_not_be_used(steps: Steps) -> None:
     state = steps.context.volatile / "state"
     state.rename(steps.context.volatile / "elsewhere")
-    gone = replace(steps, context=replace(steps.context, volatile=steps.context.volatile / "gone"))
+    nowhere = steps.context.volatile / "gone"
+    with closing(Launcher(steps.context.runtime, nowhere, steps.context.new_id, None)) as launcher:
+        await _fails_there(replace(steps, context=replace(steps.context, volatile=nowhere, launcher=launcher)))
+    assert mounted(steps) == [str(steps.context.volatile)]
+
+
+async def _fails_there(gone: Steps) -> None:
     with pytest.raises(EngineError, match=r"^the step can not be run here: No such file or directory \(.*/gone/.*\)$"):
         await gone.run("true")
-    assert mounted(steps) == [str(steps.context.volatile)]
+
+
+async def test_a_step_is_started_before_it_is_known(steps: Steps) -> None:
+    launcher = steps.context.launcher
+    await steps.run("true")
+    waiting = launcher.take(own_cgroup=False)
+    again = launcher.take(own_cgroup=False)
+    assert waiting.bundle != again.bundle
+    started = [process.pid for process in (waiting, again) if steps.context.runtime.waits]
+    assert sorted(map(int, children())) == sorted(started)
+    for process in (waiting, again):
+        process.abandon()
+        process.abandon()
+        remove_tree(process.bundle)
+    assert children() == []
+    assert sorted(path.name for path in steps.context.volatile.iterdir()) == IN_MEMORY
+
+
+async def test_nothing_of_the_engine_is_open_in_a_step(steps: Steps) -> None:
+    ran = await steps.run("ls /proc/self/fd")
+    assert ran.out.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls looks at
 
 
 async def test_much_output_comes_whole(steps: Steps) -> None:

@@ -1,0 +1,80 @@
+"""Runtime processes that are there before there is work for them.
+
+Half of the time that a short step takes is spent on starting the runtime program and on moving it into a cgroup, where
+the kernel waits for all processors to pass by. While one step runs, the launcher does both for the next one; then only
+the configuration is missing. Measured in docs/decisions/launcher.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from bakepy.errors import EngineError
+from bakepy.snapshot.tree import remove_tree
+from bakepy.worker.cgroups import SharedCgroup
+from bakepy.worker.runtime import ContainerProcess, Runtime
+
+
+class Launcher:
+    """Starts the containers of one run. Methods block and may be called from any thread; close it when no step runs."""
+
+    def __init__(
+        self, runtime: Runtime, volatile: Path, new_id: Callable[[], str], shared: SharedCgroup | None
+    ) -> None:
+        """Bundles are folders of `volatile`, named by `new_id`. Containers that need none of their own are in the
+        cgroup `shared`."""
+        self.shared = shared
+        self._runtime = runtime
+        self._volatile = volatile
+        self._new_id = new_id
+        self._lock = threading.Lock()
+        self._next: Future[ContainerProcess] | None = None
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="launcher")
+
+    def take(self, *, own_cgroup: bool) -> ContainerProcess:
+        """A process that waits for its configuration. Raises EngineError if the runtime can not be started."""
+        if own_cgroup and self.shared is not None:
+            return self._make(own_cgroup=True)
+        with self._lock:
+            prepared, self._next = self._next, None
+        return prepared.result() if prepared is not None else self._make(own_cgroup=False)
+
+    def prepare(self) -> None:
+        """Begins to start the process of the step after this one; waits for nothing."""
+        if not self._runtime.waits:
+            return
+        with self._lock:
+            if self._next is None:
+                self._next = self._ahead.submit(self._make, own_cgroup=False)
+
+    def drop(self) -> None:
+        """Ends the process that waits, if there is one."""
+        with self._lock:
+            prepared, self._next = self._next, None
+        if prepared is not None:
+            with contextlib.suppress(EngineError):  # of no interest any more
+                process = prepared.result()
+                process.abandon()
+                remove_tree(process.bundle)
+
+    def close(self) -> None:
+        self.drop()
+        self._ahead.shutdown()
+
+    def _make(self, *, own_cgroup: bool) -> ContainerProcess:
+        id = self._new_id()
+        bundle = self._volatile / id
+        bundle.mkdir(mode=0o700)
+        inherits = self.shared is not None and not own_cgroup
+        process = ContainerProcess(self._runtime, self._volatile / "state", bundle, id, inherits_cgroup=inherits)
+        if inherits and self.shared is not None:
+            try:
+                self.shared.admit(process.pid)
+            except OSError as error:
+                process.abandon()
+                raise EngineError(f"a container can not enter the cgroup {self.shared.folder}: {error}") from error
+        return process
