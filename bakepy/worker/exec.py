@@ -110,7 +110,9 @@ class _Step:
 
     def start(self) -> ContainerProcess:
         """Mounts, writes the bundle, starts the runtime. What was made is held even if it raises."""
-        limits = _limits(self.resources, self.context.cgroups)
+        limits, lost = _limits(self.resources, self.context)
+        if lost:
+            self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
         own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
         process = self.context.launcher.take(own_cgroup=own_cgroup)
         bundle = process.bundle
@@ -152,9 +154,6 @@ class _Step:
             network = self.held.enter_context(context.sandboxes.lend(altered=insecure))
             if network is None and context.sandboxes.complaint:
                 self.notes.append(f"no sandbox network ({context.sandboxes.complaint}): the machine's is used")
-        limits, lost = _limits(self.resources, context)
-        if lost:
-            self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
         return Container(
             rootfs=rootfs,
             args=meta.args,
