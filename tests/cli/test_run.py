@@ -1,5 +1,6 @@
 """`bakepy run` up to where the engine begins: reading, printing, listing, refusing."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -130,12 +131,16 @@ def test_attestations_are_refused_and_may_be_turned_off(capsys: pytest.CaptureFi
     assert "attestations (sbom) are not supported yet" in failed(capsys, "web", "--sbom=true")
 
 
-def test_an_ordinary_user_gets_status_5(
+def test_an_ordinary_user_without_user_namespaces_gets_status_5(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
+    def refuse(flags: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("bakepy.snapshot.syscalls.unshare", refuse)
     assert app.run(["run", "web", "--provenance=false"]) == 5
     assert capsys.readouterr().err == (
-        "ERROR: the embedded engine needs root: it mounts file systems and runs containers\n"
-        "hint: bakepy doctor tells more\n"
+        "ERROR: an ordinary user needs a user namespace, and the kernel refuses it: Operation not permitted\n"
+        "hint: bakepy doctor tells which setting forbids it; or run bakepy as root\n"
     )

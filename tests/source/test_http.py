@@ -14,8 +14,8 @@ from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.url import redacted
 from bakepy.source.http import HttpFile, HttpRequest, HttpSource
-from bakepy.source.lent import redacted
 from tests.support.damage import damage
 from tests.support.snapshots import Snapshots, open_snapshots
 from tests.support.web import Page, Web
