@@ -115,7 +115,9 @@ async def test_a_layer_that_would_be_another_one_now_is_an_error_once(state_root
         await house.snapshot("s1", {"a": "1" * 5000})
         await house.exporter().export(result("s1", f"type=oci,dest={tmp_path / 'a.tar'}"))
         layer = house.compressed[0].descriptor.digest
-        damage(house.snapshots.folder("s1") / "a")
+        folder = house.snapshots.folder("s1")
+        assert folder is not None
+        damage(folder / "a")
     damage(ContentStore(state_root).path(layer))
     async with open_house(state_root) as house:
         with pytest.raises(BuildError) as caught:
