@@ -545,7 +545,7 @@ FIELDS: Final[tuple[Field, ...]] = (
             ),
             properties=("type", "dest", "name", "push", "compression", "tar"),
         ),
-        "What becomes of the result.",
+        "What becomes of the result. A string without type= is a folder, or - for a tar on standard output.",
         Override("values"),
         attribute="outputs",
     ),
@@ -555,7 +555,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("no-cache-filter", TextsKind(appends=True), "Stages that take nothing from the cache.", Override("value")),
     Field("shm-size", TextKind(), "Size of /dev/shm, such as 128m.", Override("value")),
     Field("ulimits", TextsKind(appends=True), "Limits of processes, such as nofile=1024:1024.", Override("value")),
-    Field("resources", ResourcesKind(), "Limits of memory and CPU.", Override("keyed")),
+    Field("resources", ResourcesKind(), f"Limits of memory and CPU: {', '.join(e.RESOURCES)}.", Override("keyed")),
     Field("call", TextKind(), "What to do instead of building: check, outline, targets.", Override("value")),
     Field(
         "entitlements",

@@ -116,8 +116,11 @@ def _variable() -> dict[str, Any]:
             "type": {"description": "Such as string, number, list(string), map(number).", **_TEXT},
             "description": {"description": "What the variable is for.", **_TEXT},
             "validation": {"description": "Rules for the value.", "anyOf": [rule, {"type": "array", "items": rule}]},
-            "sensitive": {"type": "boolean"},
-            "nullable": {"type": "boolean"},
+            "sensitive": {
+                "description": "A value given with --var is not written down for a run that resumes this one.",
+                "type": "boolean",
+            },
+            "nullable": {"description": "Taken, and without effect.", "type": "boolean"},
         },
     }
 

@@ -43,7 +43,7 @@ def convert(file: SourceFile, name: str, syntax: str, reader: Reader | None = No
     `reader`: for what a compose file takes from beside it.
     """
     with deep_calls():
-        document = _read(file, reader)
+        document = read_document(file, reader)
         return Converted(SourceFile(name, _written(document, file, syntax)), tuple(document.notes))
 
 
@@ -65,7 +65,8 @@ def _written(document: Document, file: SourceFile, syntax: str) -> str:
             return write_json(document)
 
 
-def _read(file: SourceFile, reader: Reader | None) -> Document:
+def read_document(file: SourceFile, reader: Reader | None = None) -> Document:
+    """What a file says, for a writer. Raises DefinitionError and UsageError."""
     text = Text(file)
     check_text(text)
     match syntax_of(file.name):
@@ -133,4 +134,4 @@ def _given(plain: Any) -> Any:
     return {key: each for key, each in plain.items() if each is not None} if isinstance(plain, dict) else plain
 
 
-__all__ = ["SYNTAXES", "Converted", "convert", "difference", "syntax_of"]
+__all__ = ["SYNTAXES", "Converted", "convert", "difference", "read_document", "syntax_of"]

@@ -79,6 +79,11 @@ def _setting(lines: list[str], setting: Setting) -> None:
     lines.append(f"{setting.name} = {text}" + _behind(setting.comments))
 
 
+def setting_line(setting: Setting) -> str:
+    """A setting without its comments, on one line if its value allows that."""
+    return f"{setting.name} = {_value(setting.value)}"
+
+
 def _comment_lines(lines: Sequence[str | None]) -> list[str]:
     return ["" if line is None else f"#{line}".rstrip() for line in lines]
 
