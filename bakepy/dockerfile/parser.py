@@ -88,7 +88,7 @@ def line_location(file: SourceFile, first: int, last: int) -> Location:
 
 
 @lru_cache(maxsize=2)
-def _continuation(escape: str) -> re.Pattern[str]:
+def continuation(escape: str) -> re.Pattern[str]:
     e = re.escape(escape)
     return re.compile(rf"(?:(?<!{e}){e}[ \t]*\Z)")
 
@@ -187,7 +187,7 @@ def _statement(
 ) -> tuple[Statement | None, bool]:
     """The statement that begins with `line`, if it is not blank, and whether it has an empty line inside."""
     first = reader.number
-    pattern = _continuation(reader.escape)
+    pattern = continuation(reader.escape)
     text = line.lstrip(SPACE)
     segments = [(0, first, len(line) - len(text) + 1)]
     match = pattern.search(text)

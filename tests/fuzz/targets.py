@@ -30,6 +30,8 @@ from bakepy.dockerfile.compile import Compilation, parse
 from bakepy.dockerfile.frontend import context_of, options_of
 from bakepy.dockerfile.ignore import parse_ignore
 from bakepy.dockerfile.options import LocalContext, LowerOptions
+from bakepy.dockerfile.parser import Parsed, Statement, parse_text
+from bakepy.dockerfile.printer import pieces_of, print_parsed
 from bakepy.errors import BakeError
 from bakepy.llb.definition import Definition
 from bakepy.model.frozen import FrozenMap
@@ -165,8 +167,9 @@ def override(data: bytes) -> None:
 
 
 def dockerfile_parse(data: bytes) -> None:
-    """The statements cover the text: each says its lines, in order."""
+    """The statements cover the text: each says its lines, in order; and they can be printed again."""
     parsed = parse(text_of(data), "Dockerfile")
+    check_round_trip(parsed.parsed)
     try:
         parsed.require()
         parsed.targets()
@@ -177,6 +180,20 @@ def dockerfile_parse(data: bytes) -> None:
         lines = [place.start.line for place in statement.location]
         assert lines[0] > last, "statements are in order"
         last = lines[-1]
+
+
+def check_round_trip(parsed: Parsed) -> None:
+    """The pieces are the file; what is printed says the same."""
+    assert "".join(piece.text for piece in pieces_of(parsed)) == parsed.file.text
+    if not parsed.errors:
+        again = parse_text(replace(parsed.file, text=print_parsed(parsed)))
+        assert (again.directives, again.escape, again.errors) == (parsed.directives, parsed.escape, ())
+        assert [bare(each) for each in again.statements] == [bare(each) for each in parsed.statements]
+
+
+def bare(statement: Statement) -> Statement:
+    """Without places."""
+    return replace(statement, first_line=0, last_line=0, last_command_line=0, segments=(), location=())
 
 
 def dockerfile_compile(data: bytes) -> None:
