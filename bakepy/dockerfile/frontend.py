@@ -74,7 +74,7 @@ def options_of(attrs: Mapping[str, str], *, build_platform: Platform, main: Loca
         resolve_mode=mode,
         network=_NETWORKS[network],
         extra_hosts=extra_hosts(attrs.get("add-hosts", "")),
-        ulimits=tuple(parse_ulimit(field) for field in csv_fields(attrs["ulimit"])) if attrs.get("ulimit") else (),
+        ulimits=tuple(parse_ulimit(field) for field in _fields(attrs.get("ulimit", ""), "ulimits")),
         shm_size=_shm_size(attrs.get("shm-size", "")),
         hostname=build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or attrs.get("hostname", ""),
         cgroup_parent=attrs.get("cgroup-parent", ""),
@@ -139,7 +139,7 @@ def _context_of(name: str, spec: str, session: str) -> NamedContext:
 def extra_hosts(text: str) -> tuple[HostIP, ...]:
     """`NAME=IP,…`. Raises DockerfileError."""
     out = []
-    for field in csv_fields(text) if text else ():
+    for field in _fields(text, "additional hosts"):
         name, equals, address = field.lower().partition("=")
         try:
             if not equals:
@@ -150,6 +150,14 @@ def extra_hosts(text: str) -> tuple[HostIP, ...]:
             what = f"failed to parse additional hosts: {cause}"
             raise DockerfileError(what, hint="as in db=10.0.0.5") from error
     return tuple(out)
+
+
+def _fields(text: str, what: str) -> list[str]:
+    """The fields of an attribute that holds several; none if it is empty. Raises DockerfileError."""
+    try:
+        return csv_fields(text) if text else []
+    except ValueError as error:
+        raise DockerfileError(f"failed to parse {what}: {error} in {text}") from error
 
 
 def parse_ulimit(text: str) -> Ulimit:

@@ -16,15 +16,19 @@ from bakepy.bakefile.convert.document import (
     Value,
     template_source,
 )
+from bakepy.bakefile.convert.reading import KINDS
 from bakepy.bakefile.functions.json_values import quote
+from bakepy.errors import UsageError
 
 
 def write_json(document: Document) -> str:
-    """The text."""
+    """The text. Raises UsageError for values whose names are those of blocks."""
     root: dict[str, Any] = {}
     for item in document.content:
         if isinstance(item, Section):
             _add(root.setdefault(item.kind, {}), item.label, _section(item))
+        elif item.name in KINDS:
+            raise UsageError(f"the value {item.name!r} can not have this name in JSON")
         else:
             root[item.name] = item.value
     return _written(root, "\n") + "\n"
