@@ -6,6 +6,7 @@ the process and passes its output on.
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -34,6 +35,8 @@ from bakepy.worker.stubs import Stubs
 from bakepy.worker.users import find_user
 
 Log = Callable[[int, bytes], None]
+
+OUT_OF_MEMORY = "the kernel killed a process for lack of memory while this step ran"
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 8192
@@ -135,6 +138,8 @@ class _Step:
 
     def finish(self, status: int, process: ContainerProcess, tail: _Tail) -> Sequence[Ref]:
         """Keeps the trees, or raises ProcessError for a status that is not allowed."""
+        if status < 0:
+            raise self._runtime_killed(-status)
         if status not in (self.op.meta.valid_exit_codes or (0,)):
             raise self._failure(status, process, tail)
         if self.stubs is not None:
@@ -221,6 +226,14 @@ class _Step:
         path.chmod(0o644)
         return path
 
+    def _runtime_killed(self, number: int) -> EngineError:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return EngineError(
+            f"{self.context.runtime.name} was killed ({name}) while process"
+            f' "{" ".join(self.op.meta.args)}" ran, which was ended with it',
+            hint=OUT_OF_MEMORY if _kernel_kills() > self.kills else "",
+        )
+
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
         detail = tail.lines()
         if complaint := process.complaint():
@@ -230,7 +243,7 @@ class _Step:
             detail.append(f"{self.context.runtime.name}: unable to start container process: {reason}")
         hint = ""
         if status == 128 + 9 and _kernel_kills() > self.kills:
-            hint = "the kernel killed a process for lack of memory while this step ran"
+            hint = OUT_OF_MEMORY
         return ProcessError(
             f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: {status}',
             status=status,

@@ -24,6 +24,8 @@ _ELSEWHERE = ":/usr/sbin:/sbin"
 _READ = 65536
 _KILL_SECONDS = 5.0
 
+_NO_CONFIG = b'{"ociVersion": "1.0.2"}'
+
 Log = Callable[[int, bytes], None]
 
 
@@ -179,13 +181,17 @@ class ContainerProcess:
     async def wait(self, log: Log) -> int:
         """Passes output on as it comes; returns the exit status when the process has ended and all is read.
 
-        When cancelled, the container is killed and gone before this returns.
+        When cancelled, the container is killed and gone before this returns. It is as well when the runtime itself was
+        killed; the status is then the signal's number below zero.
         """
         try:
             async with anyio.create_task_group() as group:
                 for number, fd in self._streams.items():
                     group.start_soon(_pump, fd, number, log)
                 await anyio.wait_readable(self._pidfd)
+                if self._running.poll() not in range(256):
+                    # nobody is left to wait for the container, which still has the streams
+                    await anyio.to_thread.run_sync(self._end_orphan)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._kill()
@@ -214,7 +220,25 @@ class ContainerProcess:
         await anyio.to_thread.run_sync(self._running.wait)
         await anyio.to_thread.run_sync(self._delete)
 
+    def _end_orphan(self) -> None:
+        """Ends the container of a runtime that was killed, and removes what that one would have."""
+        with contextlib.suppress(OSError, ValueError):  # not started yet, or ended
+            pid = int((self.bundle / "pid").read_text())
+            first = os.pidfd_open(pid)
+            try:
+                # by now the number could be another process's
+                if _is_first_of_namespace(pid):
+                    signal.pidfd_send_signal(first, signal.SIGKILL)
+            finally:
+                os.close(first)
+        self._delete()
+
     def _delete(self) -> None:
+        """Has the runtime kill and remove whatever there is of the container."""
+        if self._runtime.waits:
+            # its copy of what came through the pipe is empty, and it insists on one
+            with contextlib.suppress(FileNotFoundError), (self._state / self.id / "config.json").open("r+b") as copy:
+                copy.write(_NO_CONFIG)
         subprocess.run(
             self._runtime.delete_command(self._state, self.id),
             stdin=subprocess.DEVNULL,
@@ -254,6 +278,15 @@ def explain(complaint: str, program: str) -> str:
     if complaint.startswith("open executable: "):
         return f'exec: "{program}": permission denied'
     return complaint.removeprefix("runc run failed: ").removeprefix("unable to start container process: ")
+
+
+def _is_first_of_namespace(pid: int) -> bool:
+    """Whether a process is the first one of a PID namespace below ours (proc(5): NSpid). Raises OSError."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("NSpid:"):
+            numbers = line.split()[1:]
+            return len(numbers) > 1 and numbers[-1] == "1"
+    return False
 
 
 async def _pump(fd: int, number: int, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""A killed engine: its containers end with it, and the next run removes what the kernel does not."""
+"""A killed engine, a killed runtime: containers end with them, and what the kernel does not remove is removed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
+from bakepy.errors import EngineError
 from bakepy.worker.cgroups import Cgroups
-from tests.support.steps import open_steps
+from tests.support.steps import Steps, open_steps
 
 pytestmark = pytest.mark.runtime
 
@@ -73,3 +75,45 @@ def test_killed_engine_takes_its_containers_along(private_mounts: None, state_ro
         assert leftovers(token) == []
         assert list((state_root / "tmp").iterdir()) == [steps.machine.store.scratch.path]
     assert leftovers(steps.context.token) == []
+
+
+def runtime_with_container() -> tuple[int, set[int]]:
+    """The runtime that this process waits for, and what runs below it."""
+    found = [(pid, below(pid)) for pid in below(os.getpid()) if below(pid)]
+    return max(found, key=lambda pair: len(pair[1]))
+
+
+@pytest.mark.anyio
+async def test_killed_runtime_takes_its_container_along(steps: Steps) -> None:
+    log: list[tuple[int, bytes]] = []
+    ends: list[int] = []
+
+    async def kill() -> None:
+        while (1, b"running\n") not in log:
+            await anyio.lowlevel.checkpoint()
+        runtime, container = runtime_with_container()
+        ends.extend(os.pidfd_open(pid) for pid in container)
+        os.kill(runtime, signal.SIGKILL)
+
+    with pytest.raises(EngineError) as caught:
+        async with anyio.create_task_group() as group:
+            group.start_soon(kill)
+            try:
+                await steps.run("sleep 600 & echo running; wait", log=log)
+            except EngineError as error:
+                raised = error
+        raise raised
+    assert caught.value.what == (
+        f"{steps.context.runtime.name} was killed (SIGKILL) while process"
+        ' "/bin/sh -c sleep 600 & echo running; wait" ran, which was ended with it'
+    )
+    assert len(ends) == 2  # the shell, and what it started
+    for end in ends:
+        assert select.select([end], [], [], 20)[0], "a process lives on"
+        os.close(end)
+    steps.context.launcher.drop()
+    assert list((steps.context.volatile / "state").rglob("*")) == []
+    assert [path.name for path in leftovers(steps.context.token) for path in path.iterdir() if path.is_dir()] in (
+        [],
+        ["shared"],
+    )
