@@ -321,6 +321,8 @@ def test_what_only_toml_has_is_refused() -> None:
         converted("[pools]\nlink = 2\n", "toml", "hcl")
     with pytest.raises(UsageError, match="the value 'target' can not have this name in HCL"):
         converted("[locals]\ntarget = 1\n", "toml", "hcl")
+    with pytest.raises(UsageError, match="the value 'target' can not have this name in JSON"):
+        converted("[locals]\ntarget = ['x']\n", "toml", "json")
 
 
 def test_a_value_that_no_expression_can_name_is_left_out() -> None:
@@ -428,6 +430,20 @@ def test_compose_stays_what_it_is(syntax: str, env: dict[str, str]) -> None:
         (
             'services: {a: {build: {context: ., no_cache: "${A}"}}}',
             "a variable of another kind than text can not be expressed in a bake file",
+        ),
+        (
+            "services: {a: {build: {context: ., args: ['B=list', 'X\"']}}}",
+            "a variable called 'X\"' can not be expressed in a bake file",
+        ),
+        ("services: {a: {build: {context: ., args: {'a b': }}}}", "a variable called 'a b' can not be expressed"),
+        ("services: {a: {build: {context: ., args: [true=$null]}}}", "a variable called 'null' can not be expressed"),
+        (
+            "services: {a: {build: {context: ., args: [BAKE_CMD_CONTEXT]}}}",
+            "a variable called 'BAKE_CMD_CONTEXT' can not be expressed in a bake file",
+        ),
+        (
+            'services: {a: {build: {context: ., args: ["X=\\ue0000\\ue001"]}}}',
+            "the character U+E000 in 'X=\\ue0000\\ue001' can not be expressed in a bake file",
         ),
     ],
 )

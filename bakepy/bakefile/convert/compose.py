@@ -41,6 +41,11 @@ _REFERENCE: Final = re.compile(
     r"|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<kind>:?-)(?P<default>[^${}\n]*))?\})"
 )
 _MARK: Final = re.compile("\ue000([0-9]+)\ue001")
+_VARIABLE: Final = re.compile(r"[^\W\d][\w-]*")
+_NO_VARIABLES: Final = frozenset(
+    {"true", "false", "null", "group", "target", "BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM", "COMPOSE_PROJECT_NAME"}
+)
+"""What means something else in a bake file, or in the compose file."""
 
 
 class _Marks:
@@ -52,8 +57,8 @@ class _Marks:
         """Variable, kind (`:-`, `-`, `arg` or empty) and default of each mark."""
 
     def add(self, variable: str, kind: str = "", default: str = "") -> str:
-        if variable == "COMPOSE_PROJECT_NAME":
-            raise self.refusal("COMPOSE_PROJECT_NAME")
+        if variable in _NO_VARIABLES or not _VARIABLE.fullmatch(variable):
+            raise self.refusal(f"a variable called {variable!r}")
         self.found.append((variable, kind, default))
         return f"\ue000{len(self.found) - 1}\ue001"
 
@@ -94,12 +99,16 @@ class _Marks:
 
     def mark(self, value: Any) -> Any:
         if isinstance(value, str):
+            if "\ue000" in value:
+                raise self.refusal(f"the character U+E000 in {value!r}")
             marked = _REFERENCE.sub(self._marked, value)
             rest = _REFERENCE.sub("", value)
             if "$" in rest:
                 raise self.refusal(f"the interpolation in {value!r}")
             return marked
         if isinstance(value, dict):
+            if any("\ue000" in key for key in value if isinstance(key, str)):
+                raise self.refusal("the character U+E000 in a key")
             return {key: self.mark(each) for key, each in value.items()}
         return [self.mark(each) for each in value] if isinstance(value, list) else value
 
