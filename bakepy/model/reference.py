@@ -72,9 +72,13 @@ class ImageReference:
         return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def familiar(self) -> str:
-        """The short form that people write: `alpine:latest`."""
+        """The shortest form that reads back as this reference: `alpine:latest`."""
         text = str(self)
-        for prefix in ("docker.io/library/", "docker.io/"):
-            if text.startswith(prefix):
-                return text[len(prefix) :]
-        return text
+        if self.domain != "docker.io":
+            return text
+        text = text.removeprefix("docker.io/")
+        short = text.removeprefix("library/") if self.path.count("/") == 1 else text
+        if short != text and not _HEX_NAME.match(short):
+            return short
+        host = self.path.partition("/")[0]
+        return f"docker.io/{text}" if "." in host or host == "localhost" else text
