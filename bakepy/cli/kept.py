@@ -21,7 +21,7 @@ def record_of(result: TargetResult, exported: Exported, directory: Path) -> dict
     facts: dict[str, Any] = {
         "results": [entry.snapshot for entry in result.platforms],
         "written": list(exported.written),
-        "metadata": exported.metadata,
+        "metadata": dict(exported.metadata),
         "size": exported.size,
     }
     if exported.descriptor is not None:

@@ -174,3 +174,15 @@ def test_values_of_sensitive_variables_are_not_kept(bakepy: Bakepy, project: Pat
     ]
     (project / "fault").write_text("none")
     bakepy.run("run", "--resume", "--var", "TOKEN=very-secret", cwd=project, env=BASE)
+
+
+def test_a_target_without_an_output_is_gone_on_with(bakepy: Bakepy, tmp_path: Path) -> None:
+    files = {
+        "bake.toml": '[target.default]\nmetadata-file = "m.json"\n',
+        "Dockerfile": "FROM scratch\nCOPY a /\n",
+        "a": "",
+    }
+    project = write(tmp_path / "project", files)
+    for arguments in ((), ("--resume",)):
+        bakepy.run("run", *arguments, cwd=project)
+        assert json.loads((project / "m.json").read_text())["bakepy.outcome"] == "succeeded"
