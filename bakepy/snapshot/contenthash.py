@@ -92,11 +92,12 @@ def _matcher(what: str, patterns: Sequence[str]) -> PatternMatcher:
 def not_found(tree: FileTree, path: bytes) -> BuildError:
     """The error for a source that is not there, with the nearest name that is."""
     folder, _, name = path.rpartition(b"/")
-    parent = tree.resolve(folder)[1]
-    names = (
-        [show(child) for child in tree.children(tree.resolve(folder)[0], parent)] if parent and parent.is_dir else []
-    )
-    return BuildError(f'"/{show(path)}": not found', hint=nearest(show(name), names))
+    names = tree.names_near(folder)
+    if name not in names:
+        hint = nearest(show(name), map(show, names))
+    else:  # a link that leads nowhere, or on disk but not in the tree
+        hint = "" if tree.resolve(path, follow_last=False)[1] else "it is there, but an ignore file leaves it out"
+    return BuildError(f'"/{show(path)}": not found', hint=hint)
 
 
 def find(tree: FileTree, selection: Selection) -> list[Match]:

@@ -118,6 +118,11 @@ class FileTree:
             node.children = self._read(path)
         return node.children
 
+    def names_near(self, path: bytes) -> list[bytes]:
+        """Names in the folder `path`, for hints only; none if there is no such folder."""
+        where, node = self.resolve(path)
+        return list(self.children(where, node)) if node is not None and node.is_dir else []
+
     def _read(self, path: bytes) -> dict[bytes, Node]:
         nodes = []
         try:

@@ -160,6 +160,16 @@ class LocalTree(FileTree):
         folder.node.children = {node.name: node for node in nodes}
         return folders
 
+    def names_near(self, path: bytes) -> list[bytes]:
+        """Those on disk: a scan leaves out what nobody asked for, which is where the name that was meant is."""
+        folder = Path(os.fsdecode(self.path(path))).resolve()
+        if not folder.is_relative_to(self.root):
+            return []
+        try:
+            return [os.fsencode(entry.name) for entry in folder.iterdir()]
+        except OSError:
+            return []
+
     async def digest(self, selections: Sequence[Selection] = _WHOLE) -> str:
         """The content digest of what `selections` take: path, kind, mode and content, no times and no owners."""
         asked = tuple(selections)

@@ -101,10 +101,11 @@ def test_several_mistakes_are_told_at_once(bakepy: Bakepy, tmp_path: Path) -> No
 
 @pytest.mark.runtime
 def test_a_missing_copy_source_is_shown_in_the_dockerfile(bakepy: Bakepy, tmp_path: Path) -> None:
-    files = {"bake.toml": "[target.default]\n", "Dockerfile": "FROM scratch\nCOPY missing /a\n"}
+    files = {"bake.toml": "[target.default]\n", "Dockerfile": "FROM scratch\nCOPY missing /a\n", "mising": ""}
     done = bakepy.run("run", cwd=write(tmp_path / "project", files), status=1)
     assert "Dockerfile:2" in done.stderr
     assert '"/missing": not found' in done.stderr
+    assert "did you mean 'mising'?" in done.stderr
 
 
 FAILING = {

@@ -197,6 +197,30 @@ async def test_a_missing_source_names_the_nearest(tmp_path: Path, source: LocalS
     assert raised.value.render() == "\"/src/mian.py\": not found\nhint: did you mean 'main.py'?"
 
 
+async def test_a_source_that_no_filter_let_in_has_its_nearest_too(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"src/main.py": "", "src/secret": ""})
+    (root / "src/out").symlink_to("/etc")
+    tree = await source.open(root, include=["src/mian.py", "src/secret", "src/out/hostnam"], exclude=["src/secret"])
+    told = []
+    for path in ("/src/mian.py", "/src/secret", "/src/out/hostnam"):
+        with pytest.raises(BuildError) as raised:
+            await tree.digest((Selection(path),))
+        told.append((raised.value.what, raised.value.hint))
+    assert told == [
+        ('"/src/mian.py": not found', "did you mean 'main.py'?"),
+        ('"/src/secret": not found', "it is there, but an ignore file leaves it out"),
+        ('"/src/out/hostnam": not found', ""),
+    ]
+
+
+async def test_a_dangling_link_is_not_found(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a/": ""})
+    (root / "a/link").symlink_to("nowhere")
+    with pytest.raises(BuildError) as raised:
+        await digest_of(source, root, Selection("/a/link"))
+    assert (raised.value.what, raised.value.hint) == ('"/a/link": not found', "")
+
+
 async def test_a_required_path(tmp_path: Path, source: LocalSource) -> None:
     root = make_tree(tmp_path / "ctx", {"d/q/r": "", "l": "-> d"})
     assert await digest_of(source, root, Selection("/", include=("d/q/r",), required=("/d/q/r",)))
