@@ -21,12 +21,13 @@ def check_outputs(
     """Checks the outputs of targets; returns warnings.
 
     Raises DefinitionError (DefinitionErrors if several): attributes that make no sense, a directory where a file is to
-    be written or the reverse, standard output used twice or being a terminal, `mode=delete` of a directory that is not
-    below the current one (unless `delete_allowed`). Looks at the file system; writes nothing.
+    be written or the reverse, a file or standard output used twice, a terminal as standard output, `mode=delete` of a
+    directory that is not below the current one (unless `delete_allowed`). Looks at the file system; writes nothing.
     """
     errors: list[BakeError] = []
     warnings: list[str] = []
     stdout = ""
+    files: dict[Path, str] = {}
     for target in targets:
         try:
             parsed = parse_outputs(target)
@@ -48,6 +49,12 @@ def check_outputs(
                 if stdout:
                     problems.append(("multiple outputs configured to write to stdout", f"the other is {stdout}"))
                 stdout = stdout or f"target.{target.name}.{path}"
+            elif file := _file(output):
+                if other := files.get(file):
+                    problems.append(
+                        (f"the file {file} is written by {other}, too", "give each output a file of its own")
+                    )
+                files.setdefault(file, f"target.{target.name}.{path}")
             for what, hint in problems:
                 errors.append(
                     DefinitionError(what, where=target.where(path), path=f"target.{target.name}.{path}", hint=hint)
@@ -102,6 +109,15 @@ def insecure_registries(targets: Iterable[Target]) -> frozenset[str]:
 
 def _is_stdout(output: Output) -> bool:
     return isinstance(output, ArchiveOutput | TarOutput) and output.dest == "-"
+
+
+def _file(output: Output) -> Path | None:
+    """The file that an output replaces, links on the way followed. None if it is no plain file: a device takes all."""
+    match output:
+        case TarOutput(dest=dest) | ArchiveOutput(dest=dest, tar=True) if dest and dest != "-":
+            file = Path(dest).resolve()
+            return file if file.is_file() or not file.exists() else None
+    return None
 
 
 def _problems(output: Output, stdout_is_terminal: bool) -> Iterator[tuple[str, str]]:

@@ -60,6 +60,19 @@ def test_a_terminal_gets_no_archive() -> None:
     )
 
 
+def test_a_file_belongs_to_one_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert refused(
+        target("one", "type=oci,dest=out/x.tar", "type=tar,dest=y.tar"),
+        target("two", "type=docker,dest=./link/out/x.tar", "type=oci,tar=false,dest=layout"),
+        target("three", "type=oci,tar=false,dest=layout", "type=tar,dest=/dev/null", "type=tar,dest=/dev/null"),
+    ).splitlines() == [
+        f"target.two.output[0]: the file {tmp_path / 'out/x.tar'} is written by target.one.output[0], too",
+        "hint: give each output a file of its own",
+    ]
+
+
 def test_an_index_is_no_docker_archive() -> None:
     with pytest.raises(BakeError) as caught:
         check_platforms([(target("app", "type=docker,dest=x"), [AMD64, ARM64], True)])
