@@ -22,7 +22,10 @@ from tests.bench.compiling import slowest
 from tests.bench.measure import Result
 
 REPOSITORY = Path(__file__).parent.parent.parent
-TABLES = {"language": "language", "compile": "compile"}
+TABLES = {
+    **dict.fromkeys(("steps", "matrix", "context", "debian", "pull"), "engine"),
+    **{name: name for name in ("growth", "language", "compile")},
+}
 """Cases whose results stand in a table of their own, by its name; the others share the first one, which has none."""
 
 

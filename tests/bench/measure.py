@@ -29,8 +29,9 @@ class Command:
     environment: Mapping[str, str]
     before: Callable[[int], None] | None = None
 
-    def run(self, pair: int) -> Taken:
-        """Runs it once; raises RuntimeError with its output if it fails."""
+    def run(self, pair: int, watch: Callable[[int], None] | None = None) -> Taken:
+        """Runs it once; raises RuntimeError with its output if it fails. `watch` is called with the number of the
+        process while it runs, and has to return when that has ended."""
         if self.before:
             self.before(pair)
         line = self.arguments(pair) if callable(self.arguments) else self.arguments
@@ -44,6 +45,8 @@ class Command:
                 stdout=output,
                 stderr=output,
             )
+            if watch:
+                watch(process.pid)
             _, status, used = os.wait4(process.pid, 0)
             taken = time.perf_counter() - begun
             process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for already

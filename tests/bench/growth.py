@@ -1,0 +1,98 @@
+"""How the cost grows with the work: targets, files, layers. What one more of them costs should not rise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+
+from tests.bench import plot
+from tests.bench.bench import Bench
+from tests.bench.context import copying, grow
+from tests.bench.measure import Command, Result
+
+TARGETS = (1, 10, 30, 100, 300, 1000)
+FILES = (1, 1000, 3000, 10_000, 30_000, 100_000, 200_000)
+LAYERS = (1, 3, 10, 30, 100)
+
+Make = Callable[[int], dict[str, Command]]
+"""The commands for an amount of work, by the names of their lines."""
+
+
+def growth(bench: Bench) -> Iterator[Result]:
+    yield from _grown(bench, "targets", TARGETS, lambda count: _targets(bench, count))
+    yield bench.memory(_targets(bench, TARGETS[-1])["all new"])
+    yield from _grown(bench, "files", FILES, lambda count: _files(bench, count))
+    yield from _grown(bench, "layers", LAYERS, lambda count: _layers(bench, count))
+
+
+def _grown(bench: Bench, name: str, counts: Sequence[int], make: Make) -> Iterator[Result]:
+    """The plot of what one costs beyond the first; and the last beside the first that was measured."""
+    seconds: dict[str, list[float]] = {}
+    for count in counts:
+        for line, command in make(count).items():
+            taken = min(command.seconds(pair) for pair in range(bench.pairs))
+            seconds.setdefault(line, []).append(taken)
+            print(f"{count:,} {name}, {line}: {taken:.3f} s", flush=True)
+    each = {
+        line: [
+            (count, (taken - of[0]) / (count - counts[0]) * 1e6)
+            for count, taken in list(zip(counts, of, strict=True))[1:]
+        ]
+        for line, of in seconds.items()
+    }
+    one = name.removesuffix("s")
+    title = f"Time per {one}, beyond the first"
+    plot.save(bench.repository / "docs/benchmarks", f"growth-{name}", title, name, f"µs per {one}", each)
+    for line, points in each.items():
+        said = f"each of {counts[-1]:,} {name}, {line}"
+        yield Result(said, points[-1][1] / 1e6, points[0][1] / 1e6, bench.pairs, 1.3, f"each of {counts[1]:,}")
+
+
+def _targets(bench: Bench, count: int) -> dict[str, Command]:
+    """A matrix over one Dockerfile: a step that all share, and one of its own for each."""
+    target = {
+        "name": "t${n}",
+        "matrix": {"n": [str(number) for number in range(count)]},
+        "args": {"N": "${n}"},
+        "output": ["type=cacheonly"],
+    }
+    folder = bench.place(
+        f"targets{count}",
+        {
+            "Dockerfile": f"FROM {bench.base} AS base\nARG STAMP\nRUN echo {count} $STAMP > /stamp\nCOPY data /data\n"
+            "FROM base\nARG N\nRUN echo $N > /n\n",
+            "data": "x" * 1000,
+            "docker-bake.json": json.dumps({"target": {"t": target}, "group": {"default": {"targets": ["t"]}}}),
+        },
+    )
+    return {"all new": bench.bakes(folder, cold=True)[0], "unchanged": bench.bakes(folder, cold=False)[0]}
+
+
+def _files(bench: Bench, count: int) -> dict[str, Command]:
+    """A context that is copied whole."""
+    folder = copying(bench, "files")
+    shutil.rmtree(folder / "files", ignore_errors=True)
+    command = bench.bakes(folder, cold=False, before=(lambda pair: grow(folder / "files", count, pair), None))[0]
+    return {"all new": command, "unchanged": bench.bakes(folder, cold=False)[0]}
+
+
+def _layers(bench: Bench, count: int) -> dict[str, Command]:
+    """Steps one after another, each with a layer; and an image of as many layers, pulled for one more step."""
+    steps = "".join(f"RUN echo {number} of {count} $STAMP > /file{number}\n" for number in range(count))
+    bakefile = json.dumps({"target": {"default": {"output": ["type=cacheonly"]}}})
+    folder = bench.place(
+        f"layers{count}",
+        {"Dockerfile": f"FROM {bench.base}\nARG STAMP\n{steps}", "docker-bake.json": bakefile},
+    )
+    image = bench.image(f"layers{count}", folder)
+    pulling = bench.place(f"pulled{count}", {"Dockerfile": f"FROM {image}\nRUN true\n", "docker-bake.json": bakefile})
+    root = bench.folder / "layers-root"
+
+    def forget(_: int) -> None:
+        shutil.rmtree(root, ignore_errors=True)
+
+    return {
+        "made by steps": bench.bakes(folder, cold=True)[0],
+        "pulled": bench.bakes(pulling, cold=False, before=(forget, None), root=root)[0],
+    }
