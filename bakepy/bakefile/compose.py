@@ -45,6 +45,10 @@ class Surroundings:
         except OSError as error:
             raise DefinitionError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
 
+    def compose_file(self, text: Text) -> ComposeFile:
+        """A file that another one names. Raises DefinitionError."""
+        return read_compose(text)
+
 
 @dataclass(slots=True)
 class Project:
@@ -263,7 +267,7 @@ class _Loader:
                 text = self.surroundings.read(name)
             except DefinitionError as error:
                 raise self._error(path, error.what) from None
-            self.files[name] = read_compose(Text(SourceFile(name, text)))
+            self.files[name] = self.surroundings.compose_file(Text(SourceFile(name, text)))
         return self.files[name]
 
     def _env_file(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
+
+from bakepy.model.value import dataclass
 
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATORS: Final = (":?", ":-", ":+", "?", "-", "+")
-_NESTING: Final = 100
+NESTING: Final = 100
+"""How deep references may stand in the arguments of others."""
 _LONGEST: Final = 10_000_000
 
 Lookup = Callable[[str], str | None]
@@ -18,24 +21,28 @@ class SubstitutionError(Exception):
     """What is wrong with a reference to a variable, or that a required one is missing."""
 
 
-def substitute(text: str, lookup: Lookup, depth: int = 0) -> str:
-    """`text` with the values of the variables it names. Raises SubstitutionError."""
-    if "$" not in text:
-        return text
-    if depth > _NESTING:
-        raise SubstitutionError("defaults are nested too deep")
-    pieces: list[str] = []
-    size = 0
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A variable that is referred to. `operator`: `:-`, `-`, `:?`, `?`, `:+`, `+` or empty; `argument`: what stands
+    behind it, which may hold references itself."""
+
+    name: str
+    operator: str = ""
+    argument: str = ""
+
+
+def references(text: str) -> Iterator[str | Reference]:
+    """`text` in pieces: texts, unescaped, and references. Raises SubstitutionError."""
     position = 0
     while True:
         dollar = text.find("$", position)
         if dollar < 0:
-            pieces.append(text[position:])
-            return "".join(pieces)
-        pieces.append(text[position:dollar])
+            yield text[position:]
+            return
+        yield text[position:dollar]
         following = text[dollar + 1 : dollar + 2]
         if following == "$":
-            pieces.append("$")
+            yield "$"
             position = dollar + 2
         elif following == "{":
             end = _closing(text, dollar + 1)
@@ -44,17 +51,30 @@ def substitute(text: str, lookup: Lookup, depth: int = 0) -> str:
                 raise SubstitutionError(
                     f"the reference to a variable in {_shown(text)} is not closed; write $$ for a dollar sign"
                 )
-            pieces.append(_braced(inner, text, lookup, depth))
+            yield _braced(inner)
             position = end + 1
         elif found := _NAME.match(text, dollar + 1):
-            pieces.append(lookup(found[0]) or "")
+            yield Reference(found[0])
             position = found.end()
         else:
-            pieces.append("$")
+            yield "$"
             position = dollar + 1
+
+
+def substitute(text: str, lookup: Lookup, depth: int = 0) -> str:
+    """`text` with the values of the variables it names. Raises SubstitutionError."""
+    if "$" not in text:
+        return text
+    if depth > NESTING:
+        raise SubstitutionError("defaults are nested too deep")
+    pieces: list[str] = []
+    size = 0
+    for piece in references(text):
+        pieces.append(piece if isinstance(piece, str) else _value(piece, lookup, depth))
         size += len(pieces[-1])
         if size > _LONGEST:
             raise SubstitutionError("the result is too long")
+    return "".join(pieces)
 
 
 def _closing(text: str, opened: int) -> int:
@@ -75,7 +95,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
-def _braced(inner: str, text: str, lookup: Lookup, depth: int) -> str:
+def _braced(inner: str) -> Reference:
     name = _NAME.match(inner)
     operator = ""
     if name:
@@ -85,19 +105,22 @@ def _braced(inner: str, text: str, lookup: Lookup, depth: int) -> str:
         raise SubstitutionError(
             f"{_shown('${' + inner + '}')} is no reference to a variable; write $$ for a dollar sign"
         )
-    value = lookup(name[0])
+    return Reference(name[0], operator, inner[name.end() + len(operator) :])
+
+
+def _value(reference: Reference, lookup: Lookup, depth: int) -> str:
+    value, operator = lookup(reference.name), reference.operator
     if not operator:
         return value or ""
-    argument = inner[name.end() + len(operator) :]
     absent = value is None or (operator.startswith(":") and value == "")
     match operator[-1]:
         case "-":
-            return substitute(argument, lookup, depth + 1) if absent else value or ""
+            return substitute(reference.argument, lookup, depth + 1) if absent else value or ""
         case "+":
-            return value or "" if absent else substitute(argument, lookup, depth + 1)
+            return value or "" if absent else substitute(reference.argument, lookup, depth + 1)
     if absent:
-        reason = substitute(argument, lookup, depth + 1)
-        raise SubstitutionError(f"the variable {name[0]} is required" + (f": {reason}" if reason else ""))
+        reason = substitute(reference.argument, lookup, depth + 1)
+        raise SubstitutionError(f"the variable {reference.name} is required" + (f": {reason}" if reason else ""))
     return value or ""
 
 

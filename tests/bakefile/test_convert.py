@@ -316,7 +316,10 @@ def test_what_only_toml_has_is_refused() -> None:
     )
     with pytest.raises(UsageError) as refused:
         converted('[target.a]\nmetadata-file = "m"\n', "toml", "json")
-    assert refused.value.render() == "x.toml: target.a.metadata-file: only bake.toml has this key"
+    assert refused.value.render() == (
+        "x.toml: target.a.metadata-file: only bake.toml has this key\n"
+        "hint: take it out, and write it into x-bakepy = { metadata-file = … } afterwards"
+    )
     with pytest.raises(DefinitionError, match="has pools"):
         converted("[pools]\nlink = 2\n", "toml", "hcl")
     with pytest.raises(UsageError, match="the value 'target' can not have this name in HCL"):
@@ -418,10 +421,18 @@ def test_compose_stays_what_it_is(syntax: str, env: dict[str, str]) -> None:
     ("text", "message"),
     [
         ("services: {a: {image: x}}", "no service has a build section, so there is nothing to bake"),
-        ("include: [a.yaml]\nservices: {a: {build: .}}", "include can not be expressed in a bake file"),
         (
-            'services: {a: {build: ".", image: "${A:?b}"}}',
-            "the interpolation in '${A:?b}' can not be expressed in a bake file",
+            "include: [{path: a.yaml, env_file: e}]\nservices: {a: {build: .}}",
+            "the env_file of an include can not be expressed in a bake file",
+        ),
+        ("include: [sub/a.yaml]\n", "sub/.env, which counts for sub/a.yaml only, can not be expressed in a bake file"),
+        (
+            'services: {a: {build: ".", image: "${A:?$B}"}}',
+            "the message of A, which has a variable in it, can not be expressed in a bake file",
+        ),
+        (
+            'services: {a: {build: "${A"}}',
+            "the reference to a variable in '${A' is not closed; write $$ for a dollar sign",
         ),
         (
             "services: {a: {build: {context: ., args: [X]}, env_file: e}}",
@@ -449,8 +460,76 @@ def test_compose_stays_what_it_is(syntax: str, env: dict[str, str]) -> None:
 )
 def test_compose_that_can_not_be_expressed_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        convert(SourceFile("compose.yaml", text), "bake.toml", "toml", MemoryReader({"e": ""}))
+        convert(
+            SourceFile("compose.yaml", text),
+            "bake.toml",
+            "toml",
+            MemoryReader({"e": "", "sub/.env": "", "sub/a.yaml": ""}),
+        )
     assert caught.value.what.startswith(f"compose.yaml: {message}")
+
+
+REQUIRED = """\
+include: [more/c.yaml]
+services:
+  web:
+    extends: {file: more/c.yaml, service: base}
+    image: "web:${TAG:?give TAG}${EXTRA:+-}${EXTRA}"
+    build:
+      args:
+        PORT: "${A:-${B-8080}}"
+        OTHER: "${B+set to $B}"
+        FROM_SERVICE:
+        FROM_OUTSIDE:
+    environment: ["FROM_SERVICE=s-$TAG", FROM_OUTSIDE]
+"""
+MORE = """\
+services:
+  base:
+    build: {context: "ctx", additional_contexts: {x: ../x, y: docker-image://y, z: "oci-layout://z:1"}}
+    image: base:${TAG?}
+"""
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"TAG": ""},
+        {"TAG": "v1"},
+        {"TAG": "v1", "A": "a", "B": "b", "EXTRA": "e", "FROM_OUTSIDE": "o", "FROM_SERVICE": "no"},
+        {"TAG": "v1", "A": "", "B": "", "EXTRA": ""},
+        {"TAG": "v1", "B": "b"},
+    ],
+    ids=["nothing", "empty", "tag", "all", "all empty", "one"],
+)
+@pytest.mark.parametrize("name", ["x.toml", "x.hcl", "x.json", "sub/x.toml"])
+def test_required_and_nested_variables_and_other_files(name: str, env: dict[str, str]) -> None:
+    reader = MemoryReader({"more/c.yaml": MORE})
+    source = SourceFile("sub/compose.yaml", REQUIRED)
+    made = convert(source, name, name.rpartition(".")[2], reader).file
+    options = LoadOptions(environment=env, reader=reader, now=lambda: 0.0, random=bytes)
+    if not env.get("TAG"):
+        for file, message in ((source, "the variable TAG is required"), (made, "variable.TAG: give TAG")):
+            with pytest.raises(BakeError) as caught:
+                load_definitions([file], options)
+            assert message in caught.value.render()
+    else:
+        assert difference(source, made, options) == ""
+
+
+def test_contexts_for_another_folder() -> None:
+    text = convert(
+        SourceFile("sub/compose.yaml", REQUIRED), "sub/x.toml", "toml", MemoryReader({"more/c.yaml": MORE})
+    ).file.text
+    assert text[text.index("[target.web]") :].splitlines()[:2] == ["[target.web]", 'context = "../more/ctx"']
+    assert """[variable.TAG]\ndefault = "${null}"\n\n[[variable.TAG.validation]]\n""" in text
+    with pytest.raises(UsageError) as caught:
+        convert(SourceFile("compose.yaml", "services: {a: {build: $A}}"), "sub/x.toml", "toml", MemoryReader())
+    assert caught.value.what == (
+        "compose.yaml: a context that begins with a variable, for a file in another folder, "
+        "can not be expressed in a bake file"
+    )
 
 
 @pytest.mark.slow

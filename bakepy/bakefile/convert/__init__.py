@@ -5,10 +5,12 @@ What has no counterpart is refused; what bake skips anyway is left out, and that
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import Any
 
 from bakepy.bakefile.body import BodyParser
+from bakepy.bakefile.config import TargetDraft, rebase
 from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
@@ -43,7 +45,8 @@ def convert(file: SourceFile, name: str, syntax: str, reader: Reader | None = No
     `reader`: for what a compose file takes from beside it.
     """
     with deep_calls():
-        document = read_document(file, reader)
+        folder = posixpath.dirname(name) if syntax == "toml" else ""
+        document = read_document(file, reader, folder)
         return Converted(SourceFile(name, _written(document, file, syntax)), tuple(document.notes))
 
 
@@ -65,8 +68,9 @@ def _written(document: Document, file: SourceFile, syntax: str) -> str:
             return write_json(document)
 
 
-def read_document(file: SourceFile, reader: Reader | None = None) -> Document:
-    """What a file says, for a writer. Raises DefinitionError and UsageError."""
+def read_document(file: SourceFile, reader: Reader | None = None, folder: str = "") -> Document:
+    """What a file says, for a writer; paths of compose files as they are meant from `folder`. Raises DefinitionError
+    and UsageError."""
     text = Text(file)
     check_text(text)
     match syntax_of(file.name):
@@ -83,7 +87,7 @@ def read_document(file: SourceFile, reader: Reader | None = None) -> Document:
         case "compose":
             from bakepy.bakefile.convert.compose import read_compose_document
 
-            return read_compose_document(text, reader)
+            return read_compose_document(text, reader, folder)
         case "toml":
             from bakepy.bakefile.format.toml import comment_places
             from bakepy.bakefile.toml_reader import parse_toml
@@ -94,11 +98,14 @@ def read_document(file: SourceFile, reader: Reader | None = None) -> Document:
 
 
 def _refuse_own_keys(document: Document, file: SourceFile) -> None:
-    """What only bake.toml has."""
+    """Keys that stand elsewhere in the other syntaxes, which is left to people."""
     for section in document.sections():
         for setting in section.settings:
             if section.kind == "target" and setting.name in OWN_NAMES:
-                raise UsageError(f"{file.name}: target.{section.label}.{setting.name}: only bake.toml has this key")
+                raise UsageError(
+                    f"{file.name}: target.{section.label}.{setting.name}: only bake.toml has this key",
+                    hint=f"take it out, and write it into x-bakepy = {{ {setting.name} = … }} afterwards",
+                )
 
 
 def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> str:
@@ -120,13 +127,27 @@ def _defined(definitions: Definitions, given_only: bool) -> dict[str, Any]:
     found: dict[str, Any] = {f"variable.{each.name}": each for each in definitions.variables}
     found |= {f"pools.{name}": places for name, places in config.pools.items()}
     for name, target in config.targets.items():
-        values = dict(target.values)
+        values, folder = _placed(target)
         if given_only:
             values = {key: _given(each) for key, each in values.items() if _given(each) not in (None, (), {}, "")}
-        found[f"target.{name}"] = values, target.folders
+        found[f"target.{name}"] = values, folder
     for group in reversed(config.groups):
         found[f"group.{group.name}"] = group.targets, group.description, group.unlisted
     return found
+
+
+def _placed(target: TargetDraft) -> tuple[dict[str, Any], str]:
+    """What a target says, paths of contexts as they are meant from the folder of the command; and the folder that is
+    its context if nothing gives one."""
+    values, folders = dict(target.values), target.folders
+    if values.get("contexts"):
+        values["contexts"] = {
+            key: rebase(folders.get(f"contexts.{key}", ""), path) for key, path in values["contexts"].items()
+        }
+    if values.get("context") is None:
+        return values, folders.get("", "")
+    values["context"] = rebase(folders.get("context", ""), values["context"])
+    return values, ""
 
 
 def _given(plain: Any) -> Any:

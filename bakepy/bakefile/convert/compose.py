@@ -6,6 +6,7 @@ that decides about a bool, say), the file is refused.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -13,8 +14,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.compose import Surroundings, compose_config, read_compose
-from bakepy.bakefile.config import TargetDraft
+from bakepy.bakefile.compose import ComposeFile, Surroundings, compose_config, read_compose
+from bakepy.bakefile.compose_env import NESTING, Reference, SubstitutionError, references
+from bakepy.bakefile.config import TargetDraft, is_remote
 from bakepy.bakefile.convert.document import (
     NULL,
     Code,
@@ -36,16 +38,14 @@ from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text as Source
 from bakepy.errors import DefinitionError, UsageError
 
-_REFERENCE: Final = re.compile(
-    r"\$(?:(?P<escape>\$)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<kind>:?-)(?P<default>[^${}\n]*))?\})"
-)
 _MARK: Final = re.compile("\ue000([0-9]+)\ue001")
 _VARIABLE: Final = re.compile(r"[^\W\d][\w-]*")
 _NO_VARIABLES: Final = frozenset(
     {"true", "false", "null", "group", "target", "BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM", "COMPOSE_PROJECT_NAME"}
 )
 """What means something else in a bake file, or in the compose file."""
+_ARGUMENT: Final = "arg"
+"""Stands for the operator where an argument is left out if its variable is not set."""
 
 
 class _Marks:
@@ -53,13 +53,12 @@ class _Marks:
 
     def __init__(self, name: str) -> None:
         self.file = name
-        self.found: list[tuple[str, str, str]] = []
-        """Variable, kind (`:-`, `-`, `arg` or empty) and default of each mark."""
+        self.found: list[Reference] = []
 
-    def add(self, variable: str, kind: str = "", default: str = "") -> str:
-        if variable in _NO_VARIABLES or not _VARIABLE.fullmatch(variable):
-            raise self.refusal(f"a variable called {variable!r}")
-        self.found.append((variable, kind, default))
+    def add(self, reference: Reference) -> str:
+        if reference.name in _NO_VARIABLES or not _VARIABLE.fullmatch(reference.name):
+            raise self.refusal(f"a variable called {reference.name!r}")
+        self.found.append(reference)
         return f"\ue000{len(self.found) - 1}\ue001"
 
     def refusal(self, what: str) -> UsageError:
@@ -67,30 +66,52 @@ class _Marks:
             f"{self.file}: {what} can not be expressed in a bake file", hint="write its value, and convert again"
         )
 
-    def nullable(self) -> set[str]:
-        return {name for name, kind, _ in self.found if kind in ("-", "arg")}
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(each.name for each in self.found))
 
-    def code(self, position: int) -> str:
-        """The expression for a mark."""
-        name, kind, default = self.found[position]
-        fallback = quote(Text((default,)) if default else Text(()))
+    def nullable(self) -> set[str]:
+        return {each.name for each in self.found if each.operator in ("-", "?", "+", _ARGUMENT)}
+
+    def code(self, reference: Reference) -> str:
+        """The expression for a reference."""
+        name, operator = reference.name, reference.operator
         nullable = name in self.nullable()
-        match kind:
-            case "arg":
-                return name
-            case "-":
-                return f"{name} == null ? {fallback} : {name}"
-            case ":-":
-                unset = f'{name} == null || {name} == ""' if nullable else f'{name} == ""'
-                return f"{unset} ? {fallback} : {name}"
-        return f'{name} == null ? "" : {name}' if nullable else name
+        if operator == _ARGUMENT or (not nullable and not operator.endswith(("-", "+"))):
+            return name
+        if not operator or operator.endswith("?"):
+            return f'{name} == null ? "" : {name}'
+        absent = f"{name} == null" if nullable else ""
+        if operator.startswith(":"):
+            absent += (" || " if absent else "") + f'{name} == ""'
+        other = self.text(reference.argument)
+        argument = quote(other) if isinstance(other, Text) else f"({other.text})"
+        if operator.endswith("-"):
+            return f"{absent} ? {argument} : {name}"
+        return f'{absent} ? "" : {argument}'
+
+    def rules(self, name: str) -> list[Section]:
+        """What is asked of a variable that must be there."""
+        rules = []
+        for reference in dict.fromkeys(self.found):
+            if reference.name != name or not reference.operator.endswith("?"):
+                continue
+            conditions = [f"{name} != null"] if name in self.nullable() else []
+            conditions += [f'{name} != ""'] if reference.operator == ":?" else []
+            message = self.text(reference.argument)
+            if not isinstance(message, Text) or not message.is_literal:
+                raise self.refusal(f"the message of {name}, which has a variable in it,")
+            rule = Section("validation", "", [Setting("condition", Expression(" && ".join(conditions)))])
+            what = message.literal or "it is required"
+            rule.settings.append(Setting("error_message", Text((what,))))
+            rules.append(rule)
+        return rules
 
     def text(self, text: str) -> Text | Expression:
         """A text with code in the place of marks."""
         parts: list[str | Code] = []
         for position, piece in enumerate(_MARK.split(text)):
             if position % 2:
-                parts.append(Code(self.code(int(piece))))
+                parts.append(Code(self.code(self.found[int(piece)])))
             elif piece:
                 parts.append(piece)
         if len(parts) == 1 and isinstance(parts[0], Code):
@@ -98,42 +119,67 @@ class _Marks:
         return Text(tuple(parts))
 
     def mark(self, value: Any) -> Any:
+        """A value with marks for references; what is left is escaped, for compose to read."""
         if isinstance(value, str):
             if "\ue000" in value:
                 raise self.refusal(f"the character U+E000 in {value!r}")
-            marked = _REFERENCE.sub(self._marked, value)
-            rest = _REFERENCE.sub("", value)
-            if "$" in rest:
-                raise self.refusal(f"the interpolation in {value!r}")
-            return marked
+            return self._marked(value, 0).replace("$", "$$")
         if isinstance(value, dict):
             if any("\ue000" in key for key in value if isinstance(key, str)):
                 raise self.refusal("the character U+E000 in a key")
             return {key: self.mark(each) for key, each in value.items()}
         return [self.mark(each) for each in value] if isinstance(value, list) else value
 
-    def _marked(self, found: re.Match[str]) -> str:
-        if found["escape"]:
-            return "$$"
-        return self.add(found["name"] or found["braced"], found["kind"] or "", found["default"] or "")
+    def _marked(self, text: str, depth: int) -> str:
+        if depth > NESTING:
+            raise self.refusal("what is nested so deep")
+        try:
+            pieces = list(references(text)) if "$" in text else [text]
+        except SubstitutionError as error:
+            raise UsageError(f"{self.file}: {error}") from None
+        return "".join(
+            each
+            if isinstance(each, str)
+            else self.add(Reference(each.name, each.operator, self._marked(each.argument, depth + 1)))
+            for each in pieces
+        )
+
+    def file_of(self, file: ComposeFile) -> ComposeFile:
+        """A file with marks."""
+        documents = []
+        for document in file.documents:
+            value = self.mark(deepcopy(document.value))
+            if isinstance(value, dict):
+                _refuse_own_variables(value, self)
+                _mark_arguments(value, self)
+            documents.append(replace(document, value=value))
+        return replace(file, documents=tuple(documents))
 
 
-def read_compose_document(text: Source, reader: Reader | None) -> Document:
-    """Raises DefinitionError and UsageError."""
-    file = read_compose(text)
+class _Marked(Surroundings):
+    """Surroundings without variables, in which files that others name are marked too."""
+
+    def __init__(self, reader: Reader | None, marks: _Marks) -> None:
+        super().__init__({}, {}, reader)
+        self.marks = marks
+        self.dotenv = self.environment
+        self.environment = {}
+
+    def compose_file(self, text: Source) -> ComposeFile:
+        folder = posixpath.dirname(text.name)
+        if folder and self.reader is not None and self.reader.kind(f"{folder}/.env") == "file":
+            raise self.marks.refusal(f"{folder}/.env, which counts for {text.name} only,")
+        return self.marks.file_of(super().compose_file(text))
+
+
+def read_compose_document(text: Source, reader: Reader | None, folder: str = "") -> Document:
+    """Raises DefinitionError and UsageError. `folder`: what paths of contexts shall be meant from, rather than the
+    folder of the command."""
     marks = _Marks(text.name)
-    documents = []
-    for document in file.documents:
-        value = marks.mark(deepcopy(document.value))
-        if isinstance(value, dict):
-            _refuse_other_files(value, marks)
-            _mark_arguments(value, marks)
-        documents.append(replace(document, value=value))
-    surroundings = Surroundings({}, {}, reader)
-    dotenv = dict(surroundings.environment)
-    surroundings.environment = {}
+    file = marks.file_of(read_compose(text))
+    surroundings = _Marked(reader, marks)
     try:
-        config = compose_config([replace(file, documents=tuple(documents))], surroundings)
+        config = compose_config([file], surroundings)
     except DefinitionError as error:
         if "\ue000" in error.render() or r"\ue000" in error.render():
             raise marks.refusal("a variable of another kind than text") from error
@@ -141,9 +187,9 @@ def read_compose_document(text: Source, reader: Reader | None) -> Document:
     if not config.targets:
         raise UsageError(f"{text.name}: no service has a build section, so there is nothing to bake")
     found = Document()
-    for name in dict.fromkeys(name for name, _, _ in marks.found):
-        found.content.append(_variable(name, dotenv, name in marks.nullable()))
-    if any(name in dotenv for name, _, _ in marks.found):
+    for name in marks.names():
+        found.content.append(_variable(name, surroundings.dotenv, marks))
+    if any(name in surroundings.dotenv for name in marks.names()):
         if "$" in surroundings.read(".env"):
             raise marks.refusal("a .env that refers to variables")
         found.notes.append("values of .env have become defaults of variables")
@@ -151,22 +197,41 @@ def read_compose_document(text: Source, reader: Reader | None) -> Document:
         targets: Value = Items([Item(Text((each,))) for each in group.targets])
         found.content.append(Section("group", group.name, [Setting("targets", targets)]))
     for target in config.targets.values():
+        _move(target, folder, marks)
         found.content.append(_target(target, marks))
     return found
 
 
-def _refuse_other_files(model: Mapping[str, Any], marks: _Marks) -> None:
-    if model.get("include") is not None:
-        raise marks.refusal("include")
-    services = model.get("services")
-    for name, service in services.items() if isinstance(services, dict) else ():
-        extends = service.get("extends") if isinstance(service, dict) else None
-        if isinstance(extends, dict) and extends.get("file") is not None:
-            raise marks.refusal(f"services.{name}.extends.file")
+def _refuse_own_variables(model: Mapping[str, Any], marks: _Marks) -> None:
+    """Files that are included can have variables for themselves."""
+    included = model.get("include")
+    for each in included if isinstance(included, list) else ():
+        for key in ("env_file", "project_directory"):
+            if isinstance(each, dict) and each.get(key):
+                raise marks.refusal(f"the {key} of an include")
+
+
+def _move(target: TargetDraft, folder: str, marks: _Marks) -> None:
+    """Paths of contexts become paths from `folder`."""
+
+    def moved(path: str) -> str:
+        local = path.removeprefix("oci-layout://")
+        if local == path and (is_remote(path) or ":" in path):
+            return path
+        if local.startswith("\ue000"):
+            raise marks.refusal("a context that begins with a variable, for a file in another folder,")
+        prefix = path[: len(path) - len(local)]
+        return path if local.startswith("/") else prefix + posixpath.relpath(local, folder)
+
+    if folder:
+        target.values["context"] = moved(target.values["context"])
+        contexts = target.values.get("contexts") or {}
+        target.values["contexts"] = {name: moved(path) for name, path in contexts.items()}
 
 
 def _mark_arguments(model: Mapping[str, Any], marks: _Marks) -> None:
-    """Arguments without a value take that of a variable, and are left out where there is none."""
+    """Arguments without a value take that of a variable, and are left out where there is none; unless the service's
+    environment has it."""
     services = model.get("services")
     for name, service in services.items() if isinstance(services, dict) else ():
         build = service.get("build") if isinstance(service, dict) else None
@@ -177,22 +242,32 @@ def _mark_arguments(model: Mapping[str, Any], marks: _Marks) -> None:
             lacking = [key for key, each in arguments.items() if each is None]
         else:
             continue
-        if not lacking:
-            continue
-        if service.get("environment") or service.get("env_file"):
+        given = _given_names(service.get("environment"))
+        lacking = [each for each in lacking if each not in given]
+        if lacking and service.get("env_file"):
             raise marks.refusal(f"an argument of services.{name} that takes its value from the service's environment")
         for key in lacking:
+            mark = marks.add(Reference(key, _ARGUMENT))
             if isinstance(arguments, dict):
-                arguments[key] = marks.add(key, "arg")
+                arguments[key] = mark
             else:
-                arguments[arguments.index(key)] = f"{key}={marks.add(key, 'arg')}"
+                arguments[arguments.index(key)] = f"{key}={mark}"
 
 
-def _variable(name: str, dotenv: Mapping[str, str], nullable: bool) -> Section:
-    default: Value | None = NULL if nullable else None
+def _given_names(environment: Any) -> set[str]:
+    """What an `environment` gives a value."""
+    if isinstance(environment, dict):
+        return {key for key, each in environment.items() if each is not None}
+    texts = environment if isinstance(environment, list) else []
+    return {each.partition("=")[0] for each in texts if isinstance(each, str) and "=" in each}
+
+
+def _variable(name: str, dotenv: Mapping[str, str], marks: _Marks) -> Section:
+    default: Value | None = NULL if name in marks.nullable() else None
     if name in dotenv:
         default = Text((dotenv[name],) if dotenv[name] else ())
-    return Section("variable", name, [Setting("default", default)] if default is not None else [])
+    settings = [Setting("default", default)] if default is not None else []
+    return Section("variable", name, settings, marks.rules(name))
 
 
 def _target(target: TargetDraft, marks: _Marks) -> Section:
