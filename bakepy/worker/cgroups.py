@@ -1,8 +1,9 @@
 """The cgroups of containers: whether the runtime can make them here, where they go, and their removal.
 
-A container's cgroup is `BASE/bakepy/TOKEN/ID`; TOKEN is the process's folder in the state root, so that what a killed
-process left is known and removed by the next. BASE is the top for root. An ordinary user has cgroups only where
-version 2 is delegated to it (cgroups(7): the folder of its own processes and what is in it belong to it): below there.
+A container's cgroup is `BASE/bakepy/TOKEN/ID`, or in that one (`oomcount`); TOKEN is the process's folder in the state
+root, so that what a killed process left is known and removed by the next. BASE is the top for root. An ordinary user
+has cgroups only where version 2 is delegated to it (cgroups(7): the folder of its own processes and what is in it
+belong to it): below there.
 """
 
 from __future__ import annotations
@@ -111,6 +112,6 @@ class Cgroups:
         for hierarchy in self.hierarchies:
             for token in tokens:
                 folder = hierarchy / "bakepy" / token
-                for child in (*folder.glob("*/"), folder):
+                for child in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
                     with contextlib.suppress(OSError):  # in use or gone: both are fine
                         child.rmdir()

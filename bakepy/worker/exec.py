@@ -29,6 +29,7 @@ from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
 from bakepy.worker.emulation import check_runnable
 from bakepy.worker.mounts import StepMounts, missing_secret
 from bakepy.worker.oci import DEFAULT_CAPABILITIES, HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
+from bakepy.worker.oomcount import INSIDE, OomCount
 from bakepy.worker.ref import Ref, TreeRef
 from bakepy.worker.runtime import ContainerProcess, explain
 from bakepy.worker.stubs import Stubs
@@ -37,6 +38,7 @@ from bakepy.worker.users import find_user
 Log = Callable[[int, bytes], None]
 
 OUT_OF_MEMORY = "the kernel killed a process for lack of memory while this step ran"
+OVER_LIMIT = "the kernel killed a process of this step at the step's memory limit"
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 8192
@@ -110,6 +112,7 @@ class _Step:
     stubs: Stubs | None = None
     notes: list[str] = field(default_factory=list)
     kills: int = 0
+    oom: OomCount | None = None
 
     def start(self) -> ContainerProcess:
         """Mounts, writes the bundle, starts the runtime. What was made is held even if it raises."""
@@ -120,6 +123,11 @@ class _Step:
         process = self.context.launcher.take(own_cgroup=own_cgroup)
         bundle = process.bundle
         self.held.callback(remove_tree, bundle)
+        memory = limits.get("memory")
+        if memory and (count := OomCount.begin(self.context.cgroups, self.context.token, process.id, memory)):
+            self.oom = count
+            self.held.callback(count.close)
+            limits["memory"] = count.inner(memory)
         self.held.callback(process.abandon)
         self.mounts.build(bundle, self.held)
         if self.mounts.root is None:
@@ -127,6 +135,8 @@ class _Step:
         rootfs = self.mounts.root.path
         inherits = self.context.launcher.shared is not None and not own_cgroup
         cgroup = "" if inherits else f"{self.context.cgroups.parent(self.context.token)}/{process.id}"
+        if self.oom is not None:
+            cgroup += f"/{INSIDE}"
         container = self._container(rootfs, bundle, cgroup, limits)
         parents = self.op.meta.remove_mount_stubs_recursive
         self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
@@ -231,7 +241,7 @@ class _Step:
         return EngineError(
             f"{self.context.runtime.name} was killed ({name}) while process"
             f' "{" ".join(self.op.meta.args)}" ran, which was ended with it',
-            hint=OUT_OF_MEMORY if _kernel_kills() > self.kills else "",
+            hint=OUT_OF_MEMORY if _kernel_kills() > self.kills else "",  # the runtime is in no cgroup of the step
         )
 
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
@@ -242,7 +252,9 @@ class _Step:
             reason = explain(complaint, self.op.meta.args[0] if self.op.meta.args else "")
             detail.append(f"{self.context.runtime.name}: unable to start container process: {reason}")
         hint = ""
-        if status == 128 + 9 and _kernel_kills() > self.kills:
+        if status == 128 + 9 and self.oom is not None:
+            hint = OVER_LIMIT if self.oom.killed() else ""
+        elif status == 128 + 9 and _kernel_kills() > self.kills:
             hint = OUT_OF_MEMORY
         return ProcessError(
             f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: {status}',

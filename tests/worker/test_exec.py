@@ -283,7 +283,34 @@ async def test_memory_limit_ends_a_step_with_a_hint(steps: Steps) -> None:
             resources=LinuxResources(memory=20_000_000, memory_swap=20_000_000),
         )
     assert caught.value.status == 137
-    assert caught.value.hint == "the kernel killed a process for lack of memory while this step ran"
+    assert caught.value.hint == "the kernel killed a process of this step at the step's memory limit"
+    folders = [hierarchy / "bakepy" / steps.context.token for hierarchy in steps.context.cgroups.hierarchies]
+    left = {path.name for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()}
+    assert left <= {"shared"}
+
+
+async def test_a_limited_step_is_not_blamed_for_a_lack_of_memory_elsewhere(steps: Steps) -> None:
+    if not steps.context.runtime.cgroups:
+        pytest.skip("no cgroups here")
+    limits = LinuxResources(memory=20_000_000, memory_swap=20_000_000)
+    failures: list[ProcessError] = []
+    log: list[tuple[int, bytes]] = []
+
+    async def modest() -> None:
+        try:
+            await steps.run("echo ready; sleep 600", resources=limits, log=log)
+        except ProcessError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(modest)
+        while not log:
+            await anyio.lowlevel.checkpoint()
+        (first,) = steps.context.volatile.glob("*/pid")
+        with pytest.raises(ProcessError):
+            await steps.run("tail -c 200000000 /dev/zero > /dev/null", resources=limits)
+        os.kill(int(first.read_text()), signal.SIGKILL)
+    assert [(error.status, error.hint) for error in failures] == [(137, "")]
 
 
 async def test_cgroups_are_seen_and_can_not_be_written(steps: Steps) -> None:

@@ -15,6 +15,7 @@ from bakepy.model.platform import Platform
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.emulation import check_runnable, foreign_machines
 from bakepy.worker.oci import DEFAULT_CAPABILITIES, hosts_text
+from bakepy.worker.oomcount import OomCount
 from bakepy.worker.runtime import explain, find_runtime
 from bakepy.worker.seccomp import profile_json
 from bakepy.worker.seccomp_bpf import compiled
@@ -176,3 +177,24 @@ def test_compiled_filter_is_kept_for_the_next_run_and_made_anew_if_it_is_damaged
     assert compiled(profile, tmp_path) == text
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]
     compiled.cache_clear()
+
+
+def test_kills_below_a_cgroup_of_version_2(tmp_path: Path) -> None:
+    count = OomCount.begin(Cgroups("unified", (tmp_path,)), "token", "id", {"limit": 4096})
+    assert count is not None
+    folder = tmp_path / "bakepy/token/id"
+    assert count.inner({"limit": 4096}) == {"limit": 4096}
+    assert not count.killed()  # no memory controller
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 1\noom_kill 0\noom_group_kill 0\n")
+    assert not count.killed()
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 0\n")
+    assert count.killed()
+    (folder / "memory.events").unlink()  # the kernel's files are no obstacle to rmdir(2)
+    (folder / "step").mkdir()
+    count.close()
+    assert list((tmp_path / "bakepy/token").iterdir()) == []
+
+
+def test_without_cgroups_of_ones_own_no_kills_are_counted(tmp_path: Path) -> None:
+    assert OomCount.begin(Cgroups("none", ()), "token", "id", {"limit": 4096}) is None
+    assert OomCount.begin(Cgroups("hybrid", (tmp_path,)), "token", "id", {"limit": 4096}) is None
