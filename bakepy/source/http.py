@@ -23,7 +23,7 @@ import anyio.to_thread
 
 from bakepy._version import __version__
 from bakepy.content.database import Database
-from bakepy.content.store import ContentStore
+from bakepy.content.store import BlobWriter, ContentStore
 from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
@@ -101,6 +101,42 @@ class _Known:
     file: HttpFile
     etag: str
     strong: bool
+
+
+class _Partial:
+    """What came so far of a file. `etag` is what it can be gone on with (RFC 9110, 13.1.5: only a strong one; empty:
+    it can not); `headers` are those that tell of the file, of the answer that began it."""
+
+    def __init__(self, writer: BlobWriter) -> None:
+        self.writer = writer
+        self.etag = ""
+        self.headers: Mapping[str, str] = {}
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What asks for the rest; empty if there is nothing to go on with."""
+        if not self.etag or not self.writer.size:
+            return {}
+        # parts of what is packed for the way could not be put together
+        return {"Range": f"bytes={self.writer.size}-", "If-Range": self.etag, "Accept-Encoding": "identity"}
+
+    def begin(self, response: aiohttp.ClientResponse) -> None:
+        """Goes on where the answer does, or from the start. Raises Temporary if it is another part."""
+        start = response.headers.get("Content-Range", "").partition("-")[0].strip()
+        if response.status == 206 and start.lower() == f"bytes {self.writer.size}" and self.etag:
+            return
+        self.writer.restart()
+        self.etag = ""
+        if response.status == 206:
+            raise Temporary("the server sent a part that was not asked for")
+        self.headers = response.headers.copy()
+        etag = response.headers.get("ETag", "")
+        if not etag.startswith("W/") and "Content-Encoding" not in response.headers:
+            self.etag = etag
+
+    def forget(self) -> None:
+        """Begins anew the next time."""
+        self.etag = ""
 
 
 class HttpSource:
@@ -182,11 +218,25 @@ class HttpSource:
         if known and request.checksum and known.file.digest == request.checksum:
             return known.file
         authorization = await anyio.to_thread.run_sync(_authorization, request, lent)
-        failures = 0
+        with self._content.writer(request.checksum.algorithm if request.checksum else "sha256") as writer:
+            return await self._persist(request, known, authorization, _Partial(writer), progress)
+
+    async def _persist(
+        self,
+        request: HttpRequest,
+        known: _Known | None,
+        authorization: str,
+        partial: _Partial,
+        progress: Progress | None,
+    ) -> HttpFile:
+        """Tries again where that may help; a transfer that got further starts counting anew."""
+        failures = furthest = 0
         while True:
             try:
-                return await self._download(request, known, authorization, progress)
+                return await self._download(request, known, authorization, partial, progress)
             except Temporary as failure:
+                if partial.conditions and partial.writer.size > furthest:
+                    failures, furthest = 0, partial.writer.size
                 failures += 1
                 if failures >= self._policy.attempts:
                     raise RegistryError(
@@ -198,11 +248,18 @@ class HttpSource:
             await self._sleep(pause)
 
     async def _download(
-        self, request: HttpRequest, known: _Known | None, authorization: str, progress: Progress | None
+        self,
+        request: HttpRequest,
+        known: _Known | None,
+        authorization: str,
+        partial: _Partial,
+        progress: Progress | None,
     ) -> HttpFile:
         import aiohttp
 
-        headers = _conditions(known) | ({"Authorization": authorization} if authorization else {})
+        headers = (partial.conditions or _conditions(known)) | (
+            {"Authorization": authorization} if authorization else {}
+        )
         try:
             async with self._session().get(request.url, headers=headers, proxy=proxy_for(request.url)) as response:
                 status, etag = response.status, response.headers.get("ETag", "").removeprefix("W/")
@@ -211,11 +268,16 @@ class HttpSource:
                 if status in RETRIED_STATUSES:
                     after = parse_retry_after(response.headers.get("Retry-After"), time.time())
                     raise Temporary(f"invalid response status {status}", after)
+                if status == 416 and partial.conditions:
+                    partial.forget()
+                    raise Temporary("the rest of the file is not there")
                 if not 200 <= status < 400:
                     raise BuildError(f"{request.shown}: invalid response status {status}")
-                digest = await self._save(request, response, progress)
-                modified = _seconds(response.headers.get("Last-Modified"))
-                answered = _seconds(response.headers.get("Date"))
+                partial.begin(response)
+                digest = await self._save(partial.writer, response, progress)
+                etag = partial.headers.get("ETag", "").removeprefix("W/")
+                modified = _seconds(partial.headers.get("Last-Modified"))
+                answered = _seconds(partial.headers.get("Date"))
         except aiohttp.ClientSSLError as error:
             raise RegistryError(
                 f"{request.shown}: no secure connection: {error}", hint="is the server's certificate known here?"
@@ -231,14 +293,13 @@ class HttpSource:
         self._remember(request, _Known(file, etag, strong))
         return file
 
-    async def _save(self, request: HttpRequest, response: aiohttp.ClientResponse, progress: Progress | None) -> Digest:
-        total = response.content_length or 0
-        with self._content.writer(request.checksum.algorithm if request.checksum else "sha256") as writer:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                await anyio.to_thread.run_sync(writer.write, chunk)
-                if progress:
-                    progress(writer.size, max(total, writer.size))
-            return (await anyio.to_thread.run_sync(writer.commit))[0]
+    async def _save(self, writer: BlobWriter, response: aiohttp.ClientResponse, progress: Progress | None) -> Digest:
+        total = writer.size + (response.content_length or 0)
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            await anyio.to_thread.run_sync(writer.write, chunk)
+            if progress:
+                progress(writer.size, max(total, writer.size))
+        return (await anyio.to_thread.run_sync(writer.commit))[0]
 
     def _known(self, request: HttpRequest) -> _Known | None:
         rows = self._database.query(

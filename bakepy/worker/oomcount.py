@@ -1,8 +1,8 @@
 """Whether the kernel ended a process of one limited container for lack of memory.
 
 Runtimes remove a container's cgroup, and its counters with it, before they end. So the container gets a cgroup inside
-of one that is ours. Version 2 counts there what happens below (memory.events). Version 1 counts only where the victim is
-(memory.oom_control), but tells by eventfd where the limit is that was reached: that one is then ours as well.
+of one that is ours. Version 2 counts there what happens below (memory.events). Version 1 counts only where the victim
+is (memory.oom_control), but tells by eventfd where the limit is that was reached: that one is then ours as well.
 """
 
 from __future__ import annotations

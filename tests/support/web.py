@@ -16,12 +16,23 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Page:
-    """What is answered. With `validates` conditional requests are granted, as far as `headers` has what they need."""
+    """What is answered. With `validates` conditional requests are granted, as far as `headers` has what they need, and
+    so are requests for the rest of a body. With `cut` the connection ends after so many bytes."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     validates: bool = True
+    cut: int | None = None
+
+    def answer(self, asked: Message) -> tuple[int, Mapping[str, str], bytes]:
+        if self.is_same(asked):
+            return 304, {}, b""
+        if self.validates and asked["Range"] and asked["If-Range"] == self.headers.get("ETag"):
+            start = int(asked["Range"].removeprefix("bytes=").removesuffix("-"))
+            part = {"Content-Range": f"bytes {start}-{len(self.body) - 1}/{len(self.body)}", **self.headers}
+            return 206, part, self.body[start:]
+        return self.status, self.headers, self.body
 
     def is_same(self, asked: Message) -> bool:
         """Whether the client has this already."""
@@ -73,7 +84,7 @@ class Web:
                 return body
 
             def _answer(self, body: bytes) -> None:
-                status, headers, data = web.answer(self.command, self.path, self.headers, body)
+                status, headers, data, cut = web.answer(self.command, self.path, self.headers, body)
                 web.requests.append(Request(self.path, self.headers, status))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -81,7 +92,8 @@ class Web:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 if status != 304:
-                    self.wfile.write(data)
+                    self.wfile.write(data[:cut])
+                self.close_connection |= cut is not None
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -107,18 +119,21 @@ class Web:
     def statuses(self) -> list[int]:
         return [request.status for request in self.requests]
 
-    def answer(self, method: str, path: str, headers: Message, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def answer(
+        self, method: str, path: str, headers: Message, body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes, int | None]:
+        """Status, headers, body, and after how many bytes of that the connection ends."""
         if path.startswith("/git/"):
             if self.authorization and headers["Authorization"] != self.authorization:
-                return 401, {"WWW-Authenticate": 'Basic realm="git"'}, b""
-            return self._backend(method, path, headers, body)
+                return 401, {"WWW-Authenticate": 'Basic realm="git"'}, b"", None
+            return *self._backend(method, path, headers, body), None
         if path.startswith("/dumb/") and self.repositories is not None:
             file = self.repositories / urlsplit(path).path.removeprefix("/dumb/")
-            return (200, {}, file.read_bytes()) if file.is_file() else (404, {}, b"")
+            return (200, {}, file.read_bytes(), None) if file.is_file() else (404, {}, b"", None)
         page = self.pages.get(path, Page(b"not found\n", 404))
         if isinstance(page, list):
             page = page.pop(0) if len(page) > 1 else page[0]
-        return (304, {}, b"") if page.is_same(headers) else (page.status, page.headers, page.body)
+        return *page.answer(headers), page.cut
 
     def _backend(self, method: str, path: str, headers: Message, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         parts = urlsplit(path)
