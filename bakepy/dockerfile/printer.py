@@ -38,6 +38,8 @@ def pieces_of(parsed: Parsed) -> tuple[Piece, ...]:
 def print_parsed(parsed: Parsed) -> str:
     """A text with equal directives and statements, places aside. The comments above an instruction are kept; others,
     empty lines and the ends of lines that Windows writes are not. Takes a file without errors."""
+    if not parsed.statements:
+        return ""  # only an empty file has none, and no error
     out = [f"# {key}={value}\n" for key, value in parsed.directives]
     if not parsed.directives:
         out.append("#\n")  # what follows is neither a directive nor a mark of the byte order

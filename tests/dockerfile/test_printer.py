@@ -66,6 +66,10 @@ def test_files_come_back(text: str) -> None:
     check_round_trip(text)
 
 
+def test_an_empty_file_stays_empty() -> None:
+    assert print_parsed(parse("", "Dockerfile").parsed) == ""
+
+
 def test_a_piece_is_a_statement_or_what_stands_between_two() -> None:
     text = "# escape=`\n\n# base\nFROM a\nRUN <<E `\n# in\n b\n1\nE\n# last"
     pieces = pieces_of(parse(text, "Dockerfile").parsed)

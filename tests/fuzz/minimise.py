@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,6 +37,9 @@ def lines_of(run: Callable[[bytes], None], data: bytes) -> frozenset[tuple[str, 
 def minimised(run: Callable[[bytes], None], given: Iterable[bytes], most: int) -> list[bytes]:
     """At most `most` of the inputs, that together reach as many lines as they can; small ones first."""
     inputs = sorted(set(given), key=lambda data: (len(data), data))
+    for data in inputs:
+        with suppress(Exception):
+            run(data)  # so that what is imported late is not counted for the input that happens to be first
     reached = {data: lines_of(run, data) for data in inputs}
     covered: set[tuple[str, int]] = set()
     kept: list[bytes] = []

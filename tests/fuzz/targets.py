@@ -185,7 +185,9 @@ def dockerfile_parse(data: bytes) -> None:
 def check_round_trip(parsed: Parsed) -> None:
     """The pieces are the file; what is printed says the same."""
     assert "".join(piece.text for piece in pieces_of(parsed)) == parsed.file.text
-    if not parsed.errors:
+    if not parsed.statements:
+        assert parsed.errors or print_parsed(parsed) == parsed.file.text == ""
+    elif not parsed.errors:
         again = parse_text(replace(parsed.file, text=print_parsed(parsed)))
         assert (again.directives, again.escape, again.errors) == (parsed.directives, parsed.escape, ())
         assert [bare(each) for each in again.statements] == [bare(each) for each in parsed.statements]
