@@ -60,6 +60,7 @@ class Bench:
     def place(self, name: str, files: dict[str, str]) -> Path:
         """A folder of its own with these files."""
         folder = self.folder / name
+        folder.mkdir(exist_ok=True)
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
