@@ -114,7 +114,7 @@ def compose_config(
             draft.folders.update({f"contexts.{key}": folder for key in draft.values.get("contexts") or ()})
         config.add_target(draft)
     if services:
-        config.groups.append(GroupDraft("default", tuple(dict.fromkeys(members)), unlisted=not members))
+        config.add_group(GroupDraft("default", tuple(dict.fromkeys(members)), unlisted=not members))
     return config
 
 

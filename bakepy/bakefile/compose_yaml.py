@@ -25,6 +25,28 @@ _DATE: Final = re.compile(
 )
 _STRING: Final = "tag:yaml.org,2002:str"
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NESTING: Final = 1_000
+"""Levels. The loader goes down by C calls, which would end the process."""
+
+
+class _TooDeep(yaml.MarkedYAMLError):
+    pass
+
+
+class _Loader(_LOADER):  # type: ignore[misc]
+    """The loader, with a limit. What is overridden is called for each node, and of use for tags by path alone."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self._depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        self._depth += 1
+        if self._depth > _NESTING:
+            raise _TooDeep(problem="the file is nested too deep", problem_mark=current_node.start_mark)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
 
 
 @dataclass(slots=True)
@@ -39,17 +61,20 @@ class Document:
 def parse_yaml(text: Text) -> list[Document]:
     """Every document of a file. Raises DefinitionError."""
     source = text.text.removeprefix("\ufeff")
-    loader = _LOADER(source)
+    loader = _Loader(source)
+    builder = _Builder(text, loader)
     found: list[Document] = []
     try:
         while loader.check_node():
             node = loader.get_node()
-            found.append(_Builder(text, loader).document(node))
+            found.append(builder.document(node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         start = _offset(text, mark.line, mark.column) if mark else 0
         problem = (error.problem or "a mistake").strip()
-        raise Span(text, start, start + 1).error(f"no YAML: {problem}") from None
+        raise Span(text, start, start + 1).error(
+            problem if isinstance(error, _TooDeep) else f"no YAML: {problem}"
+        ) from None
     except yaml.YAMLError as error:
         raise Span(text, 0, 1).error(f"no YAML: {error}") from None
     finally:
@@ -67,7 +92,7 @@ def _offset(text: Text, line: int, column: int) -> int:
 
 
 class _Builder:
-    """Makes values of nodes."""
+    """Makes values of nodes. Nodes are counted over all documents."""
 
     def __init__(self, text: Text, loader: Any) -> None:
         self.text = text
@@ -82,6 +107,7 @@ class _Builder:
             position = text.text.find("\n", position + 1)
 
     def document(self, node: Any) -> Document:
+        self.places, self.resets = {}, []
         value = self._value(node, (), [])
         return Document(value, self.places, self.resets)
 

@@ -89,15 +89,18 @@ class TargetDraft:
 class Config:
     """Groups in the order of their definition (the first of a name counts), targets by name; places of pools."""
 
-    __slots__ = ("groups", "pools", "targets")
+    __slots__ = ("_named", "groups", "pools", "targets")
 
     def __init__(self) -> None:
         self.groups: list[GroupDraft] = []
         self.targets: dict[str, TargetDraft] = {}
         self.pools: dict[str, int] = {}
+        self._named: dict[str, int] = {}
 
     def find_group(self, name: str) -> GroupDraft | None:
-        return next((each for each in self.groups if each.name == name), None)
+        """The first one of this name."""
+        position = self._named.get(name)
+        return None if position is None else self.groups[position]
 
     def add_target(self, draft: TargetDraft) -> None:
         if draft.name in self.targets:
@@ -105,13 +108,17 @@ class Config:
         else:
             self.targets[draft.name] = draft
 
+    def add_group(self, group: GroupDraft) -> None:
+        """A group beside those that are there, perhaps of the same name."""
+        self._named.setdefault(group.name, len(self.groups))
+        self.groups.append(group)
+
     def set_group(self, group: GroupDraft) -> None:
         """A group that is defined again replaces the former one."""
-        for position, each in enumerate(self.groups):
-            if each.name == group.name:
-                self.groups[position] = group
-                return
-        self.groups.append(group)
+        if group.name in self._named:
+            self.groups[self._named[group.name]] = group
+        else:
+            self.add_group(group)
 
     def names(self) -> list[str]:
         return list(dict.fromkeys([*(each.name for each in self.groups), *self.targets]))

@@ -294,7 +294,7 @@ def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
     for label, names in labels.items():
         distinct = unique(names)
         if distinct != (label,):
-            config.groups.append(GroupDraft(label, distinct))
+            config.add_group(GroupDraft(label, distinct))
 
 
 def _group_places(instance: Instance) -> dict[str, Written]:

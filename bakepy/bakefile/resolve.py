@@ -167,24 +167,27 @@ class _Resolver:
 
     def _reachable(self, group: GroupDraft) -> list[GroupDraft]:
         """The group and all groups it leads to."""
-        found = [group]
-        for each in found:
+        found = {group.name: group}
+        waiting = [group]
+        for each in waiting:
             for member in each.targets:
                 inner = self._groups.get(member)
-                if inner is not None and all(inner is not other for other in found):
-                    found.append(inner)
-        return found
+                if inner is not None and member not in found:
+                    found[member] = inner
+                    waiting.append(inner)
+        return waiting
 
     def _group_cycle(self, name: str) -> str:
         """The way from a group back to itself, or that it is empty."""
-        path, current = [name], name
+        path, current = {name: None}, name
         while True:
             following = next((each for each in self._groups[current].targets if each in self._groups), None)
             if following is None:
                 return "it is empty"
-            path.append(following)
-            if following in path[:-1]:
-                return " -> ".join(path[path.index(following) :])
+            if following in path:
+                names = [*path, following]
+                return " -> ".join(names[names.index(following) :])
+            path[following] = None
             current = following
 
     def _resolved(self, name: str) -> TargetDraft:
@@ -222,6 +225,7 @@ class _Resolver:
             else:
                 base.merge(inherited)
         base.folders.pop("", None)
+        base.places.pop("inherits", None)  # those of all ancestors would be gathered, again for each of them
         base.merge(own)
         self.overrides.apply(base)
         base.normalize()

@@ -69,7 +69,8 @@ def whole(value: Value, argument: int, what: str = "a whole number is required")
         found = number.truncated()
         if -(1 << 63) <= found < 1 << 63:
             return found
-    raise FunctionError(f"{what}, not {number}", argument)
+    shown = str(number)
+    raise FunctionError(f"{what}, not {shown if len(shown) <= 40 else shown[:30] + '…'}", argument)
 
 
 def texts(items: Sequence[Any]) -> Value:
