@@ -6,6 +6,7 @@ Addresses and tokens reach it through its environment, so that they stand on no 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 
-from bakepy.errors import BuildError, EngineError
+from bakepy.errors import BuildError, EngineError, RegistryError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.value import dataclass
 
@@ -37,6 +38,9 @@ _CONFIG = {
     "fetch.fsckObjects": "false",
     "safe.directory": "*",
 }
+_SSH_PATIENCE = "-o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+"""A server that is gone is noticed after a minute."""
+
 _NO_SHALLOW = ("--depth", "shallow")
 
 
@@ -53,6 +57,25 @@ class GitFailed(BuildError):
         detail = [line for line in lines if line is not reason]
         super().__init__(f"{what}: {reason}" if reason else what, detail=detail)
         self.said = said
+
+
+class GitUnreachable(GitFailed):
+    """git could not talk with the server at all."""
+
+    exit_code = RegistryError.exit_code
+
+
+_UNREACHABLE = re.compile(
+    r"could not resolve host|failed to connect|couldn't connect|connection (refused|reset|timed out|closed)"
+    r"|operation timed out|no route to host|network is unreachable",
+    re.IGNORECASE,
+)
+"""What curl, OpenSSH and git say then."""
+
+
+def failure(what: str, said: str) -> GitFailed:
+    """The error for what git wrote to its standard error."""
+    return (GitUnreachable if _UNREACHABLE.search(said) else GitFailed)(what, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,7 @@ class Git:
             with anyio.CancelScope(shield=True):
                 await _end(process)
         if status != 0:
-            raise GitFailed(what, self._shown(said.decode(errors="replace")))
+            raise failure(what, self._shown(said.decode(errors="replace")))
         return bytes(out)
 
     def _environment(self) -> dict[str, str]:
@@ -135,7 +158,7 @@ class Git:
         hosts = f"{shlex.quote(str(self.known_hosts))} ~/.ssh/known_hosts"
         ssh = (
             "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new"
-            f" -o UserKnownHostsFile={shlex.quote(hosts)}"
+            f" -o UserKnownHostsFile={shlex.quote(hosts)} {_SSH_PATIENCE}"
         )
         environment = {
             "PATH": self.environment.get("PATH", os.defpath),

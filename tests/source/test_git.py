@@ -13,7 +13,7 @@ import pytest
 
 from bakepy.dockerfile.giturl import parse_git
 from bakepy.dockerfile.lower.sources import description, git_source
-from bakepy.errors import BuildError
+from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.source.git import GitRequest, GitSource
 from bakepy.source.lent import NOTHING, Lent
@@ -318,6 +318,14 @@ class TestFailures:
         with pytest.raises(BuildError) as raised:
             await new_run(machine).resolve(request(f"{web.url}/git/none.git"))
         assert raised.value.what.startswith(f"failed to fetch remote {web.url}/git/none.git: ")
+        assert raised.value.exit_code == BuildError.exit_code
+
+    async def test_nobody_there(self, machine: Snapshots) -> None:
+        url = "http://127.0.0.1:1/r.git"
+        with pytest.raises(BuildError) as raised:
+            await new_run(machine).resolve(request(url))
+        assert raised.value.what.startswith(f"failed to fetch remote {url}: ")
+        assert raised.value.exit_code == RegistryError.exit_code
 
     def test_a_reference_is_no_option(self) -> None:
         with pytest.raises(BuildError) as raised:
