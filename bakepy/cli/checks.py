@@ -118,8 +118,9 @@ def check_privileges(machine: Machine) -> Check:
 
 
 def check_runtime(machine: Machine) -> Check:
-    """The programs of the OCI runtime specification, best first."""
-    for name in RUNTIMES:
+    """The programs of the OCI runtime specification, best first; that of BAKEPY_RUNTIME alone if it names one."""
+    chosen = machine.environment.get("BAKEPY_RUNTIME")
+    for name in (chosen,) if chosen else RUNTIMES:
         if program := machine.find_program(name):
             done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
             version = (done.stdout.splitlines() or [""])[0].strip()
@@ -127,6 +128,9 @@ def check_runtime(machine: Machine) -> Check:
                 problem = (done.stderr.splitlines() or ["no message"])[0]
                 return Check("runtime", Verdict.FAIL, f"{program} does not start: {problem}", f"reinstall {name}")
             return Check("runtime", Verdict.OK, f"{program} ({version})" if version else program)
+    if chosen:
+        what = f"OCI runtime {chosen} (BAKEPY_RUNTIME) is not installed"
+        return Check("runtime", Verdict.FAIL, what, "unset BAKEPY_RUNTIME, or name another one")
     return Check(
         "runtime",
         Verdict.FAIL,

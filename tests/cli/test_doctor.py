@@ -77,6 +77,17 @@ def test_a_runtime_is_started_to_see_that_it_works(tmp_path: Path) -> None:
     )
 
 
+def test_the_runtime_of_the_environment_counts_alone(tmp_path: Path) -> None:
+    crun = program(tmp_path / "crun", "echo crun")
+    there = machine(tmp_path, programs={"crun": crun}, environment={"BAKEPY_RUNTIME": "mine"})
+    assert checks.check_runtime(there) == Check(
+        "runtime",
+        Verdict.FAIL,
+        "OCI runtime mine (BAKEPY_RUNTIME) is not installed",
+        "unset BAKEPY_RUNTIME, or name another one",
+    )
+
+
 def test_no_runtime_fails_with_the_package_to_install(tmp_path: Path) -> None:
     check = checks.check_runtime(machine(tmp_path))
     assert (check.verdict, check.mend) == (Verdict.FAIL, "apt-get install crun")
