@@ -112,9 +112,11 @@ class Sources:
     def require_folder(self, path: str) -> None:
         """Raises DefinitionError if there is no such folder."""
         if self.files.absolute(path) not in self._names and not self.files.is_directory(path):
+            parent, name = posixpath.split(path.rstrip("/"))
+            if name in self.files.names(parent or "."):
+                raise DefinitionError(f"the folder '{path}' can not be used: it is no folder")
             raise DefinitionError(
-                f"the folder '{path}' can not be used: no such file or directory",
-                hint=self._near(*posixpath.split(path.rstrip("/"))),
+                f"the folder '{path}' can not be used: no such file or directory", hint=self._near(parent, name)
             )
 
     def layout(self, context: c.LayoutContext) -> LayoutContext:

@@ -309,6 +309,12 @@ def test_a_missing_context_is_told_at_its_place() -> None:
     assert text.splitlines()[-1] == "hint: did you mean 'services'?"
 
 
+def test_a_file_is_no_context() -> None:
+    files = {"Dockerfile": "FROM scratch\n", "app.tar": ""}
+    text = message(bake(Target("t", context="app.tar", dockerfile="/work/Dockerfile")), files)
+    assert text == "target.t.context: the folder 'app.tar' can not be used: it is no folder"
+
+
 def test_the_folder_of_a_missing_dockerfile_may_be_what_is_wrong() -> None:
     assert message(bake(Target("t", dockerfile="dcoker/x")), {"docker/x": "FROM scratch\n"}) == (
         "target.t.dockerfile: the Dockerfile 'dcoker/x' does not exist: there is no folder 'dcoker'\n"
