@@ -28,6 +28,7 @@ from bakepy.llb.op import SourceOp
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.url import redacted
 from bakepy.model.value import dataclass
+from bakepy.registry.retry import Patience
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.source.gitcommand import Git, GitFailed
 from bakepy.source.lent import NOTHING, Lent
@@ -103,9 +104,11 @@ class GitPin:
 
 
 class GitSource:
-    """Resolves each reference once for a run, and checks trees out. `root` is the state root."""
+    """Resolves each reference once for a run, and checks trees out. `root` is the state root. A web server that is
+    silent for longer than `patience` has it is given up."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], *, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
         self._root = root / "git"
         self._environment = environment
         self._pins: dict[tuple[str, str], GitPin] = {}
@@ -206,7 +209,11 @@ class GitSource:
 
     async def _git(self, request: GitRequest, lent: Lent) -> Git:
         header = await anyio.to_thread.run_sync(_authorization, request, lent)
-        config = {"remote.origin.url": request.remote}
+        config = {
+            "remote.origin.url": request.remote,
+            "http.lowSpeedLimit": "1",  # bytes in a second; servers that count say so every few seconds
+            "http.lowSpeedTime": str(max(1, round(self._patience.silent))),
+        }
         hidden = {request.remote: request.shown} if request.remote != request.shown else {}
         if header:
             scope = next((one for one in _SHARED_TOKENS if request.remote.startswith(one)), request.remote)
