@@ -70,7 +70,7 @@ class Bench:
         """Bakes the Dockerfile in `context` and puts the image into the registry."""
         layout = self.folder / "layouts" / name
         ours = [self.bakepy, "build", "--progress", "quiet", "--output", f"type=oci,tar=false,dest={layout}", "."]
-        subprocess.run(ours, cwd=context, env=self.environment, check=True)
+        subprocess.run(ours, cwd=context, env=self.environment, check=True, stdout=subprocess.DEVNULL)
         goal = f"{self.peer.registry}/{name}:latest"
         subprocess.run(
             ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}", f"docker://{goal}"], check=True
