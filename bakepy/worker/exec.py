@@ -6,6 +6,8 @@ the process and passes its output on.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,6 +41,9 @@ Log = Callable[[int, bytes], None]
 
 OUT_OF_MEMORY = "the kernel killed a process for lack of memory while this step ran"
 OVER_LIMIT = "the kernel killed a process of this step at the step's memory limit"
+
+_FULL_BYTES = 1 << 20
+"""A disk with less room is full: what failed to be written may have been a bit more than what there is."""
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 8192
@@ -236,6 +241,11 @@ class _Step:
         path.chmod(0o644)
         return path
 
+    def _disk_is_full(self) -> bool:
+        """Whether what the step wrote last may have had no room: programs tell that in their own words, if at all."""
+        facts = os.statvfs(self.context.root)
+        return facts.f_bavail * facts.f_frsize < _FULL_BYTES or (facts.f_files > 0 and facts.f_favail == 0)
+
     def _runtime_killed(self, number: int) -> EngineError:
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return EngineError(
@@ -256,6 +266,8 @@ class _Step:
             hint = OVER_LIMIT if self.oom.killed() else ""
         elif status == 128 + 9 and _kernel_kills() > self.kills:
             hint = OUT_OF_MEMORY
+        elif self._disk_is_full():
+            hint = disk_hint(errno.ENOSPC)
         return ProcessError(
             f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: {status}',
             status=status,
