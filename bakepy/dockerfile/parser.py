@@ -162,7 +162,10 @@ def parse_text(file: SourceFile) -> Parsed:
                 is_directive = reader.directive(stripped.rstrip("\r"))
                 if is_directive:
                     continue
-                comments = [*comments, comment] if comment else []
+                if comment:
+                    comments.append(comment)
+                else:
+                    comments = []
                 continue
             reader.directives.done = True
             statement, gap = _statement(reader, line, tuple(comments), errors)

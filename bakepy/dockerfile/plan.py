@@ -23,7 +23,7 @@ from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.dockerfile.parser import line_location, parse_text
 from bakepy.dockerfile.paths import join
-from bakepy.dockerfile.reader import Dialect, read_instruction
+from bakepy.dockerfile.reader import MAX_ERRORS, Dialect, read_instruction
 from bakepy.dockerfile.stages import StageTable, check_cycles, reachable
 from bakepy.dockerfile.suggest import suggestion
 from bakepy.dockerfile.text import quote
@@ -33,6 +33,8 @@ from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 from bakepy.model.value import dataclass
 
+_SEARCHED = 1000
+"""Stages at most among which the nearest name is looked for: each of a hundred errors may ask."""
 _COUNTED = (Add, Copy, Run, Workdir)
 
 
@@ -91,6 +93,8 @@ class Planner:
             except DockerfileError as error:
                 errors.append(error)
                 self.checker = Checker(self.checker.config)  # warnings end at the first error
+                if len(errors) >= MAX_ERRORS:
+                    break
         raise_all(errors)
         target = self.table.target(self.options.target)
         for state, stage in zip(list(self.table.states), self.dockerfile.stages, strict=True):
@@ -227,6 +231,8 @@ class Planner:
                 if error.where is None and state.head:
                     error.where = state.head.statement.find(state.head.base)
                 errors.append(error.at(state.location))
+                if len(errors) >= MAX_ERRORS:
+                    break
             if not state.registered:
                 state.dispatched = True
         if not self.missing:
@@ -237,7 +243,7 @@ class Planner:
         try:
             reference = self._reference(written)
         except BakeError as error:
-            names = [stage.label for stage in self.table.states if stage.label]
+            names = [stage.label for stage in self.table.states[:_SEARCHED] if stage.label]
             what = f"failed to parse stage name {quote(written)}: {error.what}"
             same = [name for name in names if name.lower() == written.lower()]
             hint = f"the stage is called '{same[0].lower()}'" if same else error.hint or nearest(written, names)

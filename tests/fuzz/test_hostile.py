@@ -15,9 +15,16 @@ SECONDS = 240
 
 RUN = """
 import sys
+from bakepy.bakefile import LoadOptions, load
+from bakepy.model.location import SourceFile
 from tests.fuzz.targets import TARGETS
-TARGETS[sys.argv[1]].run(sys.stdin.buffer.read())
+data = sys.stdin.buffer.read()
+if sys.argv[1] == "evaluate":
+    load([SourceFile("docker-bake.hcl", data.decode())], LoadOptions())
+else:
+    TARGETS[sys.argv[1]].run(data)
 """
+"""`evaluate` reads a sound file once; the others look at it in every way, and take any error of bakepy's."""
 DEEP = b"[" * 10_000
 CASES = {
     "ten megabytes of one bracket": ("hcl", b"x = " + b"[" * 10_000_000),
@@ -29,6 +36,38 @@ CASES = {
     "JSON of ten thousand levels": ("json", b'{"x":' + DEEP),
     "TOML of ten thousand levels": ("toml", b"[locals]\nx = " + DEEP),
     "YAML of ten thousand levels": ("compose", b"services: " + DEEP),
+    "YAML of lists in lists": ("compose", b"services:\n  " + b"- " * 100_000),
+    "YAML of mappings in keys": ("compose", b"? " * 100_000),
+    "five thousand documents": ("compose", b"--- {services: {a: {build: .}}}\n" * 5_000),
+    "keys with a hundred thousand parts": ("toml", b"[locals]\n" + b".".join([b"a"] * 100_000) + b" = 1\n"),
+    "a list of five million": ("hcl", b"x = [" + b"1," * 5_000_000 + b"]\n"),
+    "a list of five million in YAML": ("compose", b"x-a: [" + b"1," * 5_000_000 + b"]\n"),
+    "texts that double in base64": (
+        "hcl",
+        b'v0 = "xxxxxxxx"\n'
+        + b"".join(b'v%d = base64decode(base64encode("${v%d}${v%d}"))\n' % (n, n - 1, n - 1) for n in range(1, 60)),
+    ),
+    "networks beyond all numbers": (
+        "hcl",
+        b'a = cidrsubnet("fd00::/8", 100, 1e17999)\nb = cidrhost("::/0", 1e17999)\n'
+        b'c = cidrsubnets("10.0.0.0/8", [for i in range(1024): 24]...)\n',
+    ),
+    "ten thousand targets that inherit": (
+        "evaluate",
+        b'target "t0" {}\n'
+        + b"".join(b'target "t%d" {\n inherits = ["t%d"]\n}\n' % (n, n - 1) for n in range(1, 10_000))
+        + b'group "default" { targets = ["t9999"] }\n',
+    ),
+    "thousands of groups": (
+        "evaluate",
+        b'target "t" {}\ngroup "g0" { targets = ["t"] }\n'
+        + b"".join(b'group "g%d" {\n targets = ["g%d"]\n}\n' % (n, n - 1) for n in range(1, 5_000))
+        + b'group "default" { targets = ["g4999"] }\n',
+    ),
+    "fifty thousand attributes": (
+        "evaluate",
+        b"".join(b"v%d = 1\n" % n for n in range(50_000)) + b'target "default" {}\n',
+    ),
     "anchors that multiply": (
         "compose",
         b"a0: &a0 [x, x, x, x, x, x, x, x]\n"
@@ -39,6 +78,22 @@ CASES = {
     "arguments that multiply": ("compile", b"FROM a\nARG A=aaaaaaaaaa\n" + b"ARG A=$A$A$A$A$A$A$A$A$A$A\n" * 12),
     "stages in a circle": ("compile", b"FROM a AS b\nCOPY --from=c / /\nFROM b AS c\n"),
     "nested expansions": ("compile", b"FROM a\nENV A=" + b"${A:-" * 10_000 + b"}" * 10_000 + b"\n"),
+    "a hundred thousand stages": ("compile", b"".join(b"FROM a AS s%d\n" % n for n in range(100_000))),
+    "stages that copy from the one before": (
+        "compile",
+        b"FROM a AS s0\n" + b"".join(b"FROM a AS s%d\nCOPY --from=s%d /a /b\n" % (n, n - 1) for n in range(1, 9000)),
+    ),
+    "stages whose names are none": ("compile", b"".join(b"FROM a%d:: AS s%d\n" % (n, n) for n in range(9000))),
+    "a third of a million comments": ("compile", b"# x\n" * 300_000 + b"FROM a\n"),
+    "ten megabytes of an open document": ("compile", b"FROM a\nRUN <<E\n" + (b"x" * 99 + b"\n") * 100_000),
+    "triggers times stages": (
+        "compile",
+        b"FROM a AS b\n"
+        + b"ONBUILD RUN x\n" * 100
+        + b"".join(b"FROM b AS s%d\n" % n for n in range(100))
+        + b"FROM b\n"
+        + b"".join(b"COPY --from=s%d / /\n" % n for n in range(100)),
+    ),
     "stars that multiply": ("ignore", b"a" * 4000 + b"\n" + b"*a" * 200 + b"b\n"),
 }
 

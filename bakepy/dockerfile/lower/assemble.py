@@ -36,8 +36,8 @@ class VertexMemo:
     late: WeakKeyDictionary[Node, dict[tuple[str, ...], Node]] = field(default_factory=WeakKeyDictionary)
     twins: dict[Digest, Vertex] = field(default_factory=dict)
     """So that equal vertices of many targets take memory once."""
-    merged: dict[tuple[int, int], tuple[Vertex, Vertex, Vertex]] = field(default_factory=dict)
-    """By the identities of two mentions of one digest, which are held here too: what both say together."""
+    merged: dict[tuple[int, ...], tuple[tuple[Vertex, ...], Vertex]] = field(default_factory=dict)
+    """By the identities of the mentions of one digest, which are held here too: what all say together."""
 
     def make(self, node: Node, needs: tuple[Node, ...], inputs: list[Edge], edges: Mapping[Node, Edge]) -> Made:
         vertex = node.vertex(edges)
@@ -52,19 +52,23 @@ class VertexMemo:
     def united(self, vertices: list[Vertex]) -> Graph:
         """Each digest once; later mentions add what they say to the first."""
         found: dict[Digest, Vertex] = {}
+        mentions: dict[Digest, dict[int, Vertex]] = {}  # all at once: one by one, each would copy all places so far
         for vertex in vertices:
             first = found.setdefault(vertex.digest, vertex)
             if first is not vertex:
-                found[vertex.digest] = self._both(first, vertex)
+                mentions.setdefault(vertex.digest, {})[id(vertex)] = vertex
+        for digest, others in mentions.items():
+            found[digest] = self._together((found[digest], *others.values()))
         return Graph.ordered(found)
 
-    def _both(self, first: Vertex, second: Vertex) -> Vertex:
-        key = (id(first), id(second))
-        if key not in self.merged:
+    def _together(self, mentions: tuple[Vertex, ...]) -> Vertex:
+        key = tuple([id(vertex) for vertex in mentions])
+        known = self.merged.get(key)
+        if known is None:
             if len(self.merged) >= _MERGED:
                 self.merged.clear()
-            self.merged[key] = (first, second, first.merged([second]))
-        return self.merged[key][2]
+            known = self.merged[key] = (mentions, mentions[0].merged(mentions[1:]))
+        return known[1]
 
     def settled(self, node: LateNode, followed: tuple[str, ...]) -> Node:
         """The source with the paths that are followed."""
