@@ -29,21 +29,25 @@ _NESTING: Final = 1_000
 """Levels. The loader goes down by C calls, which would end the process."""
 
 
-class _TooDeep(yaml.MarkedYAMLError):
+class _TooMuch(yaml.MarkedYAMLError):
     pass
 
 
 class _Loader(_LOADER):  # type: ignore[misc]
-    """The loader, with a limit. What is overridden is called for each node, and of use for tags by path alone."""
+    """The loader, with limits. What is overridden is called for each node, and of use for tags by path alone."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        self._depth = 0
+        self._depth = self._count = 0
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:
         self._depth += 1
         if self._depth > _NESTING:
-            raise _TooDeep(problem="the file is nested too deep", problem_mark=current_node.start_mark)
+            raise _TooMuch(problem="the file is nested too deep", problem_mark=current_node.start_mark)
+        self._count += 1
+        if self._count > _NODES:
+            mark = current_node.start_mark if current_node else None
+            raise _TooMuch(problem=f"the file has more than {_NODES} nodes", problem_mark=mark)
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
@@ -73,7 +77,7 @@ def parse_yaml(text: Text) -> list[Document]:
         start = _offset(text, mark.line, mark.column) if mark else 0
         problem = (error.problem or "a mistake").strip()
         raise Span(text, start, start + 1).error(
-            problem if isinstance(error, _TooDeep) else f"no YAML: {problem}"
+            problem if isinstance(error, _TooMuch) else f"no YAML: {problem}"
         ) from None
     except yaml.YAMLError as error:
         raise Span(text, 0, 1).error(f"no YAML: {error}") from None

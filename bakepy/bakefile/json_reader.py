@@ -8,7 +8,7 @@ from typing import Final
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Array, Data, DataBody, Entry, Scalar, Table
 from bakepy.bakefile.number import Number
-from bakepy.bakefile.parser import Offsets
+from bakepy.bakefile.parser import MOST_VALUES, Offsets
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
 
@@ -44,6 +44,7 @@ class _Reader:
     def __init__(self, text: Text) -> None:
         self.text = text
         self.source = text.text
+        self.count = 0
         self.position = 0
 
     def error(self, what: str, start: int | None = None, end: int | None = None) -> DefinitionError:
@@ -60,6 +61,9 @@ class _Reader:
     def value(self, depth: int) -> Data:
         if depth > NESTING:
             raise self.error(f"this is nested too deep: more than {NESTING} levels")
+        self.count += 1
+        if self.count > MOST_VALUES:
+            raise self.error(f"the file has more than {MOST_VALUES:,} values")
         start = self.position
         match self.source[start : start + 1]:
             case "{":

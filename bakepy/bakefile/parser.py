@@ -18,6 +18,8 @@ from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError, nearest
 
 NESTING: Final = 200
+MOST_VALUES: Final = 1_000_000
+"""Of one file, in every syntax but YAML."""
 """Brackets, templates and operators may be nested this deep."""
 
 _STEPS: Final = 1000
@@ -68,6 +70,7 @@ class ExpressionParser:
         self.offsets = offsets or Offsets()
         self.position = 0
         self.depth = 0
+        self.count = 0
         self.newlines = True
         """Whether an end of line ends what is being read; not so in brackets."""
 
@@ -142,6 +145,11 @@ class ExpressionParser:
         self.depth += 1
         if self.depth > NESTING:
             raise self.error(f"this is nested too deep: more than {NESTING} levels")
+        self.count += 1
+        if self.count > MOST_VALUES:
+            error = self.error(f"the file has more than {MOST_VALUES:,} values")
+            self.position = len(self.source)  # what follows is not looked at for further mistakes
+            raise error
 
     def place(self, start: int, end: int | None = None) -> tuple[Text, int, int]:
         """The first three arguments of a node."""

@@ -12,7 +12,7 @@ from typing import Final
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Array, Data, DataBody, Entry, Scalar, Table
 from bakepy.bakefile.number import Number
-from bakepy.bakefile.parser import Offsets
+from bakepy.bakefile.parser import MOST_VALUES, Offsets
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
 
@@ -77,6 +77,7 @@ class _Reader:
     def __init__(self, text: Text) -> None:
         self.text = text
         self.source = text.text
+        self.count = 0
         self.position = 1 if text.text.startswith("\ufeff") else 0
         self.root = _OpenTable(text, 0, 0, _HEADED)
         self.current = self.root
@@ -249,6 +250,11 @@ class _Reader:
     def _value(self, depth: int) -> Data:
         if depth > NESTING:
             raise self.error(f"this is nested too deep: more than {NESTING} levels")
+        self.count += 1
+        if self.count > MOST_VALUES:
+            error = self.error(f"the file has more than {MOST_VALUES:,} values")
+            self.position = len(self.source)  # what follows is not looked at for further mistakes
+            raise error
         start = self.position
         match self.source[start : start + 1]:
             case '"' | "'":

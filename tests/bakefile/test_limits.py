@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bakepy.bakefile import evaluate
+from bakepy.bakefile import LoadOptions, evaluate, json_reader, load_definitions, parser, toml_reader
 from bakepy.errors import BakeError
+from bakepy.model.location import SourceFile
 from tests.support.bakefiles import load_text, one_target
 
 
@@ -107,3 +108,21 @@ def test_parents_named_twice_on_every_level_double_nothing() -> None:
     assert failure(chain + 'target "t60" {\n  policy = ["filename=p.rego"]\n}\n') == (
         "a target has more than 100,000 policies: its parents add them again and again"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("x.hcl", "a = 1\nb = [1, 2, 3]\nc = [\n", "2:12"),
+        ("x.json", '{"b":[1, 2, 3, 4], "c": [}', "1:13"),
+        ("x.toml", "[locals]\na = 1\nb = [1, 2, 3]\nc = [\n", "3:12"),
+    ],
+)
+def test_values_of_a_file_are_counted(monkeypatch: pytest.MonkeyPatch, name: str, text: str, where: str) -> None:
+    """What follows is not looked at: there is one error."""
+    for module in (parser, json_reader, toml_reader):
+        monkeypatch.setattr(module, "MOST_VALUES", 4)
+    with pytest.raises(BakeError) as caught:
+        load_definitions([SourceFile(name, text)], LoadOptions())
+    lines = caught.value.render().splitlines()
+    assert (lines[0], len(lines)) == (f"{name}:{where}: the file has more than 4 values", 3)
