@@ -1,4 +1,4 @@
-"""How the cost grows with the work: targets, files, layers. What one more of them costs should not rise."""
+"""How the cost grows with the work: targets, files, layers. Twice as many should take twice as long at most."""
 
 from __future__ import annotations
 
@@ -27,26 +27,21 @@ def growth(bench: Bench) -> Iterator[Result]:
 
 
 def _grown(bench: Bench, name: str, counts: Sequence[int], make: Make) -> Iterator[Result]:
-    """The plot of what one costs beyond the first; and the last beside the first that was measured."""
-    seconds: dict[str, list[float]] = {}
+    """The plot of the least that each amount took; and the largest beside the one before, which may be as many times
+    longer as there is more of it."""
+    for command in make(counts[0]).values():
+        command.seconds(-1)  # the base image is here then
+    lines: dict[str, list[tuple[float, float]]] = {}
     for count in counts:
         for line, command in make(count).items():
             taken = min(command.seconds(pair) for pair in range(bench.pairs))
-            seconds.setdefault(line, []).append(taken)
-            print(f"{count:,} {name}, {line}: {taken:.3f} s", flush=True)
-    each = {
-        line: [
-            (count, (taken - of[0]) / (count - counts[0]) * 1e6)
-            for count, taken in list(zip(counts, of, strict=True))[1:]
-        ]
-        for line, of in seconds.items()
-    }
-    one = name.removesuffix("s")
-    title = f"Time per {one}, beyond the first"
-    plot.save(bench.repository / "docs/benchmarks", f"growth-{name}", title, name, f"µs per {one}", each)
-    for line, points in each.items():
-        said = f"each of {counts[-1]:,} {name}, {line}"
-        yield Result(said, points[-1][1] / 1e6, points[0][1] / 1e6, bench.pairs, 1.3, f"each of {counts[1]:,}")
+            lines.setdefault(line, []).append((count, taken))
+    title = f"bakepy: time for so many {name}"
+    plot.save(bench.repository / "docs/benchmarks", f"growth-{name}", title, name, "seconds", lines)
+    for line, points in lines.items():
+        (before, less), (last, most) = points[-2:]
+        versus = f"{before:,.0f} {name}"
+        yield Result(f"{last:,.0f} {name}, {line}", most, less, bench.pairs, round(last / before, 2), versus)
 
 
 def _targets(bench: Bench, count: int) -> dict[str, Command]:
