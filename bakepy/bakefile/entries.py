@@ -18,7 +18,11 @@ E = TypeVar("E")
 
 
 class EntryError(Exception):
-    """What is wrong with an entry."""
+    """What is wrong with an entry. `element`: which one of a list, if it is known."""
+
+    def __init__(self, what: str, element: int | None = None) -> None:
+        super().__init__(what)
+        self.element = element
 
 
 # -- comma separated fields
@@ -361,11 +365,12 @@ def entries_from(value: Value, parse: Callable[[Value], list[Any]]) -> tuple[Any
         if each.type is v.STRING and each.raw == "":
             continue
         if each.raw is None:
-            raise EntryError(f"element {position} is null")
+            raise EntryError(f"element {position} is null", position)
         try:
             found += parse(each)
         except EntryError as error:
-            raise EntryError(f"element {position}: {error}" if len(value.raw) > 1 else str(error)) from None
+            what = f"element {position}: {error}" if len(value.raw) > 1 else str(error)
+            raise EntryError(what, position) from None
     return tuple(found)
 
 

@@ -611,7 +611,10 @@ class Evaluation(Globals):
             try:
                 instance.values[name] = kind.decode(value)
             except FieldError as reason:
-                raise attribute.node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
+                node = attribute.node
+                if isinstance(node, tree.Tuple) and reason.element is not None:
+                    node = node.items[reason.element]
+                raise node.span.error(str(reason), path=f"{instance.kind}.{instance.label}.{name}") from None
             if not settled:
                 self._settle(attribute, instance.scope, instance.values[name])
         except DefinitionError as error:

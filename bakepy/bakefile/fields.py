@@ -19,7 +19,11 @@ from bakepy.model.target import EXIT, NETWORK
 
 
 class FieldError(Exception):
-    """A value does not fit its field; the text says what is required."""
+    """A value does not fit its field; the text says what is required. `element`: which one of a list, if known."""
+
+    def __init__(self, what: str, element: int | None = None) -> None:
+        super().__init__(what)
+        self.element = element
 
 
 def _converted(value: Value, want: v.Type) -> Value:
@@ -129,7 +133,7 @@ class TextsKind(Kind):
             return None
         for position, each in enumerate(found):
             if each.raw is None:
-                raise FieldError(f"element {position} is null")
+                raise FieldError(f"element {position} is null", position)
         return tuple(each.raw for each in found)
 
     def to_value(self, plain: tuple[str, ...] | None) -> Value:
@@ -223,7 +227,7 @@ class EntriesKind(Kind):
         try:
             return e.entries_from(value, self.parse)
         except EntryError as error:
-            raise FieldError(str(error)) from None
+            raise FieldError(str(error), error.element) from None
 
     def to_value(self, plain: tuple[Any, ...] | None) -> Value:
         return v.list_of(

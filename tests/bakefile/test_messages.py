@@ -24,6 +24,14 @@ def told(text: str, name: str = "x.hcl") -> list[str]:
             ["x.hcl:1:5: an operand of +: a number is required, not 'one'"],
         ),
         (
+            'target "default" {\n  output = ["x", "a,b"]\n  secret = ["id=a", "no"]\n  tags = ["x", null]\n}\n',
+            [
+                "x.hcl:2:18: target.default.output: element 1: expected key=value, found 'a'",
+                "x.hcl:3:21: target.default.secret: element 1: expected key=value, found 'no'",
+                "x.hcl:4:16: target.default.tags: element 1 is null",
+            ],
+        ),
+        (
             'a = !"no"\ntarget "default" {}\n',
             ["x.hcl:1:6: the operand of !: a bool is required, not 'no'"],
         ),
