@@ -76,8 +76,7 @@ def test_a_damaged_file_is_told(path: Path) -> None:
     with pytest.raises(DamagedDatabase) as caught:
         Database(path)
     assert caught.value.render() == (
-        f"state database {path}: file is not a database\n"
-        "hint: run again: it is put aside then, and a new one is begun"
+        f"state database {path}: file is not a database\nhint: run again: it is put aside then, and a new one is begun"
     )
     assert damage_mark(path).exists()
 
