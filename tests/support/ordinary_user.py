@@ -61,7 +61,7 @@ def main() -> None:
     for name in ("subuid", "subgid"):
         _bind_table(tables, name, f"{NAME}:{FIRST_LENT}:{options.lent}\n" if options.lent else "")
     _open_tun(tables)
-    _reach(Path(sys.base_prefix))
+    _reach(Path(sys.base_prefix), REPOSITORY, Path(sys.prefix))
     os.chown(home, USER, GROUP)
     os.setgroups([])
     os.setresgid(GROUP, GROUP, GROUP)
@@ -94,17 +94,18 @@ def _open_tun(folder: Path) -> None:
         syscalls.mount(copy, real, "", syscalls.MS_BIND)
 
 
-def _reach(folder: Path) -> None:
-    """Lets others reach the interpreter's folder if a parent shuts them out: for us the parent is an empty folder
-    with nothing but that one."""
-    shut = next((path for path in reversed(folder.parents) if not path.stat().st_mode & stat.S_IXOTH), None)
-    if shut is None:
-        return
-    held = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    syscalls.mount("tmpfs", shut, "tmpfs", 0, "mode=755")
-    folder.mkdir(parents=True, mode=0o755)
-    syscalls.mount(f"/proc/self/fd/{held}", folder, "", syscalls.MS_BIND)
-    os.close(held)
+def _reach(*folders: Path) -> None:
+    """Lets others reach folders if a parent shuts them out: for us such a parent is an empty folder with nothing but
+    those in it."""
+    held = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in folders}
+    for folder, descriptor in held.items():
+        parents = [path for path in reversed(folder.parents) if path.exists()]
+        if shut := next((path for path in parents if not path.stat().st_mode & stat.S_IXOTH), None):
+            syscalls.mount("tmpfs", shut, "tmpfs", 0, "mode=755")
+        folder.mkdir(parents=True, mode=0o755, exist_ok=True)
+        if not os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            syscalls.mount(f"/proc/self/fd/{descriptor}", folder, "", syscalls.MS_BIND)
+        os.close(descriptor)
 
 
 if __name__ == "__main__":
