@@ -172,7 +172,7 @@ class TestEndings:
     async def test_without_keep_going_the_first_failure_ends_the_rest(self, bench: Kitchen) -> None:
         outcomes = await bench.bake(
             target("bad", "FROM busybox\nRUN exit 3\n", contexts=BUSYBOX),
-            target("slow", "FROM busybox\nRUN sleep 60\n", contexts=BUSYBOX),
+            target("slow", "FROM busybox\nRUN sleep 6061\n", contexts=BUSYBOX),
         )
         assert {name: outcome.outcome for name, outcome in outcomes.items()} == {"bad": "failed", "slow": "cancelled"}
         assert _containers(bench) == []
@@ -220,7 +220,7 @@ class TestEndings:
         assert str(outcome.error) == "no space"
 
     async def test_stop_ends_what_is_under_way(self, bench: Kitchen) -> None:
-        plan = await bench.plan([target("t", "FROM busybox\nRUN echo started; sleep 60\n", contexts=BUSYBOX)])
+        plan = await bench.plan([target("t", "FROM busybox\nRUN echo started; sleep 6061\n", contexts=BUSYBOX)])
         stop = anyio.Event()
         events: list[Event] = []
 
@@ -244,7 +244,7 @@ class TestEndings:
 
 
 def _containers(bench: Kitchen) -> list[str]:
-    found = subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", "^sleep 6061$"], capture_output=True, text=True, check=False)
     return found.stdout.split()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.url import redacted
 from bakepy.source.http import HttpFile, HttpRequest, HttpSource
 from tests.support.damage import damage
-from tests.support.snapshots import Snapshots, open_snapshots
+from tests.support.snapshots import Snapshots
 from tests.support.web import Page, Web
 
 pytestmark = pytest.mark.anyio
@@ -26,18 +26,6 @@ OLD = "Sun, 09 Sep 2001 01:46:40 GMT"
 OLD_SECONDS = 1_000_000_000
 DATA = b"remote\n"
 DIGEST = Digest.of(DATA)
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
-        yield server
-
-
-@pytest.fixture
-def machine(state_root: Path) -> Iterator[Snapshots]:
-    with open_snapshots(state_root) as snapshots:
-        yield snapshots
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from bakepy.errors import RegistryError
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.source.http import HttpFile, HttpRequest, HttpSource
-from tests.support.snapshots import Snapshots, open_snapshots
+from tests.support.snapshots import Snapshots
 from tests.support.web import Page, Web
 
 pytestmark = pytest.mark.anyio
@@ -20,18 +19,6 @@ OLD = "Sun, 09 Sep 2001 01:46:40 GMT"
 OLD_SECONDS = 1_000_000_000
 DATA = b"0123456789"
 ETAG = {"ETag": '"a"', "Last-Modified": OLD}
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
-        yield server
-
-
-@pytest.fixture
-def machine(state_root: Path) -> Iterator[Snapshots]:
-    with open_snapshots(state_root) as snapshots:
-        yield snapshots
 
 
 @pytest.fixture
