@@ -60,7 +60,11 @@ async def test_steps_at_a_time_do_not_meet_and_later_ones_get_the_same(steps: St
     found: list[str] = []
 
     meeting = Mount("/c", NONE, output=NONE, type=MountType.CACHE, cache=CacheOpt("meeting", CacheSharing.SHARED))
-    listen = "nc -l -p 7000 > /tmp/got & until echo me | nc -w 5 127.0.0.1 7000; do true; done; wait; cat /tmp/got"
+    # the listener ends after the greeting, not at the end of its own input, which would end the connection
+    listen = (
+        "nc -l -p 7000 -e sh -c 'cat > /tmp/got' & "
+        "until echo me | nc -w 5 127.0.0.1 7000; do true; done; wait; cat /tmp/got"
+    )
 
     async def run(mine: str, other: str) -> None:
         command = f"touch /c/{mine}; until [ -e /c/{other} ]; do true; done; {listen}"
