@@ -21,9 +21,9 @@ from bakepy.bakefile.fields import (
     OWN_NAMES,
     STRUCTURAL,
     TOML_NAMES,
-    FieldError,
 )
 from bakepy.bakefile.functions import find_function, function_names
+from bakepy.bakefile.kinds import FieldError
 from bakepy.bakefile.own import OWN, slots_from
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.values import ConvertError, Value

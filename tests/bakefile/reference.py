@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from bakepy.bakefile.convert import read_document
 from bakepy.bakefile.convert.hcl import setting_line
-from bakepy.bakefile.fields import BY_NAME, FIELDS, Field, TextMapKind
+from bakepy.bakefile.fields import BY_NAME, FIELDS, Field
+from bakepy.bakefile.kinds import TextMapKind
 from bakepy.bakefile.schema import schema
 from bakepy.model.location import SourceFile
 

@@ -33,7 +33,8 @@ from bakepy.bakefile.convert.document import (
     Value,
 )
 from bakepy.bakefile.convert.hcl import quote
-from bakepy.bakefile.fields import BY_NAME, EntriesKind
+from bakepy.bakefile.fields import BY_NAME
+from bakepy.bakefile.kinds import EntriesKind
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text as Source
 from bakepy.errors import DefinitionError, UsageError

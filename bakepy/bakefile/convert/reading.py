@@ -41,9 +41,10 @@ from bakepy.bakefile.convert.document import (
 from bakepy.bakefile.convert.remarks import Remarks
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
 from bakepy.bakefile.format.hcl_tokens import COMMENT, HEREDOC, NEWLINE, STRING, tokens
-from bakepy.bakefile.parser import _HEREDOC, ExpressionParser, Piece, TemplateReader, _flush
+from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.source import Text as Source
+from bakepy.bakefile.template import Piece, TemplateReader, unindent
 from bakepy.model.location import SourceFile
 
 KINDS: Final = ("variable", "function", "group", "target")
@@ -291,13 +292,13 @@ def _template(text: Source, start: int | None) -> Text | Expression:
         parser.position = start + 1
         pieces = TemplateReader(parser, quoted=True).parts()
     else:
-        opening = _HEREDOC.match(text.text, start)
+        opening = HEREDOC_BEGIN.match(text.text, start)
         assert opening is not None, "it was read as a heredoc before"
         parser.position = opening.end()
         closing = re.compile(rf"^[ \t]*{re.escape(opening[2])}(?=\r?\n|\Z)", re.MULTILINE)
         pieces = TemplateReader(parser, quoted=False, closing=closing).parts()
         if opening[1]:
-            _flush(pieces)
+            unindent(pieces)
     if len(pieces) == 1 and pieces[0].kind == "interpolation":
         code = _part(pieces[0])
         assert isinstance(code, Code)
