@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import CacheEntry, OutputEntry, PolicyEntry, SecretEntry, SSHEntry
@@ -233,7 +234,7 @@ RESOURCES: Final[dict[str, v.Type]] = {
 
 def _convert(value: Value, want: v.Type) -> Value:
     try:
-        return v.convert(value, want)
+        return convert(value, want)
     except ConvertError as reason:
         raise EntryError(str(reason)) from None
 

@@ -12,6 +12,7 @@ from typing import Final
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema, unknown_name
+from bakepy.bakefile.conversion import convert, without_optional
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
 from bakepy.bakefile.fields import (
@@ -196,7 +197,7 @@ class Evaluation(Globals):
         variable = Variable(name, block, content)
         if description := content.attributes.get("description"):
             value = self._plain(description)
-            variable.description = description.node._converted(value, v.STRING, "description").raw or ""
+            variable.description = description.node.converted(value, v.STRING, "description").raw or ""
         for rule in content.blocks:
             rule.body.content(_VALIDATION)
             for unknown, span in rule.body.unknown(_VALIDATION):
@@ -431,7 +432,7 @@ class Evaluation(Globals):
             value = default.node.value(self.root)
             if declared is not None:
                 try:
-                    value = v.convert(value, declared)
+                    value = convert(value, declared)
                 except ConvertError as reason:
                     raise default.node.error(
                         f"the default does not fit the type {declared.constraint}: {reason}"
@@ -445,7 +446,7 @@ class Evaluation(Globals):
                     path=f"variable.{name}",
                 ) from None
         if value is None:
-            value = v.string("") if declared is None else Value(v.without_optional(declared), None)
+            value = v.string("") if declared is None else Value(without_optional(declared), None)
         return value
 
     def _declared_name(self, name: str) -> bool:
@@ -463,13 +464,13 @@ class Evaluation(Globals):
         value = condition.node.value(self.root)
         if value.raw is None:
             raise condition.node.error("the condition is null: it must be true or false")
-        if condition.node._converted(value, v.BOOL, "the condition").raw:
+        if condition.node.converted(value, v.BOOL, "the condition").raw:
             return
         text = "the value is not allowed"
         if message := content.attributes.get("error_message"):
             found = message.node.value(self.root)
             if found.raw is not None:
-                text = message.node._converted(found, v.STRING, "error_message").raw
+                text = message.node.converted(found, v.STRING, "error_message").raw
         raise condition.node.span.error(text, path=f"variable.{variable.name}")
 
     # -- functions
@@ -557,7 +558,7 @@ class Evaluation(Globals):
         value = attribute.node.value(scope)
         if value.raw is None:
             raise attribute.node.error("the name is null")
-        text = str(attribute.node._converted(value, v.STRING, "name").raw)
+        text = str(attribute.node.converted(value, v.STRING, "name").raw)
         check_name(text, attribute.node.span)
         return text
 

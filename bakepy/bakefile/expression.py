@@ -7,9 +7,10 @@ evaluator can see to these first. Errors are `DefinitionError`s that point at th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert, unify
 from bakepy.bakefile.source import Span, Text
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.errors import DefinitionError, nearest
@@ -92,7 +93,7 @@ class References:
         self.functions: list[str] = []
 
 
-_NO_NAMES: frozenset[str] = frozenset()
+NO_NAMES: frozenset[str] = frozenset()
 
 
 class Node:
@@ -115,16 +116,16 @@ class Node:
     def value(self, scope: Scope) -> Value:
         raise NotImplementedError
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         """Adds what this node refers to; names in `bound` are not references."""
 
     def keyword(self) -> str:
         """The name, if this is nothing but a name; else empty."""
         return ""
 
-    def _converted(self, value: Value, want: v.Type, role: str) -> Value:
+    def converted(self, value: Value, want: v.Type, role: str) -> Value:
         try:
-            return v.convert(value, want)
+            return convert(value, want)
         except ConvertError as reason:
             raise self.error(f"{role}: {reason}") from None
 
@@ -165,11 +166,11 @@ class Template(Node):
             if each.type is v.NUMBER:
                 raw = str(raw)
             elif each.type is not v.STRING:
-                raw = part._converted(each, v.STRING, "can not be part of a string").raw
+                raw = part.converted(each, v.STRING, "can not be part of a string").raw
             pieces.append(raw)
         return _joined(self, pieces)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for part in self.parts:
             part.collect(found, bound)
 
@@ -193,7 +194,7 @@ class Wrapped(Node):
     def value(self, scope: Scope) -> Value:
         return self.inner.value(scope)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.inner.collect(found, bound)
 
 
@@ -211,10 +212,10 @@ class Joined(Node):
         for each in self.rounds.value(scope).raw:
             if each.raw is None:
                 raise self.error("null can not be part of a string")
-            pieces.append(self._converted(each, v.STRING, "can not be part of a string").raw)
+            pieces.append(self.converted(each, v.STRING, "can not be part of a string").raw)
         return _joined(self, pieces)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.rounds.collect(found, bound)
 
 
@@ -257,7 +258,7 @@ class Reference(Node):
             value = take_step(self.text, value, step)
         return value
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         if self.name not in bound:
             found.variables.append(self)
 
@@ -281,7 +282,7 @@ class Relative(Node):
             value = take_step(self.text, value, step)
         return value
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.source.collect(found, bound)
 
 
@@ -308,7 +309,7 @@ def take_index(place: Span, value: Value, key: Value) -> Value:
         raise place.error("null can not be an index")
     if isinstance(value.raw, dict):
         try:
-            name = v.convert(key, v.STRING).raw
+            name = convert(key, v.STRING).raw
         except ConvertError as reason:
             raise place.error(f"the key of {v.article(value.type)} must be a string: {reason}") from None
         if name not in value.raw:
@@ -318,7 +319,7 @@ def take_index(place: Span, value: Value, key: Value) -> Value:
     if not v.is_sequence(value.type):
         raise place.error(f"{v.article(value.type)} has no elements that can be reached by an index")
     try:
-        position = v.convert(key, v.NUMBER).raw
+        position = convert(key, v.NUMBER).raw
     except ConvertError as reason:
         raise place.error(f"the index of {v.article(value.type)} must be a number: {reason}") from None
     if not position.is_whole:
@@ -343,7 +344,7 @@ class Index(Node):
         source = self.source.value(scope)
         return take_index(self.key.span, source, self.key.value(scope))
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.source.collect(found, bound)
         self.key.collect(found, bound)
 
@@ -387,7 +388,7 @@ class Splat(Node):
                 return v.list_of(items, items[0].type)
         return v.tuple_of(items)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.source.collect(found, bound)
         self.each.collect(found, bound)
 
@@ -404,7 +405,7 @@ class Tuple(Node):
     def value(self, scope: Scope) -> Value:
         return v.tuple_of([each.value(scope) for each in self.items])
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for each in self.items:
             each.collect(found, bound)
 
@@ -427,7 +428,7 @@ class ObjectKey(Node):
             )
         return self.inner.value(scope)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         if not self.inner.keyword():
             self.inner.collect(found, bound)
 
@@ -453,13 +454,13 @@ class Object(Node):
             if key is not None:
                 if key.raw is None:
                     raise key_node.error("null can not be a key")
-                name = key_node._converted(key, v.STRING, "not a key").raw
+                name = key_node.converted(key, v.STRING, "not a key").raw
             if self.distinct and name in found:
                 raise key_node.error(f"the key {name!r} is already set")
             found[name] = value
         return v.object_of(found)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for key, value in self.items:
             key.collect(found, bound)
             value.collect(found, bound)
@@ -526,7 +527,7 @@ class For(Node):
             name = self.key.value(inner)
             if name.raw is None:
                 raise self.key.error("null can not be a key")
-            word = self.key._converted(name, v.STRING, "not a key").raw
+            word = self.key.converted(name, v.STRING, "not a key").raw
             result = self.item.value(inner)
             if self.grouped:
                 groups.setdefault(word, []).append(result)
@@ -553,9 +554,9 @@ class For(Node):
         value = self.condition.value(scope)
         if value.raw is None:
             raise self.condition.error("the condition is null")
-        return bool(self.condition._converted(value, v.BOOL, "the condition").raw)
+        return bool(self.condition.converted(value, v.BOOL, "the condition").raw)
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.source.collect(found, bound)
         inner = bound | {self.key_name, self.value_name}
         for each in (self.key, self.item, self.condition):
@@ -575,8 +576,8 @@ class Conditional(Node):
         self.no = no
 
     def value(self, scope: Scope) -> Value:
-        yes, yes_failed = _attempt(self.yes, scope)
-        no, no_failed = _attempt(self.no, scope)
+        yes, yes_failed = attempt(self.yes, scope)
+        no, no_failed = attempt(self.no, scope)
         want = self._common_type(yes, no)
         if want is None:
             raise self.error(
@@ -586,12 +587,12 @@ class Conditional(Node):
         condition = self.condition.value(scope)
         if condition.raw is None:
             raise self.condition.error("the condition is null")
-        taken = bool(self.condition._converted(condition, v.BOOL, "the condition").raw)
+        taken = bool(self.condition.converted(condition, v.BOOL, "the condition").raw)
         node, result, failed = (self.yes, yes, yes_failed) if taken else (self.no, no, no_failed)
         if failed is not None:
             raise failed
         assert result is not None
-        return node._converted(result, want, "the result")
+        return node.converted(result, want, "the result")
 
     @staticmethod
     def _common_type(yes: Value | None, no: Value | None) -> v.Type | None:
@@ -604,142 +605,19 @@ class Conditional(Node):
             return yes.type
         if yes.type == no.type:
             return yes.type
-        return v.unify((yes.type, no.type))
+        return unify((yes.type, no.type))
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for each in (self.condition, self.yes, self.no):
             each.collect(found, bound)
 
 
-def _attempt(node: Node, scope: Scope) -> tuple[Value | None, DefinitionError | None]:
+def attempt(node: Node, scope: Scope) -> tuple[Value | None, DefinitionError | None]:
+    """The value, or why there is none."""
     try:
         return node.value(scope), None
     except DefinitionError as error:
         return None, error
-
-
-class Unary(Node):
-    """`-x` and `!x`."""
-
-    __slots__ = ("operand", "operator")
-
-    def __init__(self, text: Text, start: int, end: int, operator: str, operand: Node) -> None:
-        super().__init__(text, start, end)
-        self.operator = operator
-        self.operand = operand
-
-    def value(self, scope: Scope) -> Value:
-        want = v.NUMBER if self.operator == "-" else v.BOOL
-        value = self.operand._converted(self.operand.value(scope), want, f"the operand of {self.operator}")
-        if value.raw is None:
-            raise self.operand.error(f"the operand of {self.operator} is null")
-        return v.number(-value.raw) if self.operator == "-" else v.boolean(not value.raw)
-
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
-        self.operand.collect(found, bound)
-
-
-class Binary(Node):
-    """`a + b`, `a == b`, `a && b`, …"""
-
-    __slots__ = ("left", "operator", "right")
-
-    def __init__(self, text: Text, start: int, end: int, operator: str, left: Node, right: Node) -> None:
-        super().__init__(text, start, end)
-        self.operator = operator
-        self.left = left
-        self.right = right
-
-    def value(self, scope: Scope) -> Value:
-        if self.operator in ("&&", "||"):
-            return self._logical(scope)
-        if self.operator in ("==", "!="):
-            left, right = self.left.value(scope), self.right.value(scope)
-            return v.boolean(equal(left, right) == (self.operator == "=="))
-        left, right = self._operand(self.left, scope), self._operand(self.right, scope)
-        return calculate(self, self.operator, left, right)
-
-    def _operand(self, node: Node, scope: Scope) -> Value:
-        value = node._converted(node.value(scope), v.NUMBER, f"an operand of {self.operator}")
-        if value.raw is None:
-            raise node.error(f"an operand of {self.operator} is null")
-        return value
-
-    def _logical(self, scope: Scope) -> Value:
-        """One side may decide alone, even if the other one fails or is null."""
-        decisive = self.operator == "||"
-        sides: list[Value | None] = []
-        failed: DefinitionError | None = None
-        for node in (self.left, self.right):
-            value, error = _attempt(node, scope)
-            if value is not None:
-                value = node._converted(value, v.BOOL, f"an operand of {self.operator}")
-            sides.append(value)
-            failed = failed or error
-        for value in sides:
-            if value is not None and (value.raw is True) == decisive and (value.raw is not None or not decisive):
-                return v.boolean(decisive)
-        if failed is not None:
-            raise failed
-        for node, value in zip((self.left, self.right), sides, strict=True):
-            if value is None or value.raw is None:
-                raise node.error(f"an operand of {self.operator} is null")
-        return v.boolean(not decisive)
-
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
-        self.left.collect(found, bound)
-        self.right.collect(found, bound)
-
-
-def equal(left: Value, right: Value) -> bool:
-    """`==`: nothing is converted; a null equals any null; a list never equals a tuple."""
-    if left.raw is None or right.raw is None:
-        return left.raw is None and right.raw is None
-    if type(left.type) is not type(right.type) or (left.type in v.PRIMITIVES and left.type is not right.type):
-        return False
-    if left.type in v.PRIMITIVES:
-        return bool(left.raw == right.raw)
-    if isinstance(left.raw, dict):
-        if isinstance(left.type, v.MapType) and left.type != right.type:
-            return False
-        return left.raw.keys() == right.raw.keys() and all(equal(left.raw[key], right.raw[key]) for key in left.raw)
-    if isinstance(left.type, v.CollectionType) and left.type != right.type:
-        return False
-    return len(left.raw) == len(right.raw) and all(
-        equal(mine, theirs) for mine, theirs in zip(left.raw, right.raw, strict=True)
-    )
-
-
-def calculate(place: Node, operator: str, left: Value, right: Value) -> Value:
-    """Arithmetic and order of two numbers."""
-    one, two = left.raw, right.raw
-    try:
-        match operator:
-            case "+":
-                return v.number(one + two)
-            case "-":
-                return v.number(one - two)
-            case "*":
-                return v.number(one * two)
-            case "/":
-                return v.number(one / two)
-            case "%":
-                return v.number(remainder(one, two))
-    except ArithmeticError as reason:
-        raise place.error(str(reason)) from None
-    order = one.compare(two)
-    return v.boolean({"<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[operator])
-
-
-def remainder(one: Any, two: Any) -> Any:
-    """What is left of `one` after taking `two` as often as it goes; it has the sign of `one`."""
-    if two.is_zero:
-        return one
-    if one.infinite or two.infinite:
-        raise ArithmeticError("infinity and what is left of a division do not go together")
-    number, precision = type(one), one.precision
-    times = number((one / two).truncated(), 0, precision)
-    return one - number(two.mantissa * times.mantissa, two.exponent + times.exponent, precision)
 
 
 class Call(Node):
@@ -792,7 +670,7 @@ class Call(Node):
         items: Sequence[Value] = value.raw
         return items
 
-    def collect(self, found: References, bound: frozenset[str] = _NO_NAMES) -> None:
+    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         found.functions.append(self.name)
         for each in self.arguments:
             each.collect(found, bound)

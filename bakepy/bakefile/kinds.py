@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bakepy.bakefile import entries as e
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert, without_optional
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.errors import DefinitionError
@@ -26,7 +27,7 @@ class FieldError(Exception):
 
 def _converted(value: Value, want: v.Type) -> Value:
     try:
-        return v.convert(value, want)
+        return convert(value, want)
     except ConvertError as reason:
         raise FieldError(str(reason)) from None
 
@@ -229,8 +230,8 @@ class EntriesKind(Kind):
 
     def to_value(self, plain: tuple[Any, ...] | None) -> Value:
         return v.list_of(
-            [v.convert(_plain_value(self.to_element(each)), self.element) for each in plain or ()],
-            v.without_optional(self.element),
+            [convert(_plain_value(self.to_element(each)), self.element) for each in plain or ()],
+            without_optional(self.element),
         )
 
     def merge(self, old: Any, new: Any) -> Any:
@@ -306,8 +307,8 @@ class ResourcesKind(Kind):
     def to_value(self, plain: Mapping[str, Any] | None) -> Value:
         want = v.ObjectType(e.RESOURCES, e.RESOURCES)
         if plain is None:
-            return Value(v.without_optional(want), None)
-        return v.convert(_plain_value(dict(plain)), want)
+            return Value(without_optional(want), None)
+        return convert(_plain_value(dict(plain)), want)
 
     def merge(self, old: Any, new: Any) -> Any:
         return {**(old or {}), **new}

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.entries import EntryError
-from bakepy.bakefile.values import NUMBER, STRING, ConvertError, Value, convert
+from bakepy.bakefile.values import NUMBER, STRING, ConvertError, Value
 from bakepy.errors import nearest
 from bakepy.model.size import parse_size
 from bakepy.model.target import EXIT, NETWORK, Retry

@@ -13,6 +13,7 @@ from typing import Final
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.number import Number
+from bakepy.bakefile.operators import Binary, Unary
 from bakepy.bakefile.source import Span, Text
 from bakepy.bakefile.template import NESTING, TemplateReader, assemble, unindent
 from bakepy.errors import DefinitionError
@@ -189,7 +190,7 @@ class ExpressionParser:
         chained = 0
         while operator := self._operator(lowest):
             right = self.binary(_LEVELS[operator] + 1)
-            left = tree.Binary(*self.place(start), operator, left, right)
+            left = Binary(*self.place(start), operator, left, right)
             chained += 1
             if chained > NESTING * 5:
                 raise self.error(f"there are more than {NESTING * 5} operators in a row")
@@ -219,7 +220,7 @@ class ExpressionParser:
             self.position += 1
             operand = self.with_steps(self.term())
             self.depth -= 1
-            return tree.Unary(*self.place(start), character, operand)
+            return Unary(*self.place(start), character, operand)
         if found := _NUMBER.match(self.source, start):
             self.position = found.end()
             return tree.Literal(*self.place(start), v.Value(v.NUMBER, self._number(found[0], start)))

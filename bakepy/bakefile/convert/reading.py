@@ -41,6 +41,7 @@ from bakepy.bakefile.convert.document import (
 from bakepy.bakefile.convert.remarks import Remarks
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
 from bakepy.bakefile.format.hcl_tokens import COMMENT, HEREDOC, NEWLINE, STRING, tokens
+from bakepy.bakefile.operators import Unary
 from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.source import Text as Source
@@ -172,7 +173,7 @@ class DocumentReader:
         source = self.text.text
         if isinstance(node, tree.Literal) and node.literal.type is not v.STRING:
             return _plain(node.literal, _slice(node))
-        if isinstance(node, tree.Unary) and node.operator == "-" and isinstance(node.operand, tree.Literal):
+        if isinstance(node, Unary) and node.operator == "-" and isinstance(node.operand, tree.Literal):
             raw = node.operand.literal.raw
             if node.operand.literal.type is v.NUMBER and not raw.is_zero:
                 return _plain(v.number(-raw), "-" + _slice(node.operand))

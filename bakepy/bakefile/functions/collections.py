@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function, equal
+from bakepy.bakefile.conversion import convert, unify
+from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, sequence, texts, whole
 from bakepy.bakefile.number import Number
+from bakepy.bakefile.operators import equal
 from bakepy.bakefile.values import ConvertError, Value
 
 _SEQUENCES: Final = (v.TupleType, v.ListType)
@@ -34,12 +36,12 @@ def _chunklist(items: Value, size: Value) -> Value:
 
 
 def _coalesce(*given: Value) -> Value:
-    want = v.unify([each.type for each in given])
+    want = unify([each.type for each in given])
     if want is None:
         raise FunctionError("all arguments must have the same type")
     for each in given:
         if each.raw is not None:
-            return v.convert(each, want)
+            return convert(each, want)
     raise FunctionError("all arguments are null")
 
 
@@ -63,9 +65,9 @@ def _concat(*given: Value) -> Value:
     if not given:
         raise FunctionError("at least one argument is required")
     if all(isinstance(each.type, v.ListType) for each in given):
-        want = v.unify([each.type for each in given])
+        want = unify([each.type for each in given])
         if isinstance(want, v.ListType):
-            items = [item for each in given for item in v.convert(each, want).raw]
+            items = [item for each in given for item in convert(each, want).raw]
             return v.list_of(items, want.element)
     return v.tuple_of(item for position, each in enumerate(given) for item in _listed(each, position))
 
@@ -157,7 +159,7 @@ def _lookup(value: Value, key: Value, default: Value) -> Value:
         raise FunctionError(f"a map or an object is required, not {v.article(value.type)}", 0)
     if isinstance(value.type, v.MapType):
         try:
-            default = v.convert(default, value.type.element)
+            default = convert(default, value.type.element)
         except ConvertError:
             raise FunctionError(
                 f"the default must be {v.article(value.type.element)}, as the elements are", 2
@@ -260,13 +262,13 @@ def _sethaselement(items: Value, wanted: Value) -> Value:
 def _set_operation(combine: Callable[[list[Value], list[Value]], list[Value]]) -> Callable[..., Value]:
     def implement(*given: Value) -> Value:
         known = [each.type.element for each in given if each.raw or each.type.element is not v.DYNAMIC]  # type: ignore[attr-defined]
-        element = v.unify(known) if known else v.DYNAMIC
+        element = unify(known) if known else v.DYNAMIC
         if element is None:
             raise FunctionError("the elements of the sets must fit one type")
         want = v.SetType(element)
-        found = list(v.convert(given[0], want).raw)
+        found = list(convert(given[0], want).raw)
         for each in given[1:]:
-            found = combine(found, list(v.convert(each, want).raw))
+            found = combine(found, list(convert(each, want).raw))
         return v.set_of(found, element)
 
     return implement
@@ -281,7 +283,7 @@ def _setproduct(*given: Value) -> Value:
         if isinstance(each.type, v.CollectionType):
             kinds.append(each.type.element)
             continue
-        kind = v.unify([item.type for item in items]) if items else v.DYNAMIC
+        kind = unify([item.type for item in items]) if items else v.DYNAMIC
         if kind is None:
             raise FunctionError("all elements must have the same type", position)
         kinds.append(kind)
@@ -289,7 +291,7 @@ def _setproduct(*given: Value) -> Value:
     for each, kind in zip(given, kinds, strict=True):
         if len(rows) * len(each.raw) > _PRODUCT_LIMIT:
             raise FunctionError(f"the product has more than {_PRODUCT_LIMIT} elements")
-        rows = [(*row, v.convert(item, kind)) for row in rows for item in each.raw]
+        rows = [(*row, convert(item, kind)) for row in rows for item in each.raw]
     element = v.TupleType(kinds)
     found = [v.tuple_of(row) for row in rows]
     if any(isinstance(each.type, v.SetType) for each in given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.expression import Call, Function, Scope
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import parse_type
@@ -45,7 +46,7 @@ def _convert(call: Call, scope: Scope) -> Value:
     if want is None:
         raise arguments[1].error("expected a type, such as list(string)")
     try:
-        return v.convert(value, want)
+        return convert(value, want)
     except ConvertError as reason:
         raise arguments[0].error(f"convert(): {reason}") from None
 

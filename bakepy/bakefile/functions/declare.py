@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.expression import Call, Function, Scope
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.values import ConvertError, Value
@@ -46,7 +47,7 @@ def declare(
             if value.raw is None and not nulls:
                 raise node.error(f"an argument of {name}() can not be null")
             try:
-                values.append(v.convert(value, want))
+                values.append(convert(value, want))
             except ConvertError as reason:
                 raise node.error(f"{name}(): {reason}") from None
         try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bakepy.bakefile import values as v
+from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.functions.declare import FunctionError
 from bakepy.bakefile.functions.json_values import JSONError, encode, quote
 from bakepy.bakefile.graphemes import graphemes
@@ -76,13 +77,13 @@ def _formatted(spec: _Spec, value: Value) -> str:
             case "v":
                 return spec.pad(_as_it_is(spec, value))
             case "t":
-                return "true" if v.convert(value, v.BOOL).raw else "false"
+                return "true" if convert(value, v.BOOL).raw else "false"
             case "s" | "q":
-                return _text(spec, v.convert(value, v.STRING).raw)
+                return _text(spec, convert(value, v.STRING).raw)
             case "b" | "d" | "o" | "x" | "X":
-                return _integer(spec, v.convert(value, v.NUMBER).raw)
+                return _integer(spec, convert(value, v.NUMBER).raw)
             case "e" | "E" | "f" | "g" | "G":
-                return _decimal(spec, v.convert(value, v.NUMBER).raw)
+                return _decimal(spec, convert(value, v.NUMBER).raw)
     except ConvertError as reason:
         raise FunctionError(f"{spec.raw!r}: {reason}", 0) from None
     raise FunctionError(f"there is no verb {spec.mode!r}", 0)

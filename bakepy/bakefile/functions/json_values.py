@@ -7,6 +7,7 @@ from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Array, Data, Entry, Scalar, Table
+from bakepy.bakefile.conversion import convert, without_optional
 from bakepy.bakefile.source import Text
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.errors import DefinitionError
@@ -102,7 +103,7 @@ def decode_typed(text: str, want: v.Type) -> Value:
 
 def _typed(data: Data, want: v.Type) -> Value:
     if isinstance(data, Scalar) and data.value.raw is None:
-        return Value(v.without_optional(want), None)
+        return Value(without_optional(want), None)
     if want is v.DYNAMIC:
         return _dynamic(data)
     if want in v.PRIMITIVES:
@@ -130,7 +131,7 @@ def _object(entries: list[Entry], want: v.ObjectType) -> Value:
             raise JSONError(f"there is no attribute {entry.name!r} in {want.constraint}")
         items[entry.name] = _typed(entry.data, want.attributes[entry.name])
     for name, type in want.attributes.items():
-        items.setdefault(name, Value(v.without_optional(type), None))
+        items.setdefault(name, Value(without_optional(type), None))
     return v.object_of(items)
 
 
@@ -144,7 +145,7 @@ def _primitive(data: Data, want: v.Type) -> Value:
     if not isinstance(data, Scalar):
         raise JSONError(f"expected {v.article(want)}, found {data.kind()}")
     try:
-        return v.convert(data.value, want)
+        return convert(data.value, want)
     except ConvertError as reason:
         raise JSONError(str(reason)) from None
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function, equal, remainder
+from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
 from bakepy.bakefile.functions.floats import logarithm, power
 from bakepy.bakefile.number import INTEGER, Number
+from bakepy.bakefile.operators import equal, remainder
 from bakepy.bakefile.values import Value
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
