@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import anyio.to_thread
 from bakepy.errors import EngineError
 from bakepy.model.value import dataclass
 from bakepy.worker.cgroups import Cgroups
+from bakepy.worker.family import end_children, end_first, end_holders
 
 _CANDIDATES = ("crun", "runc", "youki")
 _ELSEWHERE = ":/usr/sbin:/sbin"
@@ -135,14 +135,12 @@ class ContainerProcess:
         if self._ended:
             return
         self._ended = True
+        if self._process is not None:
+            self._end()
+            self._close()
         if self._config >= 0:
             os.close(self._config)
             self._config = -1
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._delete()
-            self._close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -189,7 +187,7 @@ class ContainerProcess:
                 for number, fd in self._streams.items():
                     group.start_soon(_pump, fd, number, log)
                 await anyio.wait_readable(self._pidfd)
-                if self._running.poll() not in range(256):
+                if self._running.wait() < 0:
                     # nobody is left to wait for the container, which still has the streams
                     await anyio.to_thread.run_sync(self._end_orphan)
         except BaseException:
@@ -202,36 +200,36 @@ class ContainerProcess:
         return self._running.wait()
 
     async def _kill(self) -> None:
-        """Kills the first process of the container: the kernel then ends all others, the runtime cleans up. If the
-        runtime does not end, it is killed as well."""
-        try:
-            os.kill(int((self.bundle / "pid").read_text()), signal.SIGKILL)
-        except (OSError, ValueError):
-            await self._force()
-        with anyio.move_on_after(_KILL_SECONDS):
-            await anyio.wait_readable(self._pidfd)
-        if self._running.poll() is None:
-            await self._force()
-        await anyio.to_thread.run_sync(self._running.wait)
+        """Kills the first process of the container: the kernel then ends all others, the runtime cleans up. A runtime
+        that has not noted that process yet, or does not end, is killed with what it has made."""
+        if await anyio.to_thread.run_sync(self._end_first):
+            with anyio.move_on_after(_KILL_SECONDS):
+                await anyio.wait_readable(self._pidfd)
+        await anyio.to_thread.run_sync(self._end)
 
-    async def _force(self) -> None:
-        """For a container that is not started yet, or hangs: the runtime first, then what it has made."""
-        self._running.kill()
-        await anyio.to_thread.run_sync(self._running.wait)
-        await anyio.to_thread.run_sync(self._delete)
+    def _end(self) -> None:
+        """Ends the runtime, if it has not, with all that it has made, and removes what it would have removed."""
+        if self._running.poll() is None:
+            if self._config < 0:  # else it waits for it, and has made nothing
+                end_children(self._running.pid)
+            self._running.kill()
+            self._running.wait()
+            self._delete()
+        elif self._running.returncode < 0:
+            self._end_orphan()
 
     def _end_orphan(self) -> None:
         """Ends the container of a runtime that was killed, and removes what that one would have."""
-        with contextlib.suppress(OSError, ValueError):  # not started yet, or ended
-            pid = int((self.bundle / "pid").read_text())
-            first = os.pidfd_open(pid)
-            try:
-                # by now the number could be another process's
-                if _is_first_of_namespace(pid):
-                    signal.pidfd_send_signal(first, signal.SIGKILL)
-            finally:
-                os.close(first)
+        self._end_first()
+        end_holders(self._streams.values())
         self._delete()
+
+    def _end_first(self) -> bool:
+        """Ends the container if it has a first process that was noted."""
+        try:
+            return end_first(int((self.bundle / "pid").read_text()))
+        except (OSError, ValueError):  # not noted yet, or not all of it
+            return False
 
     def _delete(self) -> None:
         """Has the runtime kill and remove whatever there is of the container."""
@@ -278,15 +276,6 @@ def explain(complaint: str, program: str) -> str:
     if complaint.startswith("open executable: "):
         return f'exec: "{program}": permission denied'
     return complaint.removeprefix("runc run failed: ").removeprefix("unable to start container process: ")
-
-
-def _is_first_of_namespace(pid: int) -> bool:
-    """Whether a process is the first one of a PID namespace below ours (proc(5): NSpid). Raises OSError."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("NSpid:"):
-            numbers = line.split()[1:]
-            return len(numbers) > 1 and numbers[-1] == "1"
-    return False
 
 
 async def _pump(fd: int, number: int, log: Log) -> None:

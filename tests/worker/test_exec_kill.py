@@ -117,3 +117,48 @@ async def test_killed_runtime_takes_its_container_along(steps: Steps) -> None:
         [],
         ["shared"],
     )
+
+
+SECRETIVE = """#!/bin/sh
+# as a runtime in the moment in which the container runs, and nothing is noted of it yet
+case " $* " in
+*" run "*) read -r _ <config.json; exec unshare --pid --fork sh -c "echo running; exec sleep 600" ;;
+esac
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+async def test_a_container_ends_of_which_nothing_is_noted_yet(
+    private_mounts: None, state_root: Path, tmp_path: Path, how: str
+) -> None:
+    runtime = tmp_path / "crun"
+    runtime.write_text(SECRETIVE)
+    runtime.chmod(0o755)
+    log: list[tuple[int, bytes]] = []
+    ends: list[int] = []
+    raised: list[str] = []
+    with open_steps(state_root, str(runtime)) as steps:
+        async with anyio.create_task_group() as group:
+
+            async def run() -> None:
+                try:
+                    await steps.run("true", log=log)
+                except EngineError as error:
+                    raised.append(error.what)
+
+            group.start_soon(run)
+            while (1, b"running\n") not in log:
+                await anyio.lowlevel.checkpoint()
+            number, container = runtime_with_container()
+            ends.extend(os.pidfd_open(pid) for pid in container)
+            if how == "cancelled":
+                group.cancel_scope.cancel()
+            else:
+                os.kill(number, signal.SIGKILL)
+    assert len(ends) == 1
+    for end in ends:
+        assert select.select([end], [], [], 0)[0], "the container lives on"
+        os.close(end)
+    told = 'crun was killed (SIGKILL) while process "/bin/sh -c true" ran, which was ended with it'
+    assert raised == ([] if how == "cancelled" else [told])
