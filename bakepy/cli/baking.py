@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from math import inf
 
 import anyio
+import anyio.to_thread
 
 from bakepy.cli import metadata, report, terminal
 from bakepy.cli.disk import DiskFiles
@@ -15,6 +16,7 @@ from bakepy.cli.interrupt import Interruption, interruptible
 from bakepy.cli.job import BakeOptions
 from bakepy.cli.journaling import Journaling
 from bakepy.cli.resolving import Remote, resolver
+from bakepy.cli.surroundings import with_surroundings
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError, EngineError
@@ -59,6 +61,8 @@ async def plan_only(bake_file: BakeFile, options: BakeOptions) -> Plan:
 async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
     targets = [target for target in bake_file.targets.values() if not target.linked]
     check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
+    if not options.single:
+        metadata.check_files(bake_file.targets.values(), options.metadata_file, options.directory)
     engine_open = Embedded.open(options.root, environment=options.environment, insecure=insecure_registries(targets))
     async with interruptible() as interruption, engine_open as engine:
         record = RunRecord()
@@ -95,7 +99,12 @@ def _display(bake_file: BakeFile, options: BakeOptions) -> Display:
 async def plan_with(
     engine: Embedded, bake_file: BakeFile, options: BakeOptions, emit: Emit = lambda event: None
 ) -> Plan:
-    """Plans with the engine's view of images and the files of this machine."""
+    """Plans with the engine's view of images, the files of this machine and the surroundings of the command."""
+    bake_file, warnings = await anyio.to_thread.run_sync(
+        with_surroundings, bake_file, options.environment, options.directory
+    )
+    for warning in warnings if options.talks else ():
+        terminal.warn(warning)
     return await make_plan(
         bake_file,
         files=DiskFiles(options.directory),
@@ -184,9 +193,12 @@ class _Run:
         options, outcomes = self._options, self._outcomes
         reports = self._reports(outcomes)
         if not options.single:
-            metadata.write_files(self._plan, outcomes, reports, options.metadata_file, options.directory)
+            metadata.write_files(
+                self._plan, outcomes, reports, options.metadata_file, options.directory, options.environment
+            )
         elif options.metadata_file is not None and outcomes[-1].outcome == SUCCEEDED:
-            metadata.write_single(outcomes[-1], options.directory / options.metadata_file)
+            path = options.directory / options.metadata_file
+            metadata.write_single(self._plan, outcomes[-1], path, options.environment)
         self._tell(reports)
         if self._failure is not None:
             return self._failure.exit_code

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from bakepy.bakefile.entries import csv_fields, parse_bool
 from bakepy.bakefile.render import render
 from bakepy.cli import answers, terminal
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.resolving import Remote, resolver
+from bakepy.cli.surroundings import with_surroundings
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import UsageError, nearest
 from bakepy.model.target import BakeFile
@@ -63,6 +65,9 @@ def call(bake_file: BakeFile, methods: Mapping[str, str], flags: CallFlags, *, r
 
 async def ask(bake_file: BakeFile, methods: Mapping[str, str], root: Path) -> tuple[Answer, ...]:
     """The answers of the Dockerfiles, with the engine's view of images and the files of this machine."""
+    bake_file, warnings = await anyio.to_thread.run_sync(with_surroundings, bake_file, os.environ, Path.cwd())
+    for warning in warnings:
+        terminal.warn(warning)
     async with Embedded.open(root, environment=os.environ) as engine:
         return await answer_calls(
             bake_file,

@@ -59,8 +59,8 @@ class Credentials:
 
         The file is read when the first credential is looked up: runs that ask no registry need no sound file.
         """
-        folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME") or "/") / ".docker")
-        return cls(lambda: read_docker_config(Path(folder) / "config.json"))
+        path = docker_config_path(environment)
+        return cls(lambda: read_docker_config(path))
 
     def find(self, host: str) -> Credential:
         """For the registry `host` (`docker.io`, `ghcr.io`, `localhost:5000`); ANONYMOUS if nothing is known.
@@ -88,6 +88,12 @@ class Credentials:
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"docker-credential-{helper} gave no usable answer for {server}") from error
         return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+
+
+def docker_config_path(environment: Mapping[str, str]) -> Path:
+    """Where Docker's config.json is, if there is one."""
+    folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME") or "/") / ".docker")
+    return Path(folder) / "config.json"
 
 
 def read_docker_config(path: Path) -> Mapping[str, Any]:
