@@ -42,7 +42,7 @@ def entries(draw: st.DrawFn) -> LayerEntry:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(entries(), max_size=4))
 def test_entries_survive(written: list[LayerEntry]) -> None:
     tar = b"".join(

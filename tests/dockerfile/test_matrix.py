@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakepy.dockerfile.compile import Compilation, Lowered, ParsedDockerfile, parse
@@ -90,7 +90,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60)
 @given(st.lists(OPTIONS, min_size=2, max_size=5))
 def test_a_target_is_the_same_whatever_was_lowered_before_it(wanted: list[LowerOptions]) -> None:
     shared = parse(TEXT, "Dockerfile")

@@ -67,7 +67,7 @@ CLAUSES = st.tuples(WHO, st.sampled_from("+-="), PERMISSIONS).map("".join)
 
 
 @pytest.mark.skipif(shutil.which("chmod") is None, reason="needs chmod")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(CLAUSES, min_size=1, max_size=3).map(",".join), st.integers(0, 0o777))
 def test_agrees_with_chmod(tmp_path_factory: pytest.TempPathFactory, text: str, before: int) -> None:
     """`-X` is the one thing where chmod(1) of GNU looks at the mode and setmode does not."""

@@ -195,7 +195,7 @@ def reference_judgement(patterns: list[str], path: str, memory: dict[str, list[b
     return matched
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(PATTERNS, PATHS)
 def test_a_walk_agrees_with_the_reference(patterns: list[str], path: str) -> None:
     matcher = PatternMatcher(patterns)
@@ -215,7 +215,7 @@ def test_a_walk_agrees_with_the_reference(patterns: list[str], path: str) -> Non
             prunable = "not included"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(PIECES.filter(lambda piece: piece != "**"), min_size=1, max_size=4).map("/".join), PATHS)
 def test_go_match_agrees_with_the_reference(pattern: str, path: str) -> None:
     assert go_match(pattern, path) == reference_match(pattern.split("/"), path.split("/"))

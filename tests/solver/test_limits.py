@@ -207,7 +207,7 @@ _VERTICES = st.lists(
 
 
 @given(drawn=_VERTICES, total=st.integers(1, 4), link=st.integers(1, 2), memory=st.integers(2, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_limit_is_ever_passed(
     drawn: list[tuple[str, set[str], int, list[int]]], total: int, link: int, memory: int
 ) -> None:

@@ -49,7 +49,7 @@ async def _evaluate(bench: Bench, vertices: list[Toy], edges: list[ToyEdge]) -> 
     return values
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(vertices=graphs(), data=st.data())
 def test_results_are_those_of_a_naive_evaluation(vertices: list[Toy], data: st.DataObject) -> None:
     edges = [vertex.out(index) for vertex in vertices for index in range(vertex.outputs)]
@@ -69,7 +69,7 @@ def test_results_are_those_of_a_naive_evaluation(vertices: list[Toy], data: st.D
         assert max(bench.counts().values(), default=0) <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(vertices=graphs())
 def test_each_key_runs_once_and_in_a_second_run_only_what_must(vertices: list[Toy]) -> None:
     """What a vertex does is given by its op and by the values that its inputs count as."""
@@ -96,7 +96,7 @@ def test_each_key_runs_once_and_in_a_second_run_only_what_must(vertices: list[To
     assert set(bench.ran) <= anew
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(vertices=graphs(), data=st.data())
 def test_callers_that_come_and_go_leave_no_trace(vertices: list[Toy], data: st.DataObject) -> None:
     """Callers of two runs on one cache, some cancelled at random moments, some steps failing: those that stay get what
