@@ -24,7 +24,7 @@ def imported(*arguments: str, cwd: Path) -> set[str]:
         "print('\\n'.join(sys.modules), file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=240
     )
     return set(done.stderr.splitlines())
 
@@ -47,7 +47,7 @@ def test_output_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "bakepy", "run", "--print"],
-            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=240,
             env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )  # fmt: skip
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ERROR: standard output: No space left on device")

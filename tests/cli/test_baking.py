@@ -56,7 +56,7 @@ def bakepy(project: Path, *arguments: str, status: int = 0, **environment: str) 
         env={"PATH": os.environ["PATH"], "HOME": str(project.parent), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == status, done.stderr
@@ -137,7 +137,7 @@ def test_build_reads_the_dockerfile_from_standard_input(project: Path) -> None:
         input="FROM scratch\nCOPY a /other\n",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

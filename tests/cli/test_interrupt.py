@@ -61,6 +61,6 @@ async def work():
                 await anyio.sleep_forever()
 anyio.run(work)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 143
     assert done.stderr == "SIGINT: stopping; once more to stop at once\n"

@@ -49,7 +49,7 @@ def bakepy(project: Path, *arguments: str, status: int = 0) -> subprocess.Comple
         cwd=project,
         env={"PATH": os.environ["PATH"], "HOME": str(project.parent)},
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == status, done.stderr.decode()
@@ -133,7 +133,7 @@ def test_nothing_binary_goes_to_a_terminal(project: Path) -> None:
             stdout=theirs,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
     finally:

@@ -140,7 +140,7 @@ def test_fmt_of_standard_input(project: Path) -> None:
         input=UNTIDY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -189,7 +189,7 @@ def test_convert_to_standard_output(project: Path) -> None:
             [sys.executable, "-m", "bakepy", "convert", "docker-bake.hcl", *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )

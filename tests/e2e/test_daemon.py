@@ -74,7 +74,7 @@ def base(registry_server: RegistryServer, tmp_path: Path) -> str:
     subprocess.run(
         ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:latest", f"docker://{reference}"],
         check=True,
-        timeout=60,
+        timeout=240,
     )
     return reference
 

@@ -260,7 +260,7 @@ def _engine(family: list[int]) -> int:
 def _wait(descriptor: int) -> None:
     import select
 
-    ended, _, _ = select.select([descriptor], [], [], 20)
+    ended, _, _ = select.select([descriptor], [], [], 120)
     os.close(descriptor)
     assert ended, "a process lives on"
 

@@ -72,7 +72,7 @@ class Campaign:
             process = self._project.start(self._root)
             try:
                 blow = strike(process, self._chance.uniform(0, 1.1 * self.seconds), self._chance)
-                output, _ = process.communicate(timeout=120)
+                output, _ = process.communicate(timeout=240)
             finally:
                 process.kill()
                 process.wait()

@@ -39,7 +39,7 @@ DOCKERFILE = (
     + "".join(f"RUN --mount=type=cache,target=/cache echo {n} >> /log && cp /log /log{n}\n" for n in range(STEPS))
     + "FROM scratch AS files\nCOPY --from=made /log /context/0 /\n"
 )
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 """Until what the kernel takes down with a killed process must be gone."""
 
 

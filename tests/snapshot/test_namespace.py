@@ -83,7 +83,7 @@ def wait_until_gone(token: str) -> None:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
-        ended, _, _ = select.select([descriptor], [], [], 20)
+        ended, _, _ = select.select([descriptor], [], [], 120)
         os.close(descriptor)
         assert ended, f"process {pid} lives on"
 

@@ -68,7 +68,7 @@ def test_killed_engine_takes_its_containers_along(private_mounts: None, state_ro
         ends = [os.pidfd_open(pid) for pid in family]
         process.send_signal(signal.SIGKILL)
         for end in ends:
-            assert select.select([end], [], [], 20)[0], "a process lives on"
+            assert select.select([end], [], [], 120)[0], "a process lives on"
             os.close(end)
     with open_steps(state_root) as steps:
         assert steps.machine.store.scratch.swept == (token,)
@@ -109,7 +109,7 @@ async def test_killed_runtime_takes_its_container_along(steps: Steps) -> None:
     )
     assert len(ends) == 2  # the shell, and what it started
     for end in ends:
-        assert select.select([end], [], [], 20)[0], "a process lives on"
+        assert select.select([end], [], [], 120)[0], "a process lives on"
         os.close(end)
     steps.context.launcher.drop()
     assert list((steps.context.volatile / "state").rglob("*")) == []

@@ -44,7 +44,7 @@ def server() -> Iterator[int]:
 
 async def test_the_machines_loopback_is_out_of_reach(steps: Steps, server: int) -> None:
     assert steps.context.sandboxes.usable
-    command = f"nc -w 2 127.0.0.1 {server} </dev/null || nc -w 2 10.0.2.2 {server} </dev/null || echo none"
+    command = f"nc -w 120 127.0.0.1 {server} </dev/null || nc -w 120 10.0.2.2 {server} </dev/null || echo none"
     assert (await steps.run(command)).out == "none\n"
     host = await steps.run(command, network=NetMode.HOST, entitlements=frozenset({NETWORK_HOST}))
     assert host.out == "hello"
@@ -63,7 +63,7 @@ async def test_steps_at_a_time_do_not_meet_and_later_ones_get_the_same(steps: St
     # the listener ends after the greeting, not at the end of its own input, which would end the connection
     listen = (
         "nc -l -p 7000 -e sh -c 'cat > /tmp/got' & "
-        "until echo me | nc -w 5 127.0.0.1 7000; do true; done; wait; cat /tmp/got"
+        "until echo me | nc -w 120 127.0.0.1 7000; do true; done; wait; cat /tmp/got"
     )
 
     async def run(mine: str, other: str) -> None:
