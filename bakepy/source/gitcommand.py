@@ -47,15 +47,22 @@ _NO_SHALLOW = ("--depth", "shallow")
 _REASONS = ("ssh: ", "fatal: ", "error: ")
 """How the line begins that says why, among advice."""
 
+_REFUSED_KEY = re.compile(r"^.*Permission denied \([a-z0-9,-]*publickey[a-z0-9,-]*\)", re.MULTILINE)
+_OTHER_HOST = re.compile(r"^Host key verification failed\.$", re.MULTILINE)
+_OLD_KEY = re.compile(r'^\s*ssh-keygen -f "?([^"\n]*?)"? -R "?([^"\n]*?)"?$', re.MULTILINE)
+"""What OpenSSH says when a server wants another key of ours, and when it shows another of its own."""
+
 
 class GitFailed(BuildError):
     """git ended with a failing status; `said` is what it wrote to its standard error."""
 
-    def __init__(self, what: str, said: str) -> None:
+    def __init__(self, what: str, said: str, *, hint: str = "") -> None:
         lines = [line for line in said.splitlines() if line.strip()]
         reason = next((line for line in lines if line.startswith(_REASONS)), lines[-1] if lines else "")
-        detail = [line for line in lines if line is not reason]
-        super().__init__(f"{what}: {reason}" if reason else what, detail=detail)
+        if found := _REFUSED_KEY.search(said) or _OTHER_HOST.search(said):
+            reason = found[0]
+        detail = [line for line in lines if line != reason]
+        super().__init__(f"{what}: {reason}" if reason else what, detail=detail, hint=hint)
         self.said = said
 
 
@@ -73,9 +80,16 @@ _UNREACHABLE = re.compile(
 """What curl, OpenSSH and git say then."""
 
 
-def failure(what: str, said: str) -> GitFailed:
-    """The error for what git wrote to its standard error."""
-    return (GitUnreachable if _UNREACHABLE.search(said) else GitFailed)(what, said)
+def failure(what: str, said: str, *, agent: bool = False) -> GitFailed:
+    """The error for what git wrote to its standard error; `agent`: whether the caller lends one."""
+    said = said.replace("\r\n", "\n")  # as ssh writes
+    hint = ""
+    if _REFUSED_KEY.search(said) and not agent:
+        hint = "lend an agent or a key: --ssh default, or ssh in the bake file"
+    elif _OTHER_HOST.search(said) and (old := _OLD_KEY.search(said)):
+        remove = f"ssh-keygen -R {shlex.quote(old[2])} -f {shlex.quote(old[1])}"
+        hint = f"if the server has a new key, remove the old one: {remove}"
+    return (GitUnreachable if _UNREACHABLE.search(said) else GitFailed)(what, said, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +164,14 @@ class Git:
             with anyio.CancelScope(shield=True):
                 await _end(process)
         if status != 0:
-            raise failure(what, self._shown(said.decode(errors="replace")))
+            raise failure(what, self._shown(said.decode(errors="replace")), agent=self.agent is not None)
         return bytes(out)
 
     def _environment(self) -> dict[str, str]:
-        # hosts known to the user must keep their keys; new ones are noted beside the repositories. Only lent keys count
-        hosts = f"{shlex.quote(str(self.known_hosts))} ~/.ssh/known_hosts"
+        # hosts known to the user must keep their keys; new ones are noted beside the repositories. Only lent keys
+        # count. ssh itself would look in the home of the user that it runs as: in a user namespace, another one
+        own = Path(self.environment.get("HOME") or "~", ".ssh/known_hosts")
+        hosts = " ".join(f'"{path}"'.replace("%", "%%") for path in (self.known_hosts, own))
         ssh = (
             "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o StrictHostKeyChecking=accept-new"
             f" -o UserKnownHostsFile={shlex.quote(hosts)} {_SSH_PATIENCE}"
