@@ -15,7 +15,8 @@ from threading import Lock
 from bakepy.errors import UsageError
 from bakepy.model.target import SSHEntry
 
-_SECONDS = 10.0
+_SECONDS = 60.0
+"""For adding a key: only a file that can not be read, on a share that is away, takes long."""
 
 
 class AgentProvider:
@@ -83,16 +84,19 @@ class AgentProvider:
         process.stdout.readline()  # it listens when it says so
         for key in keys:
             # without a terminal and a program to ask with, a passphrase is a failure and no question
-            added = subprocess.run(
-                [add, "-q", str(key)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_SECONDS,
-                start_new_session=True,
-                env={"SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS_REQUIRE": "never"},
-            )
+            try:
+                added = subprocess.run(
+                    [add, "-q", str(key)],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=_SECONDS,
+                    start_new_session=True,
+                    env={"SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS_REQUIRE": "never"},
+                )
+            except subprocess.TimeoutExpired as error:
+                raise UsageError(f"ssh {id}: the key {key} can not be used: ssh-add did not end in time") from error
             if added.returncode != 0:
                 said = " ".join(line.strip(" @") for line in added.stderr.splitlines() if line.strip(" @"))
                 raise UsageError(

@@ -82,6 +82,18 @@ def test_key_that_can_not_be_used_is_told(tmp_path: Path, make: object, said: st
     assert caught.value.hint == "keys with a passphrase must be lent by an agent that has them open"
 
 
+@needs_ssh
+def test_a_key_that_takes_for_ever_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakepy.session.ssh._SECONDS", 0.01)
+    (tmp_path / "ssh-add").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "ssh-add").chmod(0o755)
+    (tmp_path / "it").touch()
+    lent = AgentProvider([SSHEntry("default", ("it",))], {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, tmp_path)
+    with lent as provider, pytest.raises(UsageError) as caught:
+        provider.socket("default")
+    assert caught.value.what == f"ssh default: the key {tmp_path}/it can not be used: ssh-add did not end in time"
+
+
 def test_what_is_no_key_and_no_socket_is_refused_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with socket.socket(socket.AF_UNIX) as server:
