@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
 from bakepy.cli.lending import Lending
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
+from bakepy.engine.sharing import tried
 from bakepy.errors import BakeError
-from bakepy.events import Emit, VertexAdded, VertexDone, VertexFailed, VertexStarted
+from bakepy.events import Emit, VertexAdded, VertexDone, VertexFailed, VertexLog, VertexStarted
 from bakepy.llb.op import SourceOp
 from bakepy.model.digest import Digest
 from bakepy.model.reference import ImageReference
@@ -24,9 +26,12 @@ from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
 from bakepy.source.lent import Lent
 
+T = TypeVar("T")
+
 
 def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
-    """Looks up images with `engine`. What asks a registry is told to `emit`; a layout on this disk takes no time."""
+    """Looks up images with `engine`, as often as `retry` of the targets says. What asks a registry is told to `emit`;
+    a layout on this disk takes no time."""
 
     async def resolve(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
         platform = request.platform or engine.host
@@ -38,13 +43,15 @@ def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
         )
         return ResolvedImageConfig(found.digest, found.config)
 
-    async def resolve_and_tell(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+    async def resolve_and_tell(
+        request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
+    ) -> ResolvedImageConfig:
         if request.store:
             return await resolve(request, layouts)
         name = ImageReference.parse(request.reference).familiar()
         digest = Digest.of(f"load metadata\0{request.reference}\0{request.platform}".encode())
-        with _told(emit, digest, f"[internal] load metadata for {name}"):
-            return await resolve(request, layouts)
+        with _told(emit, digest, f"[internal] load metadata for {name}") as told:
+            return await _tried(targets, lambda: resolve(request, layouts), told)
 
     return resolve_and_tell
 
@@ -59,18 +66,18 @@ class Remote:
         self._directory = directory
 
     async def is_archive(self, op: SourceOp, targets: Sequence[Target]) -> bool:
-        with self._told(op, "remote build context"), self._lent(targets) as lent:
-            return await self._sources.is_archive(op, lent)
+        with self._told(op, "remote build context") as told, self._lent(targets) as lent:
+            return await _tried(targets, lambda: self._sources.is_archive(op, lent), told)
 
     async def read(self, op: SourceOp, path: str, targets: Sequence[Target]) -> bytes:
-        with self._told(op, path or "remote Dockerfile"), self._lent(targets) as lent:
-            return await self._sources.read(op, path, lent)
+        with self._told(op, path or "remote Dockerfile") as told, self._lent(targets) as lent:
+            return await _tried(targets, lambda: self._sources.read(op, path, lent), told)
 
     async def time(self, op: SourceOp, targets: Sequence[Target]) -> int | None:
-        with self._told(op, "time"), self._lent(targets) as lent:
-            return await self._sources.time(op, lent)
+        with self._told(op, "time") as told, self._lent(targets) as lent:
+            return await _tried(targets, lambda: self._sources.time(op, lent), told)
 
-    def _told(self, op: SourceOp, what: str) -> AbstractContextManager[None]:
+    def _told(self, op: SourceOp, what: str) -> AbstractContextManager[Callable[[str], None]]:
         digest = Digest.of(f"{what}\0{op.identifier}\0{sorted(op.attrs.items())}".encode())
         return _told(self._emit, digest, f"[internal] load {what} of {redacted(op.identifier)}")
 
@@ -84,13 +91,18 @@ class Remote:
             yield Lending(secrets, provider)
 
 
+async def _tried(targets: Sequence[Target], work: Callable[[], Awaitable[T]], told: Callable[[str], None]) -> T:
+    """A look-up for several targets gets the most attempts, as a step that they share."""
+    return await tried([target.retry for target in targets], work, told)
+
+
 @contextmanager
-def _told(emit: Emit, digest: Digest, name: str) -> Iterator[None]:
-    """Shows what is done inside as a step of the run."""
+def _told(emit: Emit, digest: Digest, name: str) -> Iterator[Callable[[str], None]]:
+    """Shows what is done inside as a step of the run; gives what writes lines into its log."""
     emit(VertexAdded(digest, name))
     emit(VertexStarted(digest, time.time()))
     try:
-        yield
+        yield lambda line: emit(VertexLog(digest, 2, f"{line}\n".encode(), time.time()))
     except FileNotFoundError:
         emit(VertexDone(digest, time.time()))  # that it is not there is an answer
         raise

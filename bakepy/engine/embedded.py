@@ -33,6 +33,7 @@ from bakepy.model.value import dataclass
 from bakepy.planner.plan import Plan
 from bakepy.registry.mirrors import Mirrors
 from bakepy.registry.registry import Registry
+from bakepy.registry.retry import RetryPolicy
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.census import Census
 from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
@@ -67,6 +68,7 @@ class Embedded:
         locks: KeyLocks,
         environment: Mapping[str, str],
         host: Platform,
+        policy: RetryPolicy | None = None,
     ) -> None:
         self.root = root
         self.database = database
@@ -78,7 +80,7 @@ class Embedded:
         self._images = ImageSource(registry, content, self._layouts)
         self._local = LocalSource(database)
         self._git = GitSource(root, environment)
-        self._http = HttpSource(content, database)
+        self._http = HttpSource(content, database, policy=policy)
         self.remote = RemoteSources(self._git, self._http, content)
         self._locks = locks
         self._pulls: _Pulls | None = None
@@ -103,8 +105,10 @@ class Embedded:
         environment: Mapping[str, str] | None = None,
         insecure: Collection[str] = (),
         host: Platform | None = None,
+        policy: RetryPolicy | None = None,
     ) -> AsyncIterator[Embedded]:
-        """Opens the state root, or makes it. `insecure` are registries to speak plain http with.
+        """Opens the state root, or makes it. `insecure` are registries to speak plain http with, `policy` says how
+        often servers are asked again.
 
         `environment` is the caller's (BAKEPY_SNAPSHOTTER and what the rooms below read). Raises EngineError if the
         root can not be used.
@@ -119,7 +123,12 @@ class Embedded:
             database = stack.enter_context(open_database(root, use, mended.append))
             content = ContentStore(root)
             registry = await stack.enter_async_context(
-                Registry(Credentials.load(environment), insecure=insecure, mirrors=Mirrors.of_machine(environment))
+                Registry(
+                    Credentials.load(environment),
+                    insecure=insecure,
+                    policy=policy,
+                    mirrors=Mirrors.of_machine(environment),
+                )
             )
             locks = stack.enter_context(KeyLocks(root / "keys.lock"))
             engine = cls(
@@ -130,6 +139,7 @@ class Embedded:
                 locks=locks,
                 environment=environment,
                 host=host or host_platform(),
+                policy=policy,
             )
             stack.enter_context(engine.snapshots)
             engine._mend(mended)

@@ -3,7 +3,7 @@ strictest of what they say: the pools of all, the most memory, the most attempts
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import anyio
@@ -13,7 +13,7 @@ from bakepy.llb.graph import Vertex
 from bakepy.llb.op import ExecOp
 from bakepy.model.digest import Digest
 from bakepy.model.target import EXIT, NETWORK, Retry, Target
-from bakepy.solver.vertex import Share, SolverVertex
+from bakepy.solver.vertex import Share, SolverVertex, postponed
 
 LONGEST_PAUSE = 60.0
 """Seconds; the pause before another attempt doubles each time up to this."""
@@ -44,8 +44,7 @@ class Sharing:
     def retry(self, vertex: SolverVertex, error: Exception, failures: int) -> float | None:
         """Seconds after which a step that failed is tried again; None: it is not."""
         targets = self._those(self._users.get(vertex.digest, ()))
-        return min((pause for target in targets if (pause := pause_after(target.retry, error, failures)) is not None),
-                   default=None)  # fmt: skip
+        return pause_after((target.retry for target in targets), error, failures)
 
     def _those(self, names: Iterable[str]) -> list[Target]:
         return [self._targets[name] for name in names if name in self._targets]
@@ -54,11 +53,11 @@ class Sharing:
 _NOTHING = Share()
 
 
-def pause_after(retry: Retry | None, error: Exception, failures: int) -> float | None:
-    """Seconds until what has failed so often is tried again, if `retry` says so."""
-    if retry is None or failures >= retry.attempts or not _is_worth_it(retry, error):
-        return None
-    return float(min(retry.backoff * 2 ** min(failures - 1, 30), LONGEST_PAUSE))
+def pause_after(retries: Iterable[Retry | None], error: Exception, failures: int) -> float | None:
+    """Seconds until what has failed so often is tried again, if one of `retries` says so."""
+    willing = [retry for retry in retries if retry and failures < retry.attempts and _is_worth_it(retry, error)]
+    pauses = (retry.backoff * 2 ** min(failures - 1, 30) for retry in willing)
+    return min((float(min(pause, LONGEST_PAUSE)) for pause in pauses), default=None)
 
 
 def _is_worth_it(retry: Retry, error: Exception) -> bool:
@@ -66,20 +65,26 @@ def _is_worth_it(retry: Retry, error: Exception) -> bool:
         return EXIT in retry.on or error.status in retry.on
     if NETWORK not in retry.on:
         return False
-    from bakepy.source.gitcommand import GitFailed  # only where something failed: start-up time
+    # only where something failed: start-up time
+    from bakepy.registry.transport import Refused
+    from bakepy.source.gitcommand import GitFailed
 
-    return isinstance(error, RegistryError | GitFailed)
+    return isinstance(error, RegistryError | GitFailed) and not isinstance(error, Refused)
 
 
-async def tried(retry: Retry | None, work: Callable[[], Awaitable[T]]) -> T:
-    """Does something outside of the solver as often as `retry` says. Raises what it raises the last time."""
+async def tried(
+    retries: Sequence[Retry | None], work: Callable[[], Awaitable[T]], told: Callable[[str], None] = lambda line: None
+) -> T:
+    """Does something outside of the solver as often as the most patient of `retries` says. Raises what it raises the
+    last time; why there is another time is `told`."""
     failures = 0
     while True:
         try:
             return await work()
         except Exception as error:
             failures += 1
-            pause = pause_after(retry, error, failures)
+            pause = pause_after(retries, error, failures)
             if pause is None:
                 raise
+            told(postponed(error, failures, pause))
         await anyio.sleep(pause)

@@ -154,7 +154,7 @@ class TargetRun:
             epoch=target.epoch,
         )
         async with self._exports:
-            return await tried(target.target.retry, lambda: self._export(result))
+            return await tried([target.target.retry], lambda: self._export(result))
 
     def _top_step(self, head: Edge | None, snapshot: Snapshot) -> FrozenMap[str, str]:
         """The name of the step whose layer is the topmost, for a history that has no line for it."""

@@ -6,7 +6,7 @@ are resolved together, each distinct one once, until none is missing; then lower
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from typing import Protocol
@@ -36,8 +36,11 @@ from bakepy.planner.sources import Sources
 class ImageResolver(Protocol):
     """Finds out what an image reference points to."""
 
-    async def __call__(self, request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
-        """The digest and the config. `layouts` tells the folder behind the store name of an OCI layout.
+    async def __call__(
+        self, request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
+    ) -> ResolvedImageConfig:
+        """The digest and the config. `layouts` tells the folder behind the store name of an OCI layout; `targets` are
+        those that want to know.
 
         Called once for each distinct request of a plan, several at a time. Raises BakeError (RegistryError, …).
         """
@@ -289,11 +292,14 @@ class Compiler:
         while waiting:
             asked = {id(unit): unit.compilation.missing() for unit in waiting}
             waiting = [unit for unit in waiting if asked[id(unit)]]
-            wanted = dict.fromkeys(request for unit in waiting for request in asked[id(unit)])
+            wanting: dict[ImageRequest, list[Target]] = {}
+            for unit in waiting:
+                for request in asked[id(unit)]:
+                    wanting.setdefault(request, []).extend(unit.targets)
             async with anyio.create_task_group() as tasks:
-                for request in wanted:
+                for request, targets in wanting.items():
                     if request not in self._images:
-                        tasks.start_soon(self._resolve, request)
+                        tasks.start_soon(self._resolve, request, targets)
             for unit in waiting:
                 for request in asked[id(unit)]:
                     unit.compilation.provide(request, self._images[request])
@@ -311,9 +317,9 @@ class Compiler:
                     self._times[request] = error
             unit.compilation.provide_time(request, self._times[request])
 
-    async def _resolve(self, request: ImageRequest) -> None:
+    async def _resolve(self, request: ImageRequest, targets: Sequence[Target]) -> None:
         try:
-            self._images[request] = await self.resolve(request, self.layouts)
+            self._images[request] = await self.resolve(request, self.layouts, targets)
         except BakeError as error:
             self._images[request] = error
 

@@ -30,6 +30,7 @@ from bakepy.solver.vertex import (
     SolverOp,
     SolverVertex,
     Step,
+    postponed,
 )
 
 _POLL_SECONDS = (0.005, 0.2)
@@ -292,8 +293,7 @@ class Solver(Generic[R]):
         """How long to wait before a failed piece of work is tried again, None if it is not; told in its log."""
         pause = self._retry(node.vertex, error, failures)
         if pause is not None:
-            first, *_ = str(error).splitlines() or [""]
-            told = f"{first}\nfailed {failures} time{'s' * (failures > 1)}, to be tried again in {pause:g} s\n"
+            told = f"{postponed(error, failures, pause)}\n"
             self._emit(VertexLog(node.vertex.digest, 2, told.encode(), self._clock()))
         return pause
 

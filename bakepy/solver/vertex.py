@@ -208,3 +208,9 @@ class Limits:
 
     def of(self, pool: str) -> float:
         return self.pools.get(pool, float("inf"))
+
+
+def postponed(error: Exception, failures: int, pause: float) -> str:
+    """What is told of work that has failed so often, and is tried again after `pause` seconds."""
+    first, *_ = str(error).splitlines() or [""]
+    return f"{first}\nfailed {failures} time{'s' * (failures > 1)}, to be tried again in {pause:g} s"

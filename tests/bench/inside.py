@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ def compiled(how: str, count: int) -> dict[str, float]:
     from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
     from bakepy.errors import BakeError
     from bakepy.model.platform import Platform
+    from bakepy.model.target import Target
     from bakepy.planner.compiling import PlanOptions, make_plan
     from tests.bench import workloads
 
-    async def answer(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+    async def answer(
+        request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
+    ) -> ResolvedImageConfig:
         found = resolve(request)
         if isinstance(found, BakeError):
             raise found

@@ -11,6 +11,7 @@ from bakepy.events import VertexAdded, VertexLog
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import Retry, Target
+from bakepy.registry.transport import Refused
 from tests.support.baking import Kitchen, target
 from tests.support.inflight import in_flight
 
@@ -29,18 +30,25 @@ class TestPauses:
             ((3, 28), STATUS_3, True),
             ((28,), STATUS_3, False),
             (("network", "exit"), BuildError("no such file"), False),
+            (("network", "exit"), Refused("no such image", status=404), False),
         ],
     )
     def test_reasons(self, on: tuple[str | int, ...], error: Exception, again: bool) -> None:
-        assert pause_after(Retry(2, 1.0, on), error, 1) == (1.0 if again else None)
+        assert pause_after([Retry(2, 1.0, on)], error, 1) == (1.0 if again else None)
 
     def test_each_pause_is_twice_as_long_up_to_a_minute(self) -> None:
         retry = Retry(100, 1.5)
-        assert [pause_after(retry, STATUS_3, failures) for failures in (1, 2, 3, 7, 99)] == [1.5, 3.0, 6.0, 60.0, 60.0]
+        assert [pause_after([retry], STATUS_3, failures) for failures in (1, 2, 3, 7, 99)] == [
+            1.5,
+            3.0,
+            6.0,
+            60.0,
+            60.0,
+        ]
 
     def test_there_are_no_more_attempts_than_said(self) -> None:
-        assert pause_after(Retry(3, 1.0), STATUS_3, 2) == 2.0
-        assert pause_after(Retry(3, 1.0), STATUS_3, 3) is None
+        assert pause_after([Retry(3, 1.0)], STATUS_3, 2) == 2.0
+        assert pause_after([Retry(3, 1.0)], STATUS_3, 3) is None
 
 
 def _steps(bench: Kitchen) -> list[list[str]]:

@@ -21,7 +21,7 @@ from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.source.image import ImageSource, layers_to_snapshot
-from tests.support.base_image import put_base_image, write_base_image
+from tests.support.base_image import publish, put_base_image, write_base_image
 from tests.support.damage import damage_blobs
 from tests.support.fake_registry import Answer, FakeRegistry, Instead
 
@@ -55,15 +55,6 @@ async def registry() -> AsyncIterator[Registry]:
 def remote(tmp_path: Path) -> ContentStore:
     """What the registry has."""
     return ContentStore(tmp_path / "remote")
-
-
-def publish(fake: FakeRegistry, remote: ContentStore, root: Descriptor, tag: str = "1") -> None:
-    for blob in reachable(remote, [root]):
-        data = remote.read(blob.digest)
-        if blob.media_type in (OCI_MANIFEST, OCI_INDEX):
-            fake.put_manifest("base", data, blob.media_type, tag if blob.digest == root.digest else "")
-        else:
-            fake.put_blob("base", data)
 
 
 def index_of(remote: ContentStore, *manifests: Descriptor) -> Descriptor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,9 @@ class Kitchen:
     exported: dict[str, TargetResult] = field(default_factory=dict)
 
     async def plan(self, targets: Iterable[Target], granted: frozenset[str] = frozenset()) -> Plan:
-        async def resolve(request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+        async def resolve(
+            request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
+        ) -> ResolvedImageConfig:
             image = await self.engine.resolve_image(
                 request.identifier,
                 request.platform or self.engine.host,

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from bakepy.content.compression import Compression
 from bakepy.content.layer import Layer, LayerEntry, write_layer
-from bakepy.content.layout import write_layout_dir, write_layout_tar
+from bakepy.content.layout import reachable, write_layout_dir, write_layout_tar
 from bakepy.content.store import ContentStore
 from bakepy.model.image_config import ContainerConfig, HistoryEntry, ImageConfig
 from bakepy.model.oci import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, Manifest
 from bakepy.model.platform import Platform, host_platform
+from tests.support.fake_registry import FakeRegistry
 
 BUSYBOX = Path("/bin/busybox")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -123,3 +124,13 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def publish(fake: FakeRegistry, remote: ContentStore, root: Descriptor, tag: str = "1") -> None:
+    """Serves an image of `remote` as `base`."""
+    for blob in reachable(remote, [root]):
+        data = remote.read(blob.digest)
+        if blob.media_type in (OCI_MANIFEST, OCI_INDEX):
+            fake.put_manifest("base", data, blob.media_type, tag if blob.digest == root.digest else "")
+        else:
+            fake.put_blob("base", data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import anyio
 
@@ -12,6 +12,7 @@ from bakepy.errors import RegistryError
 from bakepy.model.digest import Digest
 from bakepy.model.image_config import ContainerConfig, ImageConfig
 from bakepy.model.platform import host_platform
+from bakepy.model.target import Target
 
 
 class MemoryImages:
@@ -25,7 +26,9 @@ class MemoryImages:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.layouts: dict[str, str] = {}
 
-    async def __call__(self, request: ImageRequest, layouts: Mapping[str, str]) -> ResolvedImageConfig:
+    async def __call__(
+        self, request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
+    ) -> ResolvedImageConfig:
         self._now += 1
         self.most = max(self.most, self._now)
         platform = request.platform or host_platform()
