@@ -25,8 +25,6 @@ from bakepy.model.target import SSHEntry
 from bakepy.planner.remote import remote_context, source_op
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
-from bakepy.source.git import GitSource
-from bakepy.source.http import HttpSource
 from bakepy.source.lent import Lent
 from bakepy.source.remote import RemoteSources
 
@@ -78,12 +76,11 @@ async def _read(
 async def _open(root: Path, environment: Mapping[str, str]) -> AsyncIterator[RemoteSources]:
     open_root(root)
     with Database(root / "state.db") as database:
-        content = ContentStore(root)
-        http = HttpSource(content, database)
+        sources = RemoteSources(root, environment, database, ContentStore(root))
         try:
-            yield RemoteSources(GitSource(root, environment), http, content)
+            yield sources
         finally:
-            await http.aclose()
+            await sources.aclose()
 
 
 @contextmanager

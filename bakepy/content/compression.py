@@ -2,24 +2,25 @@
 
 Blobs are compressed block by block, so that several threads can work at one blob and so that the bytes depend on
 nothing but the input: blocks have a fixed size whatever the number of threads, and the gzip header holds no time.
+
+The libraries are imported when something is read or written: many runs do neither.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Protocol
-
-import zstandard
-from isal import igzip, isal_zlib
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from bakepy.errors import BuildError, DefinitionError, nearest
 from bakepy.model.oci import DOCKER_LAYER, OCI_LAYER
 from bakepy.model.value import dataclass
+
+if TYPE_CHECKING:
+    from isal import isal_zlib
 
 BLOCK_SIZE = 1 << 20
 """Bytes of input that are compressed as a piece."""
@@ -125,6 +126,9 @@ class _Gzip:
     parallel = True
 
     def __init__(self, level: int | None) -> None:
+        from isal import isal_zlib
+
+        self._library = isal_zlib
         self._isal = level is None or 1 <= level <= 3
         self._level = _ISAL_DEFAULT if level is None else level
         self._idle: list[isal_zlib._ParallelCompress] = []
@@ -146,13 +150,13 @@ class _Gzip:
         try:
             compressor = self._idle.pop()
         except IndexError:
-            compressor = isal_zlib._ParallelCompress(buffersize=_ISAL_BUFFER, level=self._level)
+            compressor = self._library._ParallelCompress(buffersize=_ISAL_BUFFER, level=self._level)
         result: tuple[bytes, int] = compressor.compress_and_crc(block, window)
         self._idle.append(compressor)
         return result
 
     def took(self, crc: int, length: int) -> None:
-        self._crc = isal_zlib.crc32_combine(self._crc, crc, length) if self._length else crc
+        self._crc = self._library.crc32_combine(self._crc, crc, length) if self._length else crc
         self._length += length
 
     def end(self) -> bytes:
@@ -173,6 +177,8 @@ class _Zstd:
     parallel = False
 
     def __init__(self, level: int) -> None:
+        import zstandard
+
         compressor = zstandard.ZstdCompressor(level=level, threads=worker_threads(), write_content_size=False)
         self._stream = compressor.compressobj()
 
@@ -207,8 +213,6 @@ class _Uncompressed:
 
 READ_SIZE = 1 << 20
 _MAX_ZSTD_WINDOW = 1 << 27
-_ISAL_ERROR: Any = isal_zlib.error
-_DAMAGED = (EOFError, zlib.error, _ISAL_ERROR, zstandard.ZstdError, gzip.BadGzipFile)
 
 
 def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
@@ -219,11 +223,21 @@ def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
     head = stream.read(4)
     whole: BinaryIO = _Rejoined(head, stream)  # type: ignore[assignment]
     reader: Any
+    damaged: tuple[type[Exception], ...] = (EOFError,)
     match detect(head):
         case "gzip":
+            from gzip import BadGzipFile
+
+            from isal import igzip, isal_zlib
+
+            failed: Any = isal_zlib.error
+            damaged = (EOFError, zlib.error, failed, BadGzipFile)
             reader = igzip.IGzipFile(fileobj=whole, mode="rb")  # type: ignore[no-untyped-call]
             read = reader.read1
         case "zstd":
+            import zstandard
+
+            damaged = (EOFError, zstandard.ZstdError)
             reader = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW).stream_reader(
                 whole, read_size=READ_SIZE // 4, read_across_frames=True, closefd=False
             )
@@ -233,7 +247,7 @@ def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
     try:
         while chunk := read(READ_SIZE):
             yield chunk
-    except _DAMAGED as error:
+    except damaged as error:
         raise BuildError(f"compressed data is damaged: {error}") from error
 
 

@@ -12,7 +12,6 @@ import fcntl
 import io
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,7 +192,7 @@ def _names(descriptor: Descriptor) -> tuple[str, str]:
 def _replacing(goal: Path) -> Iterator[BinaryIO]:
     """A file that takes the name `goal` when the block ends well, and vanishes when it does not."""
     goal.parent.mkdir(parents=True, exist_ok=True)
-    path = goal.parent / f".{goal.name}.{secrets.token_hex(8)}"
+    path = goal.parent / f".{goal.name}.{os.urandom(8).hex()}"
     try:
         with path.open("xb") as out:
             yield out

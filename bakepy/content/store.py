@@ -16,7 +16,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -221,7 +220,7 @@ def _disk_errors(root: Path) -> Iterator[None]:
 def _create_locked(folder: Path) -> tuple[Path, int]:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        path = folder / secrets.token_hex(16)
+        path = folder / os.urandom(16).hex()
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,6 +27,7 @@ from bakepy.engine.targets import TargetEvents, TargetRun
 from bakepy.errors import EngineError, UsageError, nearest
 from bakepy.events import Emit, Event, VertexAdded, VertexCached, VertexStatus
 from bakepy.llb.graph import Edge, Vertex
+from bakepy.llb.op import ExecOp, NetMode
 from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform, host_platform
 from bakepy.model.value import dataclass
@@ -39,8 +40,6 @@ from bakepy.snapshot.census import Census
 from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
-from bakepy.source.git import GitSource
-from bakepy.source.http import HttpSource
 from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource
@@ -79,9 +78,7 @@ class Embedded:
         self._layouts: dict[str, Path] = {}
         self._images = ImageSource(registry, content, self._layouts)
         self._local = LocalSource(database)
-        self._git = GitSource(root, environment)
-        self._http = HttpSource(content, database, policy=policy)
-        self.remote = RemoteSources(self._git, self._http, content)
+        self.remote = RemoteSources(root, environment, database, content, policy=policy)
         self._locks = locks
         self._pulls: _Pulls | None = None
         self.snapshots = SnapshotStore(
@@ -143,7 +140,7 @@ class Embedded:
             )
             stack.enter_context(engine.snapshots)
             engine._mend(mended)
-            stack.push_async_callback(engine._http.aclose)
+            stack.push_async_callback(engine.remote.aclose)
             yield engine
 
     def _mend(self, told: list[str]) -> None:
@@ -254,8 +251,7 @@ class Embedded:
             database=self.database,
             images=self._images,
             local=self._local,
-            git=self._git,
-            http=self._http,
+            remote=self.remote,
             locals={name: Path(path) for name, path in plan.locals.items()},
             host=self.host,
             exec_context=exec_context,
@@ -308,7 +304,7 @@ class _ExecContexts:
     async def of(self, vertex: Vertex) -> ExecContext:
         async with self._lock:
             if self._context is None:
-                self._context = await self._open()
+                self._context = await self._open(vertex)
         lent = self.lent(vertex)
         return replace(self._context, secrets=lent, ssh=lent)
 
@@ -320,7 +316,7 @@ class _ExecContexts:
             tuple(self._options.ssh[name] for name in names if name in self._options.ssh),
         )
 
-    async def _open(self) -> ExecContext:
+    async def _open(self, first: Vertex) -> ExecContext:
         from bakepy.worker.context import open_exec_context
 
         opening = open_exec_context(
@@ -329,6 +325,7 @@ class _ExecContexts:
             host=self._engine.host,
             entitlements=self._options.entitlements,
             environment=self._engine._environment,
+            sandbox=isinstance(first.op, ExecOp) and first.op.network is NetMode.SANDBOX,
         )
         context = await anyio.to_thread.run_sync(opening.__enter__)
         self._stack.push_async_callback(anyio.to_thread.run_sync, opening.__exit__, None, None, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-import secrets
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -103,11 +102,11 @@ def put_aside(root: Path) -> Path:
     """Gives a damaged database another name, and its snapshots to the sweeper of temporary folders: without it nobody
     knows what they are. Blobs stay: they have their digests. The caller must be alone."""
     path = root / "state.db"
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}")
     try:
         (root / "tmp").mkdir(exist_ok=True)
         if (root / "snapshots").exists():
-            (root / "snapshots").rename(root / "tmp" / f"lost-{secrets.token_hex(6)}")
+            (root / "snapshots").rename(root / "tmp" / f"lost-{os.urandom(6).hex()}")
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         if path.exists():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -105,7 +104,7 @@ class DirectoryWriter:
             except FileExistsError:  # another target of this run writes here as well
                 parent.fresh = False
         if not parent.fresh:
-            temporary = b"." + secrets.token_hex(8).encode()
+            temporary = b"." + os.urandom(8).hex().encode()
             try:
                 self._create(entry, temporary, parent.fd)
                 self._clear_folder(name)

@@ -7,15 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import anyio
 import anyio.to_thread
 
 from bakepy.content.database import Database
-from bakepy.content.docker_archive import write_docker_archive
 from bakepy.content.entry import Layer
 from bakepy.content.layout import IMAGE_NAME, REF_NAME, write_layout_dir, write_layout_tar
 from bakepy.content.store import ContentStore
@@ -41,10 +40,12 @@ from bakepy.exporter.outputs import (
 from bakepy.exporter.progress import ExportProgress
 from bakepy.exporter.push import PushedBlob, Pusher, Registry, Tag
 from bakepy.exporter.result import Exported, TargetResult
-from bakepy.exporter.trees import TreeExporter, size_text
 from bakepy.model.oci import Descriptor
 from bakepy.model.reference import ImageReference
 from bakepy.snapshot.store import SnapshotStore
+
+if TYPE_CHECKING:
+    from bakepy.exporter.trees import TreeExporter
 
 NO_OUTPUT = "no output given: the result stays in the build cache (add output=…, --push or --load)"
 _IMAGE_ORIGIN = "docker-image://"
@@ -79,8 +80,13 @@ class Exporter:
         now = now_ns()
         self._layers = Layers(content, snapshots, database, now_ns=lambda: now, wrote=wrote)
         self._images = ImageBuilder(content, self._layers)
-        self._trees = TreeExporter(snapshots, self._stdout_or_file)
         self._pusher = Pusher(registry, content) if registry is not None else None
+
+    @cached_property
+    def _trees(self) -> TreeExporter:
+        from bakepy.exporter.trees import TreeExporter  # late: start-up time
+
+        return TreeExporter(self._snapshots, self._stdout_or_file)
 
     async def export(self, result: TargetResult) -> Exported:
         """Writes all outputs of a target, side by side; tags wait for `publish`.
@@ -224,6 +230,8 @@ class Exporter:
         return f"OCI layout {output.dest}"
 
     def _write_file(self, output: ArchiveOutput, built: BuiltImage, references: tuple[ImageReference, ...]) -> str:
+        from bakepy.exporter.trees import size_text
+
         with self._stdout_or_file(output.dest) as out:
             self._write_archive(output, built, references, out)
         place = "stdout" if output.dest == "-" else f"{output.dest} ({size_text(Path(output.dest).stat().st_size)})"
@@ -234,6 +242,8 @@ class Exporter:
     ) -> None:
         roots = named(built.dated(), references)
         if output.format == "docker":
+            from bakepy.content.docker_archive import write_docker_archive
+
             write_docker_archive(out, self._content, roots, built.manifest(), references)
         else:
             write_layout_tar(out, self._content, roots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 
@@ -93,6 +92,8 @@ class Platform:
             ("architecture", self.architecture, _ARCHITECTURES),
         ):
             if name not in known:
+                import difflib  # late: start-up time
+
                 near = difflib.get_close_matches(name, known, n=4)
                 near.sort(key=lambda other: sorted(other) != sorted(name))  # letters that changed places
                 parts = (near[0] if near and name == self.os else self.os,

@@ -6,7 +6,6 @@ Small requests are sent by `lookups`, blobs by `streams`.
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -55,6 +54,12 @@ class _Host:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
 
+def _chance() -> float:
+    import random  # late: only what failed is tried again
+
+    return random.random()
+
+
 class Transport:
     """Requests to any number of registries; an async context manager. Runs on asyncio."""
 
@@ -66,7 +71,7 @@ class Transport:
         policy: RetryPolicy | None = None,
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
     ) -> None:
         self.patience = patience or Patience()
         self._credentials = credentials

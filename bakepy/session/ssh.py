@@ -3,10 +3,8 @@ their own is started when they are first asked for."""
 
 from __future__ import annotations
 
-import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -66,6 +64,9 @@ class AgentProvider:
             return self._sockets.get(id)
 
     def _start(self, id: str, keys: tuple[Path, ...]) -> Path:
+        import shutil  # late, both: start-up time
+        import tempfile
+
         programs = [shutil.which(name, path=self._path) for name in ("ssh-agent", "ssh-add")]
         if None in programs:
             raise UsageError(f"ssh {id}: keys need the programs ssh-agent and ssh-add", hint="install openssh-client")

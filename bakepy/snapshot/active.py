@@ -77,4 +77,4 @@ class Active:
             overlay.unmount(self.path)
             with contextlib.suppress(FileNotFoundError):  # a commit came this far and then failed
                 self.path.rmdir()
-            remove_tree(self._folder / "work")
+            overlay.remove_work(self._folder / "work")

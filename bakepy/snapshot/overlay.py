@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.snapshot import syscalls, usernamespace
+from bakepy.snapshot.tree import remove_tree
 
 MAX_LOWERS = 480
 """The kernel takes 500 lower directories."""
@@ -53,6 +54,19 @@ def unmount(target: Path) -> None:
             syscalls.unmount(target, syscalls.MNT_DETACH)
         elif error.errno not in (errno.EINVAL, errno.ENOENT):
             raise
+
+
+def remove_work(work: Path) -> None:
+    """Removes the work directory of an overlay that is not mounted any more; nothing there is fine."""
+    try:
+        # what is there as a rule, by name: looking for it takes several times as long
+        (work / "work").rmdir()
+        (work / "incompat/volatile/dirty").unlink()
+        (work / "incompat/volatile").rmdir()
+        (work / "incompat").rmdir()
+        work.rmdir()
+    except OSError:
+        remove_tree(work)
 
 
 def unmount_below(folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from itertools import count
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class Scratch:
             fcntl.flock(gate, fcntl.LOCK_EX)
             entries = root.iterdir() if os.geteuid() == 0 else ()
             self.swept = tuple(sorted(entry.name for entry in entries if _sweep(entry)))
-            self.token = secrets.token_hex(6)
+            self.token = os.urandom(6).hex()
             self.path = root / self.token
             self.path.mkdir(mode=0o700)
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

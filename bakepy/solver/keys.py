@@ -6,7 +6,7 @@ Keys are hexadecimal sha256 digests over fields joined by NUL, which occurs in n
 from __future__ import annotations
 
 import hashlib
-import uuid
+import os
 from collections.abc import Iterable
 
 _VERSION = "1"
@@ -41,4 +41,4 @@ def result_part(id: str, selector: str) -> str:
 
 def fresh_id(key: str) -> str:
     """The identity of a result that was made anew although its key was known: nothing may be found by it."""
-    return f"{key}.{uuid.uuid4().hex}"
+    return f"{key}.{os.urandom(16).hex()}"

@@ -3,7 +3,7 @@
 Keys leave out what must not count, as BuildKit's do: proxy settings, the addresses of extra hosts, ids of cache mounts,
 selected paths (they count through the dependency). Secrets are not in an op at all.
 
-What runs processes is imported when the first one is to be run: a run that finds everything needs none of it.
+What runs processes, and far sources, are imported when the first one is needed: a run that finds everything needs none.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ from bakepy.model.value import dataclass
 from bakepy.snapshot.contenthash import Selection
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.solver.vertex import CacheMap, Dependency, Log, SolverOp
-from bakepy.source.git import GitRequest, GitSource
-from bakepy.source.http import HttpRequest, HttpSource
 from bakepy.source.image import ImageSource, layers_to_snapshot
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource, LocalTree
+from bakepy.source.remote import RemoteSources
 from bakepy.worker.file import content_digest, file_key, run_file
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
 
@@ -70,8 +69,7 @@ class Workshop:
     database: Database
     images: ImageSource
     local: LocalSource
-    git: GitSource
-    http: HttpSource
+    remote: RemoteSources
     locals: Mapping[str, Path]
     host: Platform
     exec_context: Callable[[Vertex], Awaitable[ExecContext]]
@@ -200,12 +198,16 @@ class _Git(_Source):
         self._workshop = workshop
 
     async def cache_map(self) -> CacheMap[Ref]:
-        git, request = self._workshop.git, GitRequest.of(self._op)
+        from bakepy.source.git import GitRequest
+
+        git, request = self._workshop.remote.git, GitRequest.of(self._op)
         return CacheMap(_key("git", git.key(request, await git.resolve(request, self._lent))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.source.git import GitRequest
+
         request = GitRequest.of(self._op)
-        await self._workshop.git.place(request, result_id, self._workshop.snapshots, self._lent)
+        await self._workshop.remote.git.place(request, result_id, self._workshop.snapshots, self._lent)
         return [TreeRef(result_id, result_id)]
 
 
@@ -220,11 +222,15 @@ class _Http(_Source):
         self._workshop = workshop
 
     async def cache_map(self) -> CacheMap[Ref]:
-        return CacheMap(_key("http", await self._workshop.http.key(HttpRequest.of(self._op), self._lent)))
+        from bakepy.source.http import HttpRequest
+
+        return CacheMap(_key("http", await self._workshop.remote.http.key(HttpRequest.of(self._op), self._lent)))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.source.http import HttpRequest
+
         request = HttpRequest.of(self._op)
-        await self._workshop.http.place(request, result_id, self._workshop.snapshots, self._lent)
+        await self._workshop.remote.http.place(request, result_id, self._workshop.snapshots, self._lent)
         return [TreeRef(result_id, result_id)]
 
 

@@ -112,6 +112,8 @@ class Cgroups:
         for hierarchy in self.hierarchies:
             for token in tokens:
                 folder = hierarchy / "bakepy" / token
+                if not folder.is_dir():
+                    continue  # nearly always: looking for what is in it would take longer
                 for child in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
                     with contextlib.suppress(OSError):  # in use or gone: both are fine
                         child.rmdir()

@@ -95,10 +95,12 @@ def open_exec_context(
     ssh: SshAgents | None = None,
     entitlements: frozenset[str] = frozenset(),
     environment: Mapping[str, str] | None = None,
+    sandbox: bool = True,
 ) -> Iterator[ExecContext]:
     """Finds the runtime and prepares a folder in memory. Raises EngineError if containers can not be run here.
 
-    `environment` is the caller's (PATH, BAKEPY_RUNTIME, BAKEPY_NETWORK).
+    `environment` is the caller's (PATH, BAKEPY_RUNTIME, BAKEPY_NETWORK). `sandbox`: a step that wants a network of its
+    own comes first.
     """
     environment = os.environ if environment is None else environment
     cgroups = Cgroups.detect()
@@ -109,41 +111,43 @@ def open_exec_context(
     token = snapshots.scratch.token
     try:
         (volatile / "state").mkdir(mode=0o700)
-        resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
-        sandbox_resolv_conf = volatile / "resolv.sandbox.conf"
-        resolv_conf.write_text(_host_resolv_conf())
-        sandbox_resolv_conf.write_text(sandbox_resolv(_host_resolv_conf()))
-        hosts.write_text(hosts_text(HOSTNAME))
-        for path in (resolv_conf, sandbox_resolv_conf, hosts):
-            path.chmod(0o644)  # whatever the user's umask is
-        networks = volatile / "network"
-        networks.mkdir(mode=0o700)
         numbers = count(1)
         shared = cgroups.share(token) if runtime.waits and runtime.cgroups else None
-        launcher = Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared)
-        with closing(Sandboxes(networks, environment)) as sandboxes, closing(launcher):
-            sandboxes.begin()
-            yield ExecContext(
-                snapshots=snapshots,
-                runtime=runtime,
-                root=root,
-                volatile=volatile,
-                cache_mounts=CacheMounts(root),
-                cgroups=cgroups,
-                secrets=secrets or NoSecrets(),
-                ssh=ssh or NoSecrets(),
-                resolv_conf=resolv_conf,
-                sandboxes=sandboxes,
-                sandbox_resolv_conf=sandbox_resolv_conf,
-                hosts=hosts,
-                entitlements=entitlements,
-                foreign=foreign_machines(),
-                host=host,
-                token=token,
-                numbers=numbers,
-                launcher=launcher,
-                restricted=usernamespace.is_inside(),
-            )
+        with closing(Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared)) as launcher:
+            launcher.prepare()  # the first move into a cgroup takes longest
+            resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
+            sandbox_resolv_conf = volatile / "resolv.sandbox.conf"
+            resolv_conf.write_text(_host_resolv_conf())
+            sandbox_resolv_conf.write_text(sandbox_resolv(_host_resolv_conf()))
+            hosts.write_text(hosts_text(HOSTNAME))
+            for path in (resolv_conf, sandbox_resolv_conf, hosts):
+                path.chmod(0o644)  # whatever the user's umask is
+            networks = volatile / "network"
+            networks.mkdir(mode=0o700)
+            with closing(Sandboxes(networks, environment)) as sandboxes:
+                if sandbox:
+                    sandboxes.begin()
+                yield ExecContext(
+                    snapshots=snapshots,
+                    runtime=runtime,
+                    root=root,
+                    volatile=volatile,
+                    cache_mounts=CacheMounts(root),
+                    cgroups=cgroups,
+                    secrets=secrets or NoSecrets(),
+                    ssh=ssh or NoSecrets(),
+                    resolv_conf=resolv_conf,
+                    sandboxes=sandboxes,
+                    sandbox_resolv_conf=sandbox_resolv_conf,
+                    hosts=hosts,
+                    entitlements=entitlements,
+                    foreign=foreign_machines(),
+                    host=host,
+                    token=token,
+                    numbers=numbers,
+                    launcher=launcher,
+                    restricted=usernamespace.is_inside(),
+                )
     finally:
         syscalls.unmount(volatile, syscalls.MNT_DETACH)
         volatile.rmdir()

@@ -84,8 +84,9 @@ async def run_exec(
                 f"the step can not be run here: {error.strerror}{place}", hint=disk_hint(error.errno)
             ) from error
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(step.held.close)
+            if not step.closed:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(step.close)
 
 
 def _check(op: ExecOp, context: ExecContext, platform: Platform) -> None:
@@ -114,35 +115,38 @@ class _Step:
     mounts: StepMounts
     resources: LinuxResources | None
     held: ExitStack = field(default_factory=ExitStack)
+    closed: bool = False
     stubs: Stubs | None = None
     notes: list[str] = field(default_factory=list)
     kills: int = 0
     oom: OomCount | None = None
 
     def start(self) -> ContainerProcess:
-        """Mounts, writes the bundle, starts the runtime. What was made is held even if it raises."""
+        """Mounts, takes a runtime and gives it the configuration. What was made is held even if it raises."""
         limits, lost = _limits(self.resources, self.context)
         if lost:
             self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
         own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
+        files = self.context.volatile / f"{self.context.new_id()}-files"
+        files.mkdir(mode=0o700)
+        self.held.callback(remove_tree, files)
+        self.mounts.build(files, self.held)
+        if self.mounts.root is None:
+            raise BuildError("no root mount")
+        rootfs = self.mounts.root.path
         process = self.context.launcher.take(own_cgroup=own_cgroup)
-        bundle = process.bundle
-        self.held.callback(remove_tree, bundle)
+        self.held.callback(remove_tree, process.bundle)
         memory = limits.get("memory")
         if memory and (count := OomCount.begin(self.context.cgroups, self.context.token, process.id, memory)):
             self.oom = count
             self.held.callback(count.close)
             limits["memory"] = count.inner(memory)
         self.held.callback(process.abandon)
-        self.mounts.build(bundle, self.held)
-        if self.mounts.root is None:
-            raise BuildError("no root mount")
-        rootfs = self.mounts.root.path
         inherits = self.context.launcher.shared is not None and not own_cgroup
         cgroup = "" if inherits else f"{self.context.cgroups.parent(self.context.token)}/{process.id}"
         if self.oom is not None:
             cgroup += f"/{INSIDE}"
-        container = self._container(rootfs, bundle, cgroup, limits)
+        container = self._container(rootfs, files, cgroup, limits)
         parents = self.op.meta.remove_mount_stubs_recursive
         self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
         make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
@@ -152,7 +156,7 @@ class _Step:
         return process
 
     def finish(self, status: int, process: ContainerProcess, tail: _Tail) -> Sequence[Ref]:
-        """Keeps the trees, or raises ProcessError for a status that is not allowed."""
+        """Keeps the trees and gives back the rest, or raises ProcessError for a status that is not allowed."""
         if status < 0:
             raise self._runtime_killed(-status)
         if status not in (self.op.meta.valid_exit_codes or (0,)):
@@ -163,9 +167,15 @@ class _Step:
         for number, active in self.mounts.trees.items():
             id = self.result_id if number == 0 else f"{self.result_id}#{number}"
             refs[number] = TreeRef(id, active.commit_now(id).id)
+        self.close()
         return [refs[number] for number in sorted(refs)]
 
-    def _container(self, rootfs: Path, bundle: Path, cgroup: str, limits: dict[str, Any]) -> Container:
+    def close(self) -> None:
+        """Gives back what is held; blocks."""
+        self.closed = True
+        self.held.close()
+
+    def _container(self, rootfs: Path, files: Path, cgroup: str, limits: dict[str, Any]) -> Container:
         op, context, meta = self.op, self.context, self.op.meta
         user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
         insecure = op.security is SecurityMode.INSECURE
@@ -181,7 +191,7 @@ class _Step:
             cwd=meta.cwd or "/",
             user=user,
             hostname=meta.hostname or HOSTNAME,
-            hosts=self._hosts(bundle),
+            hosts=self._hosts(files),
             resolv_conf=context.sandbox_resolv_conf if network else context.resolv_conf,
             mounts=tuple(self.mounts.mounts),
             own_network=op.network is NetMode.NONE,
@@ -232,11 +242,11 @@ class _Step:
             env.append(f"{secret.name}={(data or b'').decode(errors='surrogateescape')}")
         return tuple(env)
 
-    def _hosts(self, bundle: Path) -> Path:
+    def _hosts(self, files: Path) -> Path:
         meta = self.op.meta
         if not meta.extra_hosts and meta.hostname in ("", HOSTNAME):
             return self.context.hosts
-        path = bundle / "hosts"
+        path = files / "hosts"
         path.write_text(hosts_text(meta.hostname or HOSTNAME, [(entry.host, entry.ip) for entry in meta.extra_hosts]))
         path.chmod(0o644)
         return path

@@ -64,13 +64,13 @@ class StepMounts:
                 if socket is not None:
                     self._sockets[index] = socket
 
-    def build(self, bundle: Path, stack: ExitStack) -> None:
-        """Mounts and makes everything; blocks. `bundle` is a folder in memory that is removed after the step."""
+    def build(self, files: Path, stack: ExitStack) -> None:
+        """Mounts and makes everything; blocks. `files` is a folder in memory that is removed after the step."""
         for index, mount in enumerate(self.op.mounts):
             if _destination(mount, self.op) == ROOT:
                 self._build_root(mount, stack)
             else:
-                self._build_mount(index, mount, bundle, stack)
+                self._build_mount(index, mount, files, stack)
         # parents first, whatever the order they are written in
         self.mounts.sort(key=lambda mount: mount.destination)
         if self.root is not None:
@@ -84,7 +84,7 @@ class StepMounts:
         if mount.output != NONE:
             self.trees[mount.output] = self.root
 
-    def _build_mount(self, index: int, mount: Mount, bundle: Path, stack: ExitStack) -> None:
+    def _build_mount(self, index: int, mount: Mount, files: Path, stack: ExitStack) -> None:
         destination = _destination(mount, self.op)
         match mount.type:
             case MountType.BIND:
@@ -102,7 +102,7 @@ class StepMounts:
                     options = (*options, f"size={mount.tmpfs_size}")
                 self._add(destination, "tmpfs", Path("tmpfs"), options)
             case MountType.SECRET:
-                self._build_secret(index, mount, destination, bundle)
+                self._build_secret(index, mount, destination, files)
             case MountType.SSH:
                 if index in self._sockets:
                     self._add(destination, "bind", self._sockets[index], ("rbind",))
@@ -137,7 +137,7 @@ class StepMounts:
     def _input(self, mount: Mount) -> Ref | None:
         return None if mount.input == NONE else self.inputs[mount.input]
 
-    def _build_secret(self, index: int, mount: Mount, destination: str, bundle: Path) -> None:
+    def _build_secret(self, index: int, mount: Mount, destination: str, files: Path) -> None:
         option = mount.secret
         if option is None or not option.id:
             raise BuildError("invalid secret mount options")
@@ -146,7 +146,7 @@ class StepMounts:
             if option.optional:
                 return
             raise missing_secret(option.id)
-        path = bundle / f"secret{index}"
+        path = files / f"secret{index}"
         path.touch(mode=0o600)
         path.write_bytes(value)
         os.chown(path, option.uid, option.gid)

@@ -210,11 +210,13 @@ class ContainerProcess:
     def _end(self) -> None:
         """Ends the runtime, if it has not, with all that it has made, and removes what it would have removed."""
         if self._running.poll() is None:
-            if self._config < 0:  # else it waits for it, and has made nothing
+            waits = self._config >= 0  # and has made nothing
+            if not waits:
                 end_children(self._running.pid)
             self._running.kill()
             self._running.wait()
-            self._delete()
+            if not waits:
+                self._delete()
         elif self._running.returncode < 0:
             self._end_orphan()
 

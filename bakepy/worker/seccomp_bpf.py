@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def compiled(profile: str, kept: Path) -> str | None:
     if made is not None:
         with contextlib.suppress(OSError):  # a full disk: the step will tell, if it writes anything
             kept.mkdir(parents=True, exist_ok=True)
-            whole = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # threads and processes may do this at once
+            whole = path.with_name(f"{path.name}.{os.urandom(4).hex()}")  # threads and processes may do this at once
             whole.write_text(f"{hashlib.sha256(made.encode()).hexdigest()} {made}")
             whole.replace(path)
     return made

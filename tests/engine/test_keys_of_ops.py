@@ -42,7 +42,7 @@ MAKE = ExecOp(Meta(args=("make",), env=("PATH=/bin",)), (ROOT,))
 def _map(op: ExecOp | FileOp, inputs: Sequence[Vertex] = (BASE,), platform: Platform = AMD64) -> CacheMap[Ref]:
     """The cache map of an op on these inputs. Nothing of the workshop is touched for it."""
     nothing = cast(Any, None)
-    workshop = Workshop(nothing, nothing, nothing, nothing, nothing, nothing, {}, AMD64, nothing)
+    workshop = Workshop(nothing, nothing, nothing, nothing, nothing, {}, AMD64, nothing)
     vertex = Vertex.make(op, (Edge(below.digest) for below in inputs), platform=platform)
     found = Binder(workshop).op_of(vertex).known_map
     assert found is not None
