@@ -146,14 +146,18 @@ class DriftError(BakeError):
 
 
 def disk_hint(number: int | None, place: str = "") -> str:
-    """What to do about an `errno` that a disk is to blame for; empty for others. `place`: what is on that disk (a
-    destination); empty: the state root."""
+    """What to do about an `errno` that a disk, or a limit of this process, is to blame for; empty for others. `place`:
+    what is on that disk (a destination); empty: the state root."""
     where = place or "the state root"
     if number in (errno.ENOSPC, errno.EDQUOT):
         old = "" if place else ", `bakepy prune --all` removes what can be made again"
         return f"the disk of {where} is full: free some space{old}"
     if number == errno.EROFS:
         return f"the disk of {where} is read-only"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "more files must be allowed to be open at a time: ulimit -n"
+    if number == errno.EAGAIN:  # fork(2), pthread_create(3)
+        return "more processes and threads must be allowed: ulimit -u, or pids.max of the cgroup"
     return f"the disk of {where} is failing: see the kernel's messages" if number == errno.EIO else ""
 
 

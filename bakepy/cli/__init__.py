@@ -9,6 +9,7 @@ import sys
 
 def main() -> int:
     """Runs the command of `sys.argv`; returns or ends with its exit status (see `bakepy.errors`)."""
+    _open_standard_streams()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         # answered before anything slow is imported
@@ -29,6 +30,21 @@ def main() -> int:
     os._exit(ended(status))
 
 
+def _open_standard_streams() -> None:
+    """Those that the caller has closed (`>&-`) are /dev/null: the next file that is opened would become one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the kernel gives the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+
+
 def ended(status: int) -> int:
     """Writes out what was printed; the status, or 1 if that did not work."""
     try:
@@ -38,5 +54,8 @@ def ended(status: int) -> int:
     except OSError as error:
         print(f"ERROR: standard output: {error.strerror}", file=sys.stderr)
         status = status or 1
-    sys.stderr.flush()
+    try:
+        sys.stderr.flush()
+    except OSError:  # there is nowhere left to say so
+        status = status or 1
     return status

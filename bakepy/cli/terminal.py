@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from bakepy.errors import BakeError, DefinitionErrors
+from bakepy.errors import BakeError, DefinitionErrors, disk_hint
+
+NO_THREAD = "can't start new thread"
+"""What Python's RuntimeError says where a limit does not allow one more."""
 
 RED, YELLOW, CYAN, DIM, BOLD = "31", "33", "36", "2", "1"
 
@@ -62,5 +66,15 @@ def guarded(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        report(BakeError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+        place = str(error.filename) if error.filename else ""
+        hint = disk_hint(error.errno, place)
+        report(BakeError(f"{place}: {error.strerror}" if place else str(error), hint=hint))
+        return 1
+    except MemoryError:
+        report(BakeError("out of memory", hint="a limit of this process (ulimit -v) counts as well"))
+        return 1
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        report(BakeError(NO_THREAD, hint=disk_hint(errno.EAGAIN)))
         return 1

@@ -38,8 +38,9 @@ class ReadAhead:
             if first:
                 yield first
             return
-        self._thread = threading.Thread(target=self._run, args=(second,), name="layer-read", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(second,), name="layer-read", daemon=True)
+        thread.start()
+        self._thread = thread  # it may not be allowed to start
         yield first
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):

@@ -19,7 +19,7 @@ from bakepy.errors import EngineError
 from bakepy.snapshot import syscalls, usernamespace
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
-
+_CRASHES = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 _EMULATORS = Path("/proc/sys/fs/binfmt_misc")
 
@@ -149,7 +149,18 @@ def _reap(engine: int) -> NoReturn:
     while True:
         pid, status = _wait(-1)
         if pid == engine:
+            _tell_of_crash(status)
             os._exit(_exit_code(status))
+
+
+def _tell_of_crash(status: int) -> None:
+    """An engine that was killed, or has crashed, could not say so itself."""
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if number not in _CRASHES:
+        return
+    hint = "hint: the kernel does that when memory is short\n" if number == signal.SIGKILL else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"ERROR: the engine was ended by {signal.Signals(number).name}\n{hint}".encode())
 
 
 def _wait(pid: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The command line as a whole: start-up, usage errors, how errors are shown, exit codes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -53,6 +54,44 @@ def test_output_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ERROR: standard output: No space left on device")
 
 
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_streams_that_the_caller_has_closed_are_empty(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    (tmp_path / "docker-bake.json").write_text('{"target": {"default": {}}}')
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "bakepy", "run", "--print"],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, bool(done.stdout)) == (0, "", 1 not in closed)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "ERROR: out of memory\nhint: a limit of this process (ulimit -v) counts as well\n"),
+        (
+            RuntimeError("can't start new thread"),
+            "ERROR: can't start new thread\n"
+            "hint: more processes and threads must be allowed: ulimit -u, or pids.max of the cgroup\n",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files", "/x"),
+            "ERROR: /x: Too many open files\nhint: more files must be allowed to be open at a time: ulimit -n\n",
+        ),
+    ],
+    ids=["memory", "threads", "files"],
+)
+def test_a_limit_of_the_process_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bakepy.cli.doctor.all_checks", fail)
+    assert app.run(["doctor"]) == 1
+    assert capsys.readouterr().err == told
+
+
 def test_an_unknown_command_or_option_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["rnu"]) == 2
     assert "rnu" in capsys.readouterr().err
@@ -79,7 +118,9 @@ def test_a_full_disk_or_a_missing_right_is_no_traceback(
 
     monkeypatch.setattr("bakepy.cli.doctor.all_checks", fail)
     assert app.run(["doctor"]) == 1
-    assert capsys.readouterr().err == "ERROR: /state/blobs: No space left on device\n"
+    assert capsys.readouterr().err == (
+        "ERROR: /state/blobs: No space left on device\nhint: the disk of /state/blobs is full: free some space\n"
+    )
 
 
 def test_an_interrupt_before_anything_was_begun_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

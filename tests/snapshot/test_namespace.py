@@ -107,10 +107,23 @@ def test_kill_leaves_no_process_and_no_mount(folder: Path, token: str, victim: s
         assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("what", "status"), [("exit", 7), ("signal", 128 + signal.SIGKILL)])
-def test_status_of_the_engine_is_that_of_the_program(folder: Path, token: str, what: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("what", "status", "told"),
+    [
+        ("exit", 7, ""),
+        (
+            "signal",
+            128 + signal.SIGKILL,
+            "ERROR: the engine was ended by SIGKILL\nhint: the kernel does that when memory is short\n",
+        ),
+    ],
+)
+def test_status_of_the_engine_is_that_of_the_program(
+    folder: Path, token: str, capfd: pytest.CaptureFixture[str], what: str, status: int, told: str
+) -> None:
     with start(folder, token, what) as process:
         assert process.wait() == status
+    assert capfd.readouterr().err == told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
