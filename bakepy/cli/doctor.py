@@ -22,6 +22,9 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Look through the state root, and take away what is broken there.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="As --repair, and compare the bytes of kept files with their layers.")
+    ] = False,
 ) -> None:
     """Tell what this machine can do, and how to mend what it can't.
 
@@ -29,8 +32,8 @@ def doctor(
     """
     if format_ not in ("text", "json"):
         raise UsageError(f"unknown value '{format_}' of --format", hint=nearest(format_, ("text", "json")))
-    if repair:
-        _repair(state_root(root, os.environ), format_)
+    if repair or deep:
+        _repair(state_root(root, os.environ), format_, deep=deep)
         return
     machine = Machine(state_root=state_root(root, os.environ), environment=os.environ)
     checks = tuple(all_checks(machine))
@@ -44,7 +47,7 @@ def doctor(
         raise typer.Exit(5)
 
 
-def _repair(root: Path, format_: str) -> None:
+def _repair(root: Path, format_: str, *, deep: bool) -> None:
     """Looks through the whole root, alone. Raises EngineError while builds use it."""
     if not root.exists():
         raise UsageError(f"state root {root}: no such folder", hint="the first build makes it")
@@ -70,8 +73,7 @@ def _repair(root: Path, format_: str) -> None:
             SnapshotStore(root, database, ContentStore(root), fetch) as snapshots,
         ):
             remove_cgroups(snapshots.scratch.swept)
-            name = lambda: snapshots.scratch.name("repaired")  # noqa: E731
-            results += repair.check_contents(root, database, name)
+            results += repair.check_contents(root, database, snapshots, deep=deep)
     if format_ == "json":
         print(json.dumps([result.to_json() for result in results], indent=2))
         return

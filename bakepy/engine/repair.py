@@ -8,16 +8,23 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bakepy.content.compression import Compression
 from bakepy.content.database import DamagedDatabase, Database
+from bakepy.content.layer import write_layer
 from bakepy.content.store import ContentStore
 from bakepy.engine.root import forget_about, put_aside
+from bakepy.errors import BakeError
+from bakepy.exporter.layers import as_written
 from bakepy.model.digest import Digest
 from bakepy.model.value import dataclass
-from bakepy.snapshot.census import Census, discard, tree_size
+from bakepy.snapshot.census import Census, Entry, discard, tree_size
+from bakepy.snapshot.comparison import same_as_layer, written_later
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.tree import remove_tree
 
 _READERS = 4
 
@@ -66,12 +73,18 @@ def check_database(root: Path) -> Repair:
     return Repair("database", "sound")
 
 
-def check_contents(root: Path, database: Database, name: Callable[[], Path]) -> Iterator[Repair]:
-    """Trees, records, blobs and leftovers. The caller has the root alone; `name` gives unused paths in it."""
+def check_contents(root: Path, database: Database, snapshots: SnapshotStore, *, deep: bool = False) -> Iterator[Repair]:
+    """Trees, their files, records, blobs and leftovers. The caller has the root alone. Files are looked at by their
+    times; `deep` compares their bytes, too."""
+    name = lambda: snapshots.scratch.name("repaired")  # noqa: E731
     census = Census(root, database, forget_about(database))
     yield _trees(census, name)
+    yield _files(census, database, name)
+    blobs = _blobs(ContentStore(root))
+    if deep:
+        yield _bytes(root, census, database, snapshots)
     yield _records(database)
-    yield _blobs(ContentStore(root))
+    yield blobs
     yield _leftovers(root, census, name)
 
 
@@ -85,6 +98,85 @@ def _trees(census: Census, name: Callable[[], Path]) -> Repair:
     done = [f"{len(lost)} layers of images are to be unpacked again"] if lost else []
     done += [f"{dropped} dropped, to be made again"] if dropped else []
     return Repair("trees", there, "; ".join(done))
+
+
+def _files(census: Census, database: Database, name: Callable[[], Path]) -> Repair:
+    there = [entry for entry in census.entries().values() if not entry.lazy]
+    changed: dict[str, str] = {}
+    for entry in there:
+        if path := written_later(census.path(entry)):
+            changed[entry.id] = os.fsdecode(path)
+    if not changed:
+        return Repair("files", f"those of {len(there)} trees are not younger than their trees")
+    done = _give_up(census, database, changed, name)
+    first = next(iter(changed.values()))
+    return Repair("files", f"{len(changed)} of {len(there)} trees were written to afterwards: {first}", done)
+
+
+def _bytes(root: Path, census: Census, database: Database, snapshots: SnapshotStore) -> Repair:
+    content, differing, compared, unknown = ContentStore(root), [], 0, 0
+    for entry in census.entries().values():
+        if entry.lazy:
+            continue
+        same = _is_same(entry, census, database, snapshots, content)
+        compared += same is not None
+        unknown += same is None
+        if same is False:
+            differing.append(entry.id)
+    found = f"those of {compared} trees compared with their layers"
+    found += f" ({unknown} have none to compare with)" if unknown else ""
+    if not differing:
+        return Repair("bytes", found)
+    done = _give_up(census, database, differing, lambda: snapshots.scratch.name("repaired"))
+    return Repair("bytes", f"{found}; {len(differing)} are others", done)
+
+
+def _is_same(
+    entry: Entry, census: Census, database: Database, snapshots: SnapshotStore, content: ContentStore
+) -> bool | None:
+    """Whether a tree is what its layer says; None if there is no layer to compare with."""
+    snapshot = snapshots.find(entry.id)
+    if snapshot is None or snapshots.folder(entry.id) is None:
+        return None
+    scratch = snapshots.scratch.new("compared")
+    try:
+        if snapshot.layer is not None:
+            if not content.holds(snapshot.layer.descriptor):
+                return None
+            return same_as_layer(census.path(entry) / "fs", snapshot, content, scratch)
+        rows = database.query("SELECT compression, diff_id FROM snapshot_layer WHERE id = ? LIMIT 1", entry.id)
+        if not rows:
+            return None
+        key, diff_id = rows[0]
+        entries = as_written(snapshots.changes(entry.id), key)
+        made = write_layer(entries, ContentStore(scratch), compression=Compression("uncompressed"))
+        return made.diff_id == Digest(diff_id)
+    except BakeError:  # it can not be read
+        return False
+    finally:
+        remove_tree(scratch)
+
+
+def _give_up(census: Census, database: Database, ids: Collection[str], name: Callable[[], Path]) -> str:
+    """Drops trees and what was made on top of them; layers of images are unpacked again."""
+    entries = census.entries()
+    images = [id for id in ids if entries[id].image]
+    above = [entry.id for entry in entries.values() if not entry.image and _is_on(entry, set(images), entries)]
+    dropped = census.drop([*(id for id in ids if not entries[id].image), *above], name)
+    forget_about(database)(images)
+    census.make_lazy(images)
+    for id in images:
+        discard(census.path(entries[id]), name())
+    done = [f"{len(images)} layers of images are to be unpacked again"] if images else []
+    done += [f"{dropped} dropped, to be made again"] if dropped else []
+    return "; ".join(done)
+
+
+def _is_on(entry: Entry, lower: set[str], entries: Mapping[str, Entry]) -> bool:
+    at: Entry | None = entry
+    while at is not None and at.id not in lower:
+        at = entries.get(at.parent) if at.parent is not None else None
+    return at is not None
 
 
 def _records(database: Database) -> Repair:

@@ -214,6 +214,12 @@ def recompress(layer: Layer, store: ContentStore, compression: Compression) -> L
     return Layer(Descriptor(compression.media_type(), digest, size), diff_id)
 
 
+def as_written(entries: Iterator[LayerEntry], key: str) -> Iterator[LayerEntry]:
+    """The entries of a snapshot as `LayerOptions` with that key write them."""
+    _, dated, epoch = key.partition("@")
+    return _stamped(entries, int(epoch) if dated else None)
+
+
 def _stamped(entries: Iterator[LayerEntry], epoch: int | None) -> Iterator[LayerEntry]:
     """Clamps times to the epoch; notices soon that the run was cancelled."""
     limit = None if epoch is None else epoch * 10**9

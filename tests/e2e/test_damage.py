@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -74,8 +75,8 @@ class Site:
         assert self.files() == self.right
         assert (self.right["one"], self.right["two"]) == (b"one\n", b"one\nfrom the context\n")
 
-    def repair(self) -> dict[str, str]:
-        done = self.bakepy.run("doctor", "--repair", "--format", "json", cwd=self.folder)
+    def repair(self, how: str = "--repair") -> dict[str, str]:
+        done = self.bakepy.run("doctor", how, "--format", "json", cwd=self.folder)
         return {each["name"]: f"{each['found']}: {each['done']}" for each in json.loads(done.stdout)}
 
     def query(self, sql: str) -> list[tuple[str, ...]]:
@@ -263,6 +264,55 @@ def test_repair_waits_for_nobody(site: Site) -> None:
     assert done.stderr == (
         f"ERROR: state root {site.root} is in use\nhint: run this again when the builds have ended\n"
     )
+
+
+def rot(path: Path) -> None:
+    """Other bytes, and no time that tells."""
+    facts = path.stat()
+    damage(path)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    path.chmod(facts.st_mode)
+
+
+DROPPED = "{} dropped, to be made again"
+UNPACKED = f"1 layers of images are to be unpacked again; {DROPPED}"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "how", "name", "file", "done", "again"),
+    [
+        (damage, "--repair", "files", "one", DROPPED.format(3), ALL_STEPS),
+        (damage, "--repair", "files", "two", DROPPED.format(1), ALL_STEPS[1:]),
+        (Path.unlink, "--repair", "files", "etc/passwd", UNPACKED.format(3), ALL_STEPS),
+        (rot, "--deep", "bytes", "one", DROPPED.format(3), ALL_STEPS),
+        (rot, "--deep", "bytes", "bin/busybox", UNPACKED.format(3), ALL_STEPS),
+    ],
+)
+def test_repair_finds_files_that_are_not_what_they_were(
+    site: Site, spoil: Callable[[Path], None], how: str, name: str, file: str, done: str, again: list[str]
+) -> None:
+    tree = site.tree_of(file)
+    spoil(tree / "fs" / file)
+    trees = len(list((site.root / "snapshots").iterdir()))
+    found = site.repair(how)
+    assert found[name].endswith(f": {done}")
+    if name == "files":
+        path = tree / "fs" / file if spoil is damage else (tree / "fs" / file).parent
+        assert found[name] == f"1 of {trees} trees were written to afterwards: {path}: {done}"
+    else:
+        assert found[name] == f"those of {trees} trees compared with their layers; 1 are others: {done}"
+    assert site.bake() == again
+    site.is_right()
+    assert {text.rpartition(": ")[2] for text in site.repair("--deep").values()} == {""}
+
+
+def test_trees_that_share_files_are_as_they_were(site: Site) -> None:
+    (site.folder / "Dockerfile").write_text(
+        "FROM busybox AS a\nRUN echo a > /a\nFROM busybox\nCOPY --link --from=a /a /b\n"
+    )
+    site.bake()
+    site.bakepy.run("prune", "--older-than", "0s", cwd=site.folder)
+    assert site.repair()["files"].endswith(": ")
 
 
 # ---- disks that are full or can not be written
