@@ -61,6 +61,8 @@ _CHAIN = f"""WITH RECURSIVE chain (depth, {_COLUMNS}) AS (
 AUTO, OVERLAY, COPY = SNAPSHOTTERS = ("auto", "overlay", "copy")
 """How trees are made: `auto` is overlays where they can be mounted, else copies."""
 
+_NOT_COMPARED = "not-compared"
+"""A file beside a snapshot's `fs`: its layer is told without a look at the tree below."""
 _UNPACKERS = 4
 """Layers that are unpacked at a time."""
 
@@ -344,6 +346,8 @@ class SnapshotStore:
         rows = self._rows(id)
         top, below = rows[-1], rows[:-1]
         tree = self._fs(top.number)
+        if (tree.parent / _NOT_COMPARED).exists():
+            below = ()
         with self._lower_tree(below) as lower:
             yield from tree_changes(tree, lower) if top.flat else upper_changes(tree, lower)
 
@@ -472,8 +476,11 @@ class SnapshotStore:
             )
         return not problem
 
-    def place(self, id: str, parent: str | None, folder: Path, *, flat: bool) -> Snapshot:
-        """Makes `folder` (with its `fs`) the snapshot `id`, unless there is one already: then that one stays."""
+    def place(self, id: str, parent: str | None, folder: Path, *, flat: bool, compared: bool = True) -> Snapshot:
+        """Makes `folder` (with its `fs`) the snapshot `id`, unless there is one already: then that one stays. Not
+        `compared`: its layer is all that it has, also what the tree below has just so."""
+        if not compared:
+            (folder / _NOT_COMPARED).touch()
         with self._database.transaction():
             known = self.find(id)
             if known is not None:

@@ -80,7 +80,7 @@ async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore)
     if files is not None:
         if parent is not None:
             await snapshots.materialize(parent)
-        await in_thread(lambda stop: _link_layer(id, parent, files, snapshots, stop))
+        await in_thread(lambda stop: _link_layer(id, parent, files, snapshots, stop, first=layer.parent is None))
         return id
     async with snapshots.prepare(parent) as active:
         await in_thread(lambda stop: _apply(snapshots.changes(layer.id), active.path, stop, mark=False))
@@ -88,7 +88,11 @@ async def _lay_on(parent: str | None, layer: Snapshot, snapshots: SnapshotStore)
     return id
 
 
-def _link_layer(id: str, parent: str | None, files: Path, snapshots: SnapshotStore, stop: threading.Event) -> None:
+def _link_layer(
+    id: str, parent: str | None, files: Path, snapshots: SnapshotStore, stop: threading.Event, *, first: bool
+) -> None:
+    """`first`: the layer was made on nothing. It stays the layer that it was, whatever it is laid on: an image has it
+    in full also where the tree below has the same files."""
     folder = snapshots.scratch.new("merge")
     try:
         tree = folder / "fs"
@@ -98,7 +102,7 @@ def _link_layer(id: str, parent: str | None, files: Path, snapshots: SnapshotSto
         _link_tree(os.fsencode(files), base, deletions, opaque_xattr(), stop)
         if deletions and parent is not None:
             _drop_void(deletions, base, parent, snapshots)
-        snapshots.place(id, parent, folder, flat=False)
+        snapshots.place(id, parent, folder, flat=False, compared=not first or bool(deletions))
     finally:
         remove_tree(folder)
 

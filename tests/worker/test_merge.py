@@ -83,6 +83,15 @@ async def test_files_are_links_and_not_copies(kitchen: Kitchen) -> None:
     assert (await kitchen.show(upper))["d/b"] == "file 0644 0:0 " + "x" * 10_000
 
 
+async def test_a_layer_stays_whole_where_the_tree_below_has_the_same(kitchen: Kitchen) -> None:
+    upper = await kitchen.tree("upper", {"d/f": "1", "e/": ""})
+    once = await merge(kitchen, await kitchen.tree("lower", {"d/f": "0", "e/g": ""}), upper)
+    twice = await merge(kitchen, once, upper)
+    assert twice.snapshot != once.snapshot
+    layers = [kitchen.machine.changes(str(tree.snapshot)) for tree in (upper, once, twice)]
+    assert layers == [["dir d 755 0:0", "file d/f 644 0:0 '1'", "dir e 755 0:0"]] * 3
+
+
 async def test_facts_of_folders_are_kept(kitchen: Kitchen) -> None:
     def odd(root: Path) -> None:
         make_tree(root, {"d/f": ""}, {"d": 0o2750})
