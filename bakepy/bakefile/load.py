@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Body, BodyParser, NativeBody
@@ -187,6 +188,8 @@ def _surroundings(options: LoadOptions) -> Surroundings:
 def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], options: LoadOptions) -> Body | None:
     """The body of a file; None if it is a compose file, which is added to `compose`."""
     name = text.name.lower()
+    if text.name.endswith(".hcl"):
+        return _native(text, errors)
     check_text(text)
     if name.endswith(".toml"):
         from bakepy.bakefile.toml_reader import read_toml
@@ -198,8 +201,6 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
         from bakepy.bakefile.json_reader import parse_json
 
         return parse_json(text)
-    if text.name.endswith(".hcl"):
-        return _native(text, errors)
     from bakepy.bakefile.compose import read_compose
 
     if name.endswith((".yaml", ".yml")):
@@ -211,10 +212,13 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
 def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
     parser = BodyParser(text)
     try:
-        return parser.file()
+        body = parser.file()
     except DefinitionError:
+        check_text(text)
         errors += parser.errors
         return None
+    check_text(text, comments=False)
+    return body
 
 
 def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body | None:
@@ -246,14 +250,23 @@ def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body
     raise native
 
 
-def check_text(text: Text) -> None:
-    """Text that was no UTF-8 came with surrogates in the place of its bytes."""
+_FOREIGN: Final = re.compile("[\ud800-\udfff]+")
+
+
+def check_text(text: Text, *, comments: bool = True) -> None:
+    """Text that was no UTF-8 came with surrogates in the place of its bytes. Without `comments`, those of HCL, which
+    has been read before, may have such bytes."""
     if text.text.isascii():
         return
-    try:
-        text.text.encode()
-    except UnicodeEncodeError as error:
-        raise Span(text, error.start, error.end).error("this is not UTF-8") from None
+    found = _FOREIGN.search(text.text)
+    if found and not comments:
+        from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
+
+        said = (each for each in tokens(text.text) if each.kind != COMMENT and _FOREIGN.search(each.text))
+        first = next(said, None)
+        found = _FOREIGN.search(text.text, first.start) if first else None
+    if found:
+        raise Span(text, found.start(), found.end()).error("this is not UTF-8")
 
 
 def _in_file_order(errors: Sequence[BakeError], files: Sequence[SourceFile]) -> list[BakeError]:

@@ -80,9 +80,9 @@ class Number:
             or ("e" in body.lower() and not power)
         ):
             raise ValueError("not a number")
-        tens = int(power) if power else 0
         if power and not power.lstrip("+-").isdecimal():
             raise ValueError("not a number")
+        tens = int(power) if power else 0
         if abs(tens) > _LARGEST_EXPONENT or len(whole) + len(fraction) > _LARGEST_EXPONENT:
             raise ValueError("out of range")
         value = sign * decimal_int(whole + fraction)

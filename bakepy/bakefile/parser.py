@@ -15,7 +15,7 @@ from bakepy.bakefile import values as v
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.operators import Binary, Unary
 from bakepy.bakefile.source import Span, Text
-from bakepy.bakefile.template import NESTING, TemplateReader, assemble, unindent
+from bakepy.bakefile.template import NESTING, TemplateReader, assemble, heredoc_closing, unindent
 from bakepy.errors import DefinitionError
 
 MOST_VALUES: Final = 1_000_000
@@ -25,7 +25,8 @@ _STEPS: Final = 1000
 _SPACE = re.compile(r"(?:[ \t]+|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _SPACE_AND_NEWLINES = re.compile(r"(?:[ \t\n]+|\r\n|(?:\#|//)[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _NAME = re.compile(r"[^\W\d][\w-]*")
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[0-9](?:(?:[0-9.]|[eE][+-]?[0-9])*(?:[0-9]|[eE][+-]?[0-9]))?")
+"""What is taken for a number; `1.e3` is one, `1.2.3` turns out to be none."""
 HEREDOC_BEGIN = re.compile(r"<<(-?)([^\W\d][\w-]*)\r?\n")
 _PLAIN_QUOTED = re.compile(r'[^"\\$%\n\r]*')
 _ALONE = re.compile(r'(?:"([^"\\$%\n\r]*)"|([^\W\d][\w-]*))(?=[ \t]*(?:[,\])}]|(\r?\n)))')
@@ -499,15 +500,19 @@ class ExpressionParser:
         opening = HEREDOC_BEGIN.match(self.source, start)
         if not opening:
             raise self.error("expected a name and a new line after '<<'", start, start + 2)
-        closing = re.compile(rf"^[ \t]*{re.escape(opening[2])}(?=\r?\n|\Z)", re.MULTILINE)
+        closing = heredoc_closing(opening[2])
         self.position = opening.end()
         self.deeper()
         reader = TemplateReader(self, quoted=False, closing=closing)
         parts = reader.parts()
         end = closing.match(self.source, self.position)
         if not end:
+            last = self.source.rpartition("\n")[2].strip() == opening[2]
             raise self.error(
-                f"this text does not end: there is no line with {opening[2]!r} alone", start, opening.end()
+                f"this text does not end: there is no line with {opening[2]!r} alone",
+                start,
+                opening.end(),
+                hint="the last line lacks the end of line" if last else "",
             )
         self.position = end.end()
         if opening[1]:

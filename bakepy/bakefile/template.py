@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 NESTING: Final = 200
 """Brackets, templates and operators may be nested this deep."""
 
+_BLANKS: Final = r"[\t\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+"""What may stand around the word that closes a heredoc: white space as Go has it, but for the end of line."""
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+def heredoc_closing(marker: str) -> re.Pattern[str]:
+    """The line that ends a heredoc. It has an end of line, too: a file that stops there is not complete."""
+    return re.compile(rf"^{_BLANKS}{re.escape(marker)}{_BLANKS}(?=\n)", re.MULTILINE)
 
 
 class Piece:

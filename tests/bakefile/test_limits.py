@@ -59,11 +59,16 @@ DOUBLED = "".join(f"v{n} = [v{n - 1}, v{n - 1}]\n" for n in range(1, 60))
         ),
         ("x = \x00\n", "x.hcl", "expected an expression"),
         ("x = \udcff\n", "x.hcl", "this is not UTF-8"),
+        ('# \udce9\nx = "\udcff"\n', "x.hcl", "this is not UTF-8"),
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_hostile_files_are_refused(text: str, name: str, message: str) -> None:
     assert message in failure(text, name)
+
+
+def test_comments_may_be_in_any_encoding() -> None:
+    assert one_target('# caf\udce9\ntarget "default" { tags = ["x"] } /* \udcff */\n').tags == ("x",)
 
 
 def test_a_thousand_variables_may_refer_to_each_other() -> None:

@@ -98,6 +98,9 @@ def failure(source: str) -> str:
         ("<<-EOT\n    a\n      b\n    EOT\n", '"a\\n  b\\n"'),
         ("<<EOT\r\na\r\nEOT\r\n", '"a\\r\\n"'),
         ("<<EOT\n\\n\nEOT\n", '"\\\\n\\n"'),
+        ("<<EOT\na\n EOT \t\r\n", '"a\\n"'),
+        ("<<-EOT\n a\n\u00a0EOT\u2003\n", '"a\\n"'),
+        ("1.e3", "1000"),
         ("[1 /* no */, # yes\n 2]", "[1,2]"),
         ('"e\u0301"', '"é"'),
     ],
@@ -180,6 +183,9 @@ def body_failure(source: str) -> str:
         ('target "${x}" {}\n', "x.hcl:1:8: a label can not have interpolations"),
         ("a\n", "x.hcl:1:1: expected '=' or a block after 'a', found the end of the line"),
         ("a = <<EOT\nx\n", "x.hcl:1:5: this text does not end: there is no line with 'EOT' alone"),
+        ("a = <<EOT\nx\nEOT", "x.hcl:1:5: this text does not end: there is no line with 'EOT' alone"),
+        ("a = 1.2.3\n", "x.hcl:1:5: this number can not be used: not a number"),
+        ("a = 1e3e4\n", "x.hcl:1:5: this number can not be used: not a number"),
     ],
 )
 def test_mistakes_in_bodies(source: str, message: str) -> None:

@@ -45,7 +45,7 @@ from bakepy.bakefile.operators import Unary
 from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.source import Text as Source
-from bakepy.bakefile.template import Piece, TemplateReader, unindent
+from bakepy.bakefile.template import Piece, TemplateReader, heredoc_closing, unindent
 from bakepy.model.location import SourceFile
 
 KINDS: Final = ("variable", "function", "group", "target")
@@ -296,8 +296,7 @@ def _template(text: Source, start: int | None) -> Text | Expression:
         opening = HEREDOC_BEGIN.match(text.text, start)
         assert opening is not None, "it was read as a heredoc before"
         parser.position = opening.end()
-        closing = re.compile(rf"^[ \t]*{re.escape(opening[2])}(?=\r?\n|\Z)", re.MULTILINE)
-        pieces = TemplateReader(parser, quoted=False, closing=closing).parts()
+        pieces = TemplateReader(parser, quoted=False, closing=heredoc_closing(opening[2])).parts()
         if opening[1]:
             unindent(pieces)
     if len(pieces) == 1 and pieces[0].kind == "interpolation":

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from bakepy.bakefile.template import heredoc_closing
+
 SPACE, NEWLINE, COMMENT, NAME, NUMBER, STRING, HEREDOC, SIGN = (
     "space", "newline", "comment", "name", "number", "string", "heredoc", "sign",
 )  # fmt: skip
@@ -18,7 +20,7 @@ _PATTERNS: Final = (
     (NEWLINE, re.compile(r"\r?\n")),
     (COMMENT, re.compile(r"(?:\#|//)[^\n]*|/\*.*?\*/", re.DOTALL)),
     (NAME, re.compile(r"[^\W\d][\w-]*")),
-    (NUMBER, re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")),
+    (NUMBER, re.compile(r"[0-9](?:(?:[0-9.]|[eE][+-]?[0-9])*(?:[0-9]|[eE][+-]?[0-9]))?")),
 )
 _HEREDOC: Final = re.compile(r"<<-?([^\W\d][\w-]*)\r?\n")
 _SIGN: Final = re.compile(r"\.\.\.|\|\||&&|==|!=|>=|<=|=>|::|.", re.DOTALL)
@@ -88,7 +90,7 @@ def _string_end(source: str, position: int) -> int:
 
 
 def _heredoc_end(source: str, opening: re.Match[str]) -> int:
-    closing = re.compile(rf"^[ \t]*{re.escape(opening[1])}(?=\r?\n|\Z)", re.MULTILINE)
+    closing = heredoc_closing(opening[1])
     position = opening.end()
     while position < len(source):
         if (position == 0 or source[position - 1] == "\n") and (found := closing.match(source, position)):
