@@ -233,11 +233,21 @@ def digest(tree: FileTree, selections: Sequence[Selection], file_digests: FileDi
         for match in matches:
             picked = pick(tree, match, filter)
             check_required(selection, match.written, picked)
+            if filter and not match.written:
+                _check_links(tree, selection, picked)
             _update(part.update, tree, selection, match, picked, file_digests, xattrs)
         if not matches:
             check_required(selection, b"", [])
         total.update(part.digest())
     return "sha256:" + total.hexdigest()
+
+
+def _check_links(tree: FileTree, selection: Selection, picked: Sequence[Picked]) -> None:
+    """Raises BuildError if a symlink right below the root leads nowhere: BuildKit looks at what those lead to when the
+    root is copied by patterns, although it copies the links themselves."""
+    for entry in picked if selection.follow else ():
+        if entry.node.is_symlink and b"/" not in entry.path:
+            _follow(tree, entry.path, True)
 
 
 def _update(

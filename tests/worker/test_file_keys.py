@@ -141,3 +141,20 @@ async def test_an_empty_tree(kitchen: Kitchen) -> None:
     assert await digest(kitchen, empty, Selection("/")) == await digest(kitchen, await kitchen.local(), Selection("/"))
     with pytest.raises(BuildError, match=r'^"/x": not found'):
         await digest(kitchen, empty, Selection("/x"))
+
+
+async def test_symlinks_right_below_the_root_lead_somewhere_if_patterns_choose_files(kitchen: Kitchen) -> None:
+    make_tree(kitchen.context, {"bad": "-> nope", "loop": "-> loop", "d/bad": "-> nope", "d/f": "", "good": "-> d"})
+    tree = await kitchen.local()
+    for exclude, told in (("loop", '"/bad": not found'), ("bad", "too many links: /loop"), ("f", '"/bad": not found')):
+        with pytest.raises(BuildError) as caught:
+            await digest(kitchen, tree, Selection("/", exclude=(exclude,)))
+        assert caught.value.what == told
+    # nobody looks where links lead that are left out, are further down, or are copied with all that is there
+    for selection in (
+        Selection("/", exclude=("*a*", "loop")),
+        Selection("/d", exclude=("f",)),
+        Selection("/good", exclude=("f",)),
+        Selection("/"),
+    ):
+        assert (await digest(kitchen, tree, selection)).startswith("sha256:")
