@@ -18,7 +18,7 @@ from types import TracebackType
 
 from bakepy.content.entry import LayerEntry
 from bakepy.errors import BuildError, disk_hint
-from bakepy.exporter.files import copy_range
+from bakepy.exporter.files import copy_range, new_file
 from bakepy.model.value import dataclass
 
 _XATTR_REFUSED = frozenset((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE))
@@ -103,7 +103,10 @@ class DirectoryWriter:
                 self._create(entry, name, parent.fd)
             except FileExistsError:  # another target of this run writes here as well
                 parent.fresh = False
-        if not parent.fresh:
+        if not parent.fresh and entry.kind == "file":
+            with new_file(name, parent.fd, 0o600, lambda: self._clear_folder(name)) as fd:
+                _write_file(entry, fd)
+        elif not parent.fresh:
             temporary = b"." + os.urandom(8).hex().encode()
             try:
                 self._create(entry, temporary, parent.fd)
@@ -116,7 +119,9 @@ class DirectoryWriter:
 
     def _create(self, entry: LayerEntry, name: bytes, parent: int) -> None:
         if entry.kind == "file":
-            self._write_file(entry, name, parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with _closing(os.open(name, flags, 0o600, dir_fd=parent)) as fd:
+                _write_file(entry, fd)
             return
         if entry.kind == "symlink":
             os.symlink(entry.linkname, name, dir_fd=parent)
@@ -125,24 +130,6 @@ class DirectoryWriter:
             os.mknod(name, kind | entry.mode, os.makedev(entry.major, entry.minor), dir_fd=parent)
             os.chmod(name, entry.mode, dir_fd=parent)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-
-    def _write_file(self, entry: LayerEntry, goal: bytes, parent: int) -> None:
-        if entry.source is None:
-            raise BuildError(f"no content for {entry.path.decode(errors='replace')}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        source = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fd = os.open(goal, flags, 0o600, dir_fd=parent)
-            try:
-                if entry.size:
-                    copy_range(source, fd, entry.size, entry.path.decode(errors="replace"))
-                _set_xattrs(fd, entry.xattrs)
-                os.fchmod(fd, entry.mode)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-            finally:
-                os.close(fd)
-        finally:
-            os.close(source)
 
     def _link(self, entry: LayerEntry, name: bytes) -> None:
         root, parent = self._open[0], self._open[-1]
@@ -186,6 +173,25 @@ class DirectoryWriter:
             raise BuildError(
                 f"can not write {place}: {error.strerror or error}", hint=disk_hint(error.errno, str(self._dest))
             ) from error
+
+
+def _write_file(entry: LayerEntry, fd: int) -> None:
+    if entry.source is None:
+        raise BuildError(f"no content for {entry.path.decode(errors='replace')}")
+    with _closing(os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
+        if entry.size:
+            copy_range(source, fd, entry.size, entry.path.decode(errors="replace"))
+    _set_xattrs(fd, entry.xattrs)
+    os.fchmod(fd, entry.mode)
+    os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+@contextlib.contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def prune(dest: Path, keep: Mapping[bytes, str]) -> None:

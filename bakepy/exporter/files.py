@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bakepy.content.patience import PIECE, still_wanted
@@ -44,7 +44,7 @@ def copy_range(source: int, goal: int, size: int, what: str) -> None:
 
 @contextmanager
 def replacing(goal: Path) -> Iterator[int]:
-    """A new file beside `goal`, open for writing; it becomes `goal` when the block ends well, else it vanishes.
+    """A new file, open for writing; it becomes `goal` when the block ends well, else it vanishes.
 
     Parents are made. What is no regular file (a device, a pipe) can not be replaced and is written to.
     """
@@ -57,17 +57,50 @@ def replacing(goal: Path) -> Iterator[int]:
         return
     goal = goal.resolve()
     goal.parent.mkdir(parents=True, exist_ok=True)
-    temporary = goal.with_name(f".{goal.name[:200]}.{os.urandom(6).hex()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    folder = os.open(goal.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with new_file(os.fsencode(goal.name), folder) as fd:
+            yield fd
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def new_file(name: bytes, folder: int, mode: int = 0o666, clear: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """A new file without a name, open for writing; the file `name` of the open directory `folder` when the block ends
+    well. Whoever is killed before leaves nothing there. `clear` is called before something is replaced."""
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    beside = b".%s.%s" % (name[:200], os.urandom(6).hex().encode())
+    try:
+        fd = os.open(".", flags | os.O_TMPFILE, mode, dir_fd=folder)
+    except OSError:  # not every file system has that; what else is wrong shows now
+        fd = os.open(beside, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+        named = True
+    else:
+        named = False
     try:
         try:
             yield fd
+            if not named:
+                try:
+                    return _give_name(fd, name, folder)
+                except FileExistsError:
+                    _give_name(fd, beside, folder)
+                    named = True
         finally:
             os.close(fd)
-        temporary.replace(goal)
+        clear()
+        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if named:
+            with suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=folder)
         raise
+
+
+def _give_name(fd: int, name: bytes, folder: int) -> None:
+    # open(2) of O_TMPFILE has this way, which needs no right
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=folder, follow_symlinks=True)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
