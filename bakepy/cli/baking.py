@@ -11,12 +11,14 @@ import anyio
 import anyio.to_thread
 
 from bakepy.cli import metadata, report, terminal
+from bakepy.cli.amounts import counted, size_text
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.interrupt import Interruption, interruptible
 from bakepy.cli.job import BakeOptions
 from bakepy.cli.journaling import Journaling
 from bakepy.cli.resolving import Remote, resolver
 from bakepy.cli.surroundings import with_surroundings
+from bakepy.engine import collection
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError, EngineError
@@ -60,6 +62,7 @@ async def plan_only(bake_file: BakeFile, options: BakeOptions) -> Plan:
 
 async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
     targets = [target for target in bake_file.targets.values() if not target.linked]
+    collection.check(options.environment)
     check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
     if not options.single:
         metadata.check_files(bake_file.targets.values(), options.metadata_file, options.directory)
@@ -88,7 +91,26 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
                 raise
             finally:
                 journal.end(interruption.status or status)
+    if not interruption.status:
+        await anyio.to_thread.run_sync(_collect, options, abandon_on_cancel=True)
     return interruption.status or status
+
+
+def _collect(options: BakeOptions) -> None:
+    """Makes the state root smaller if it has become too large; what goes wrong there is no failure of the run."""
+    try:
+        done = collection.collect(options.root, options.environment)
+    except (BakeError, OSError) as error:
+        terminal.warn(
+            f"the state root can not be made smaller: {error.what if isinstance(error, BakeError) else error}"
+        )
+        return
+    if done is not None and options.talks:
+        tally, held = done
+        print(
+            f"removed {counted(tally.counts)} from the state root; {size_text(tally.bytes)} of {size_text(held)}",
+            file=sys.stderr,
+        )
 
 
 def _display(bake_file: BakeFile, options: BakeOptions) -> Display:

@@ -5,20 +5,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from bakepy.cli.amounts import counted, size_text
 from bakepy.cli.options import Root, state_root
 from bakepy.errors import UsageError
 from bakepy.model.size import parse_size
-
-if TYPE_CHECKING:
-    from bakepy.engine.upkeep import Stock
-    from bakepy.snapshot.store import Snapshot, SnapshotStore
 
 _AGE = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -65,16 +59,17 @@ def prune(
             print(f"{place} is in use: only what dead builds left was removed. --wait waits for the others")
             return
         from bakepy.engine import upkeep
+        from bakepy.engine.collection import opened
 
         with opened(place) as (stock, snapshots):
             chosen = upkeep.choose(stock, older_than=before, keep=keep, everything=everything)
             if dry_run:
                 kinds = {**upkeep.summary(chosen.items), "tree": len(chosen.trees)}
-                print(f"would remove {_counted(kinds)}; {size_text(chosen.freed)} of {size_text(stock.total)}")
+                print(f"would remove {counted(kinds)}; {size_text(chosen.freed)} of {size_text(stock.total)}")
                 return
             total = stock.total
             tally = upkeep.carry_out(stock, chosen, lambda: snapshots.scratch.name("pruned"), everything=everything)
-        print(f"removed {_counted(tally.counts)}; {size_text(tally.bytes)} of {size_text(total)}")
+        print(f"removed {counted(tally.counts)}; {size_text(tally.bytes)} of {size_text(total)}")
 
 
 def du(root: Root = None) -> None:
@@ -91,6 +86,7 @@ def du(root: Root = None) -> None:
     with Use(place) as use:
         use.share()
         from bakepy.engine import upkeep
+        from bakepy.engine.collection import opened
 
         with opened(place) as (stock, _):
             rows = [
@@ -106,27 +102,6 @@ def du(root: Root = None) -> None:
             print(f"{'in all':<13} {'':>7}  {size_text(stock.total):>9}, {size_text(idle)} of it needed by nothing")
 
 
-@contextmanager
-def opened(place: Path) -> Iterator[tuple[Stock, SnapshotStore]]:
-    """What is in a root that is locked already, and the store whose scratch folder takes what goes."""
-    from bakepy.content.database import Database
-    from bakepy.content.store import ContentStore
-    from bakepy.engine.root import remove_cgroups
-    from bakepy.engine.upkeep import Stock
-    from bakepy.snapshot.store import SnapshotStore
-
-    with (
-        Database(place / "state.db") as database,
-        SnapshotStore(place, database, ContentStore(place), _no_fetch) as snapshots,
-    ):
-        remove_cgroups(snapshots.scratch.swept)
-        yield Stock(place, database), snapshots
-
-
-async def _no_fetch(snapshot: Snapshot, origin: str) -> None:
-    raise AssertionError(f"nothing is pulled to be removed: {snapshot.id}")
-
-
 def parse_age(text: str) -> float:
     """Seconds of `36h`, `7d`, `1w2d`. UsageError."""
     if not _AGE.match(text):
@@ -139,25 +114,3 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError:
         raise UsageError(f"--keep-storage: '{text}' is no size", hint="write 10g or 500m") from None
-
-
-_PLURALS = {"repository": "repositories"}
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    parts = [
-        f"{number} {kind if number == 1 else _PLURALS.get(kind, f'{kind}s')}"
-        for kind, number in sorted(counts.items())
-        if number
-    ]
-    return ", ".join(parts) or "nothing"
-
-
-def size_text(size: int) -> str:
-    """Bytes for people, in powers of 1000: `3.2 MB`."""
-    value = float(size)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"

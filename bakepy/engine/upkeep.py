@@ -192,13 +192,21 @@ class Pruner:
 
 
 def choose(
-    stock: Stock, *, older_than: float | None = None, keep: int | None = None, everything: bool = False
+    stock: Stock,
+    *,
+    older_than: float | None = None,
+    keep: int | None = None,
+    everything: bool = False,
+    spared: frozenset[str] = frozenset(),
 ) -> Pruner:
     """What goes: items that were used last before `older_than`; of the rest, the longest unused until no more than
-    `keep` bytes are left; all with `everything`. With none of these only what nothing needs."""
+    `keep` bytes are left; all with `everything`; none of the kinds `spared`. With none of these only what nothing
+    needs."""
     pruner = Pruner(stock)
     total = stock.total
     for item in stock.items:
+        if item.kind in spared:
+            continue
         old = older_than is not None and item.used < older_than
         large = keep is not None and total - pruner.freed > keep
         if everything or old or large:

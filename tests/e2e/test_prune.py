@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import sqlite3
 import subprocess
@@ -93,6 +94,7 @@ def baked(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
 @pytest.fixture
 def site(bakepy: Bakepy, baked: Path, tmp_path: Path, busybox: Path) -> Site:
     subprocess.run(["cp", "-a", baked / "project", baked / "state", tmp_path], check=True)
+    (tmp_path / "state/collected").unlink(missing_ok=True)  # whether that run looked depends on this machine's disk
     return Site(bakepy, tmp_path / "project", busybox)
 
 
@@ -166,3 +168,53 @@ def test_there_may_be_nothing(bakepy: Bakepy, tmp_path: Path) -> None:
     assert bakepy.run("prune", cwd=tmp_path).stdout == f"{bakepy.root}: nothing there\n"
     assert bakepy.run("du", cwd=tmp_path).stdout == f"{bakepy.root}: nothing there\n"
     assert not bakepy.root.exists()
+
+
+class TestByItself:
+    """What runs take away when they end."""
+
+    def ran(self, site: Site, keep: str, status: int = 0) -> str:
+        """What the run of `new` told about the state root."""
+        env = {**site.env, "BAKEPY_KEEP_STORAGE": keep}
+        done = site.bakepy.run("run", "new", "--progress", "plain", cwd=site.folder, env=env, status=status)
+        told = [line for line in done.stderr.splitlines() if "state root" in line or line.startswith(("ERROR", "hint"))]
+        return "\n".join(told)
+
+    def test_the_longest_unused_goes(self, site: Site) -> None:
+        megabytes = float(site.prune("--dry-run").split()[-2])
+        said = self.ran(site, f"{int((megabytes - 2) * 1e6)}")
+        assert re.fullmatch(r"removed 1 blob, 1 step, 1 tree from the state root; 6\.\d MB of \d+\.\d MB", said)
+        assert site.bake("new") == []
+        assert site.bake("old") == ["old"]
+
+    def test_it_is_looked_at_once_in_an_hour(self, site: Site) -> None:
+        assert self.ran(site, "1g") == ""
+        assert self.ran(site, "1m") == ""
+        mark = site.root / "collected"
+        os.utime(mark, (mark.stat().st_mtime - 3601,) * 2)
+        assert self.ran(site, "1m").startswith("removed ")
+
+    def test_it_can_be_turned_off(self, site: Site) -> None:
+        assert self.ran(site, "off") == ""
+        assert not (site.root / "collected").exists()
+
+    def test_not_while_another_build_uses_the_root(self, site: Site) -> None:
+        with (site.root / "use.lock").open("r+") as other:
+            fcntl.flock(other, fcntl.LOCK_SH)
+            assert self.ran(site, "1m") == ""
+        assert site.bake("old", "new") == []
+
+    def test_images_that_were_kept_stay(self, site: Site) -> None:
+        write(
+            site.folder,
+            {"docker-bake.hcl": 'target "kept" {\n  contexts = { busybox = BASE }\n}\nvariable "BASE" {}\n'},
+        )
+        words = ("-f", "docker-bake.hcl", "kept", "--set", "kept.tags=kept:1", "--set", "kept.output=type=image")
+        site.bakepy.run("run", *words, cwd=site.folder, env={**site.env, "BAKEPY_KEEP_STORAGE": "1"})
+        ((name, digest),) = site.execute("SELECT name, digest FROM exporter_images")
+        assert str(name) == "docker.io/library/kept:1"
+        assert (site.root / "blobs" / str(digest).replace(":", "/")).exists()
+
+    def test_nonsense_is_refused(self, site: Site) -> None:
+        said = self.ran(site, "much", status=2)
+        assert said == "ERROR: BAKEPY_KEEP_STORAGE: 'much' is no size\nhint: write 10g, 500m or off"
