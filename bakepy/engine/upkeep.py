@@ -286,6 +286,8 @@ def _tidy_rows(stock: Stock, everything: bool) -> None:
             ((count,),) = database.query("SELECT count(*) FROM local_files")
             if everything or count > _FILES_KEPT:
                 database.execute("DELETE FROM local_files")
+        if "local_trees" in tables and everything:
+            database.execute("DELETE FROM local_trees")
     database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import attrgetter
@@ -67,6 +68,42 @@ class Node:
         self.target = None
         self.sha256 = None
 
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Node:
+        """The node that `packed` made these bytes of."""
+        node = cls.__new__(cls)
+        node.name = packed[: -_FACTS.size - 1]
+        (
+            node.mode,
+            node.inode,
+            node.device,
+            node.nlink,
+            node.uid,
+            node.gid,
+            node.size,
+            node.mtime_ns,
+            node.ctime_ns,
+            node.rdev,
+        ) = _FACTS.unpack_from(packed, len(packed) - _FACTS.size)
+        node.children = node.target = node.sha256 = None
+        return node
+
+    @property
+    def facts(self) -> tuple[int, ...]:
+        """All that stat said."""
+        return (
+            self.mode,
+            self.inode,
+            self.device,
+            self.nlink,
+            self.uid,
+            self.gid,
+            self.size,
+            self.mtime_ns,
+            self.ctime_ns,
+            self.rdev,
+        )
+
     @property
     def is_dir(self) -> bool:
         return self.mode & 0o170000 == 0o040000
@@ -91,6 +128,29 @@ class Node:
 
 
 by_name = attrgetter("name")
+
+_FACTS = struct.Struct("=IQQQIIqqqQ")
+_pack = _FACTS.pack
+
+
+def packed(name: bytes, facts: os.stat_result) -> bytes:
+    """A name and the facts of a node as bytes, of which trees with many files are made more quickly than of nodes; in
+    the order of their names. Raises struct.error for times outside of the years 1677 to 2262."""
+    return b"%b\0%b" % (
+        name,
+        _pack(
+            facts.st_mode,
+            facts.st_ino,
+            facts.st_dev,
+            facts.st_nlink,
+            facts.st_uid,
+            facts.st_gid,
+            facts.st_size,
+            facts.st_mtime_ns,
+            facts.st_ctime_ns,
+            facts.st_rdev,
+        ),
+    )
 
 
 class FileTree:

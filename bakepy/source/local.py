@@ -8,9 +8,12 @@ is an error, so that a layer never mixes two states.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
+import struct
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +22,14 @@ from bakepy.content.database import Database
 from bakepy.errors import BuildError, DefinitionError
 from bakepy.model.patterns import MatchState
 from bakepy.snapshot.contenthash import Filter, Selection, digest, hash_files
-from bakepy.snapshot.filetree import FileTree, Node, by_name, show, unreadable
+from bakepy.snapshot.filetree import FileTree, Node, by_name, packed, show, unreadable
 from bakepy.snapshot.threads import Stopped, in_thread
 from bakepy.source.followlinks import followed_paths, without_nested
-from bakepy.source.statindex import StatIndex
+from bakepy.source.statindex import StatIndex, is_settled
 
 _WHOLE = (Selection(),)
+_MANY = 200
+"""Entries from which on a tree is remembered as a whole, too; smaller ones are digested as quickly."""
 
 
 class LocalSource:
@@ -72,12 +77,27 @@ class LocalSource:
         return LocalTree(real, Filter(patterns, exclude), self._index, stop)
 
 
+class _Folder(Node):
+    """A folder that was scanned. `others` are what is in it, packed; `known` what has its node already: folders, and
+    what can not be packed. The others' nodes are made when somebody looks."""
+
+    __slots__ = ("known", "others")
+
+    def __init__(self, name: bytes, facts: os.stat_result) -> None:
+        super().__init__(name, facts)
+        self.others: list[bytes] = []
+        self.known: dict[bytes, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self.others) + len(self.known)
+
+
 class _Found(NamedTuple):
     """A folder that a scan has to read; `included` and `excluded` are what its patterns know about it."""
 
     path: bytes
     text: str
-    node: Node
+    node: _Folder
     wanted: bool
     included: MatchState
     excluded: MatchState
@@ -87,21 +107,25 @@ class LocalTree(FileTree):
     """A folder as it was when it was scanned. Owners, and all extended attributes, count for nothing."""
 
     foreign = True
+    top: _Folder
 
     def __init__(self, root: Path, filter: Filter, index: StatIndex, stop: threading.Event) -> None:
         super().__init__(root)
+        self.top = _Folder(b"", root.stat())
+        self._filter = filter
         self._index = index
         self._lock = threading.Lock()
         self._digests: dict[tuple[Selection, ...], str] = {}
         self.count = 0
         """Entries in this tree, the root not counted."""
+        self._scanned_ns = time.time_ns()
         self._scan(filter, stop)
 
     def _scan(self, filter: Filter, stop: threading.Event) -> None:
         """Reads all folders that the filter may leave something in. A folder that it does not want stays if
         something below does."""
-        read: list[tuple[_Found, Node | None]] = []
-        todo: list[tuple[_Found, Node | None]] = [(_Found(b"", "", self.top, True, None, None), None)]
+        read: list[tuple[_Found, _Folder | None]] = []
+        todo: list[tuple[_Found, _Folder | None]] = [(_Found(b"", "", self.top, True, None, None), None)]
         while todo:
             if stop.is_set():
                 raise Stopped
@@ -109,23 +133,26 @@ class LocalTree(FileTree):
             read.append((found, parent))
             todo += [(below, found.node) for below in self._scan_folder(found, filter)]
         for found, parent in reversed(read):
-            children = found.node.children
-            if not found.wanted and not children and parent is not None and parent.children is not None:
-                del parent.children[found.node.name]
+            if not found.wanted and not found.node and parent is not None:
+                del parent.known[found.node.name]
             else:
-                self.count += len(children or ())
+                self.count += len(found.node)
 
     def _scan_folder(self, folder: _Found, filter: Filter) -> list[_Found]:
         """Reads one folder; returns those in it that are to be read."""
         include, exclude = filter.include, filter.exclude
-        nodes: list[Node] = []
+        # below what is included everything is, if nothing can be excepted again
+        judged = exclude is not None or (
+            include is not None and (include.has_exceptions or not folder.wanted or not folder.included)
+        )
+        others, known = folder.node.others, folder.node.known
         folders: list[_Found] = []
         wanted = enter = True
-        text, included, excluded = "", folder.included, folder.excluded
+        text, included, excluded = folder.text, folder.included, folder.excluded
         try:
             with os.scandir(self.path(folder.path)) as entries:
                 for entry in entries:
-                    if filter:
+                    if judged:
                         name = entry.name.decode("utf-8", "surrogateescape")
                         text = f"{folder.text}/{name}" if folder.text else name
                         wanted = enter = True
@@ -138,27 +165,39 @@ class LocalTree(FileTree):
                             enter = enter and (not dropped or exclude.may_except_below(text))
                         if not wanted and not enter:
                             continue
-                    is_dir = entry.is_dir(follow_symlinks=False)
-                    if not wanted and not is_dir:
+                    if not wanted and not entry.is_dir(follow_symlinks=False):
                         continue
                     try:
-                        node = Node(entry.name, entry.stat(follow_symlinks=False))
+                        facts = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         # gone since the folder was listed: as if it had never been there
                         continue
-                    nodes.append(node)
-                    if is_dir and enter:
-                        path = folder.path + b"/" + entry.name if folder.path else entry.name
-                        folders.append(_Found(path, text, node, wanted, included, excluded))
-                    else:
-                        node.children = {}
+                    if facts.st_mode & 0o170000 == 0o040000:
+                        known[entry.name] = node = _Folder(entry.name, facts)
+                        if enter:
+                            path = folder.path + b"/" + entry.name if folder.path else entry.name
+                            folders.append(_Found(path, text, node, wanted, included, excluded))
+                    elif wanted:
+                        try:
+                            others.append(packed(entry.name, facts))
+                        except struct.error:  # a time that few clocks have
+                            known[entry.name] = Node(entry.name, facts)
         except FileNotFoundError:
             pass
         except OSError as error:
             raise unreadable(folder.path, error) from error
-        nodes.sort(key=by_name)
-        folder.node.children = {node.name: node for node in nodes}
+        others.sort()
         return folders
+
+    def children(self, path: bytes, node: Node) -> dict[bytes, Node]:
+        if node.children is None:
+            if not isinstance(node, _Folder):
+                return {}
+            nodes = [*map(Node.unpacked, node.others), *node.known.values()]
+            if node.known:
+                nodes.sort(key=by_name)
+            node.children = {child.name: child for child in nodes}
+        return node.children
 
     def names_near(self, path: bytes) -> list[bytes]:
         """Those on disk: a scan leaves out what nobody asked for, which is where the name that was meant is."""
@@ -174,10 +213,49 @@ class LocalTree(FileTree):
         """The content digest of what `selections` take: path, kind, mode and content, no times and no owners."""
         asked = tuple(selections)
         if (known := self._digests.get(asked)) is None:
-            known = self._digests[asked] = await in_thread(
-                lambda stop: digest(self, asked, lambda files: self.file_digests(files, stop), None)
-            )
+            known = self._digests[asked] = await in_thread(lambda stop: self._digest(asked, stop))
         return known
+
+    def _digest(self, selections: tuple[Selection, ...], stop: threading.Event) -> str:
+        if self.count < _MANY:
+            return digest(self, selections, lambda files: self.file_digests(files, stop), None)
+        asked = "\n".join([str(self.root), self._filter.key, *(selection.key for selection in selections)])
+        facts = self._facts
+        known = self._index.tree(asked, facts)
+        if known is None:
+            known = digest(self, selections, lambda files: self.file_digests(files, stop), None)
+            if self._is_settled():
+                self._index.remember_tree(asked, facts, known)
+        return known
+
+    @functools.cached_property
+    def _facts(self) -> bytes:
+        """A digest of all that the scan found: paths and facts. It says nothing about contents, but where it is the
+        same nothing has changed."""
+        total = hashlib.sha256()
+        todo: list[tuple[bytes, _Folder]] = [(b"", self.top)]
+        while todo:
+            path, folder = todo.pop()
+            total.update(b"%d %b %o %d\0" % (len(path), path, folder.mode, len(folder.others)))
+            total.update(b"".join(folder.others))
+            for name in sorted(folder.known):
+                node = folder.known[name]
+                if isinstance(node, _Folder):
+                    todo.append((path + b"/" + name if path else name, node))
+                else:
+                    total.update(repr((name, node.facts)).encode())
+        return total.digest()
+
+    def _is_settled(self) -> bool:
+        """Whether all that was found was old enough when the scan began for its times to be trusted."""
+        todo: list[Node] = [self.top]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, _Folder):
+                todo += [*map(Node.unpacked, node.others), *node.known.values()]
+            elif not is_settled(node, self._scanned_ns):
+                return False
+        return True
 
     def file_digests(self, files: Sequence[tuple[bytes, Node]], stop: threading.Event) -> list[bytes]:
         """The sha256 of each file; reads only what the index does not know. BuildError for a file that changed."""
@@ -191,9 +269,9 @@ class LocalTree(FileTree):
                         unknown.append((path, node))
                     else:
                         node.sha256 = sha256
-                threads = min(4, len(os.sched_getaffinity(0)))
+                threads, began = min(4, len(os.sched_getaffinity(0))), time.time_ns()
                 found = hash_files(unknown, self._hash, threads, stop)
-                self._index.remember([(node, sha256) for (_, node), sha256 in zip(unknown, found, strict=True)])
+                self._index.remember([(node, sha256) for (_, node), sha256 in zip(unknown, found, strict=True)], began)
                 for (_, node), sha256 in zip(unknown, found, strict=True):
                     node.sha256 = sha256
             return [node.sha256 or b"" for _, node in files]

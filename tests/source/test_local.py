@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bakepy.content.database import Database
 from bakepy.errors import BuildError, DefinitionError
 from bakepy.model.patterns import BadPattern
-from bakepy.snapshot.contenthash import Selection
+from bakepy.snapshot.contenthash import Selection, digest
 from bakepy.source import local
 from bakepy.source.local import LocalSource, LocalTree
 from tests.support.written_tree import OLD, make_tree, set_times
@@ -25,6 +26,13 @@ pytestmark = pytest.mark.anyio
 def database(tmp_path: Path) -> Iterator[Database]:
     with Database(tmp_path / "state.db") as database:
         yield database
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def entries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees of many entries are remembered as a whole as well: everything is as with few."""
+    if request.param == "many":
+        monkeypatch.setattr(local, "_MANY", 0)
 
 
 @pytest.fixture
@@ -276,6 +284,73 @@ async def test_an_unchanged_file_is_read_once(tmp_path: Path, database: Database
 
 
 @pytest.mark.usefixtures("settled")
+async def test_an_unchanged_tree_of_many_is_only_looked_at(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MANY", 2)
+    root = make_tree(tmp_path / "ctx", {"a/f": "1", "b": "2"})
+    (root / "link").symlink_to("b")
+    digested: list[LocalTree] = []
+
+    def counted(tree: LocalTree, *rest: Any) -> str:
+        digested.append(tree)
+        return digest(tree, *rest)
+
+    monkeypatch.setattr("bakepy.source.local.digest", counted)
+
+    async def found(exclude: Sequence[str]) -> str:
+        return await (await LocalSource(database).open(root, exclude=exclude)).digest()
+
+    async def known(*exclude: str) -> bool:
+        """Whether the tree's digest is known, and the right one."""
+        before = len(digested)
+        remembered = await found(exclude)
+        known = len(digested) == before
+        monkeypatch.setattr(local, "_MANY", 1000)
+        assert remembered == await found(exclude)
+        monkeypatch.setattr(local, "_MANY", 2)
+        return known
+
+    assert not await known()
+    assert await known()
+    (root / "a/f").chmod(0o600)
+    assert not await known()
+    (root / "a").chmod(0o700)
+    assert not await known()
+    (root / "link").unlink()
+    (root / "link").symlink_to("a")
+    assert not await known()
+    (root / "b").rename(root / "c")
+    assert not await known()
+    assert not await known("a/f")
+    assert await known("a/f")
+    assert await known()
+    (root / "a/new").touch()
+    assert not await known()
+
+
+async def test_a_very_young_tree_is_not_remembered(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MANY", 0)
+    root = make_tree(tmp_path / "ctx", {"f": "one"})
+    monkeypatch.setattr("bakepy.source.statindex._TICK_NS", 10**18)
+    await digest_of(LocalSource(database), root)
+    assert database.query("SELECT * FROM local_trees") == []
+
+
+async def test_times_of_any_year(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"a": "", "b": "", "c": ""})
+    os.utime(root / "b", ns=(10**19, 10**19))
+    tree = await source.open(root)
+    assert paths(tree) == ["a", "b", "c"]
+    node = tree.find(b"b")
+    assert node is not None
+    assert node.mtime_ns == (root / "b").stat().st_mtime_ns
+    assert (await tree.digest()).startswith("sha256:")
+
+
+@pytest.mark.usefixtures("settled")
 async def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, source: LocalSource) -> None:
     root = make_tree(tmp_path / "ctx", {"f": "one"})
     before = await digest_of(source, root)
@@ -301,7 +376,7 @@ async def test_a_very_young_file_is_not_remembered(tmp_path: Path, source: Local
     node = tree.find(b"f")
     assert node is not None
     node.ctime_ns = node.mtime_ns = facts.st_ctime_ns + 10**12
-    source._index.remember([(node, b"digest")])
+    source._index.remember([(node, b"digest")], facts.st_ctime_ns)
     assert source._index.look_up([node]) == [None]
 
 

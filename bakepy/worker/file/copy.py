@@ -1,7 +1,7 @@
 """Copies what a source names onto a place of the target tree, as BuildKit's fsutil does.
 
-First all folders are made, then what is in them, in threads and by name inside open folders (50,000 small files are a
-matter of system calls per file), then folders get their own facts.
+First all folders are made, then what is in them, by name inside open folders (50,000 small files are a matter of system
+calls per file), large files in threads, then folders get their own facts.
 """
 
 # bytes names relative to open folders, which pathlib does not know
@@ -19,7 +19,7 @@ from pathlib import Path
 from bakepy.errors import BuildError
 from bakepy.model.filemode import SymbolicMode
 from bakepy.model.value import dataclass
-from bakepy.snapshot.contenthash import Filter, Match, pick
+from bakepy.snapshot.contenthash import LARGE, Filter, Match, pick
 from bakepy.snapshot.filetree import FileTree, Node, show, unreadable
 from bakepy.snapshot.threads import Stopped
 from bakepy.snapshot.tree import remove_tree
@@ -31,8 +31,6 @@ from bakepy.worker.file.xattrs import read_xattrs, write_xattrs
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_BATCH = 128
-"""Files that a thread copies between two looks at what else there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class CopyOptions:
 class _Folder:
     """A folder of the source on its way, with what is to be made in it."""
 
-    __slots__ = ("entries", "fresh", "inherits", "linked", "node", "path", "settle", "source")
+    __slots__ = ("entries", "fresh", "inherits", "large", "linked", "node", "path", "settle", "source")
 
     def __init__(self, path: bytes, source: bytes, node: Node, *, fresh: bool, inherits: bool) -> None:
         self.path = path
@@ -68,6 +66,8 @@ class _Folder:
         self.inherits = inherits
         """Perhaps set-gid: what is made inside may not get the process's group."""
         self.entries: list[tuple[bytes, Node]] = []
+        self.large: list[tuple[bytes, Node]] = []
+        """Files that are copied beside the others."""
         self.linked: list[tuple[bytes, Node]] = []
         """Files that have other names as well; these may be among what is copied."""
         self.settle: Callable[[], None] | None = None
@@ -143,22 +143,17 @@ class Copier:
             self._copy_single(match, place)
             return
         folders = self._make_folders(match, place)
-        jobs = [
-            (folder, folder.entries[start : start + _BATCH])
-            for folder in folders
-            for start in range(0, len(folder.entries), _BATCH)
-        ]
-        threads = min(4, len(os.sched_getaffinity(0)))
-        if len(jobs) < 2 or threads < 2:
-            for job in jobs:
-                self._copy_entries(*job)
-        else:
-            pool = ThreadPoolExecutor(threads, "copy")
-            try:
-                for done in [pool.submit(self._copy_entries, *job) for job in jobs]:
-                    done.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        large = [(folder, [entry]) for folder in folders for entry in folder.large]
+        pool = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "copy")
+        try:
+            under_way = [pool.submit(self._copy_entries, *job) for job in large]
+            # threads that do nothing but short system calls would keep each other waiting
+            for folder in folders:
+                self._copy_entries(folder, folder.entries)
+            for work in under_way:
+                work.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
         # one after the other, so that the first name in order is the file
         for folder in folders:
             self._copy_entries(folder, folder.linked)
@@ -182,6 +177,8 @@ class Copier:
                 folders.append(stack[-1])
             elif node.nlink > 1 and node.is_file:
                 stack[-1].linked.append((node.name, node))
+            elif node.size >= LARGE and node.is_file:
+                stack[-1].large.append((node.name, node))
             else:
                 stack[-1].entries.append((node.name, node))
         return folders
