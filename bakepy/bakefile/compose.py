@@ -7,17 +7,26 @@ that have a `build` become targets (`compose_service`).
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field
 from typing import Any, Final
 
-from bakepy.bakefile.compose_env import EnvFileError, SubstitutionError, merged_environment, parse_env_file, substitute
-from bakepy.bakefile.compose_yaml import Document, Path, parse_yaml, scalar_text
+from bakepy.bakefile.compose_env import (
+    EnvFileError,
+    Lookup,
+    SubstitutionError,
+    merged_environment,
+    parse_env_file,
+    substitute,
+)
+from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml, scalar_text
 from bakepy.bakefile.config import Config, GroupDraft
+from bakepy.bakefile.entries import EntryError, make_attest, parse_attest, parse_bool
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
+from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile
 from bakepy.model.value import dataclass
 
@@ -27,14 +36,21 @@ _NESTING: Final = 100
 class Surroundings:
     """What compose files may look at: variables, and files through the reader."""
 
-    def __init__(self, environment: Mapping[str, str], overrides: Mapping[str, str], reader: Reader | None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], overrides: Mapping[str, str], reader: Reader | None, home: str = ""
+    ) -> None:
         self.reader = reader
-        dotenv = self.read(".env") if reader is not None and reader.kind(".env") == "file" else None
+        self.home = home
+        dotenv = self.read(".env") if self.kind(".env") == "file" else None
         try:
             self.environment = merged_environment(environment, dotenv)
         except EnvFileError as error:
             raise DefinitionError(f".env: {error}") from None
         self.environment.update(overrides)
+
+    def kind(self, path: str) -> str:
+        """`file`, `dir`, or empty if it is not there."""
+        return self.reader.kind(path) if self.reader is not None else ""
 
     def read(self, path: str) -> str:
         """Raises DefinitionError."""
@@ -45,9 +61,51 @@ class Surroundings:
         except OSError as error:
             raise DefinitionError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
 
+    # How what a file says is understood. Whoever converts compose files instead of evaluating them has other ways.
+
     def compose_file(self, text: Text) -> ComposeFile:
-        """A file that another one names. Raises DefinitionError."""
+        """What a compose file says. Raises DefinitionError."""
         return read_compose(text)
+
+    def project_name(self, given: str, environment: Mapping[str, str]) -> str:
+        """The name of a project in whose files `given` stands."""
+        return given or environment.get("COMPOSE_PROJECT_NAME") or "bake"
+
+    def interpolated(self, text: str, environment: Mapping[str, str]) -> str:
+        """A text with the values of the variables that it names. Raises SubstitutionError."""
+        return substitute(text, environment.get)
+
+    def variable(self, name: str, environment: Mapping[str, str]) -> str | None:
+        """The value of one variable."""
+        return environment.get(name)
+
+    def argument(self, name: str, service: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
+        """What an argument without a value gets: from the variables of its service, else from outside."""
+        found = service.get(name)
+        return self.variable(name, environment) if found is None else found
+
+    def env_file(self, path: str, lookup: Lookup) -> dict[str, str]:
+        """The variables of a file. Raises DefinitionError and EnvFileError."""
+        return parse_env_file(self.read(path), lookup)
+
+    def moved(self, folder: str, path: Any) -> Any:
+        """A path that is meant from `folder`, from the folder of the command."""
+        return move_path(folder, path, self.home)
+
+    def switch(self, value: Any) -> Any:
+        """A switch, written as a bool or as a word; None if it is neither."""
+        if isinstance(value, bool):
+            return value
+        word = value.lower() if isinstance(value, str) else ""
+        return True if word in ("true", "y", "yes", "on") else False if word in ("false", "n", "no", "off") else None
+
+    def attest(self, kind: str, text: str) -> FrozenMap[str, str]:
+        """An attestation that is switched or described. Raises EntryError."""
+        try:
+            disabled = not parse_bool(text)
+        except EntryError:
+            return parse_attest(f"type={kind},{text}")
+        return make_attest(kind, disabled, {})
 
 
 @dataclass(slots=True)
@@ -59,15 +117,18 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def where(self, path: Path) -> Span | None:
-        """The place of a path, else of the nearest thing that holds it."""
+        """The place of what is at a path, else of its key, else of the nearest thing that holds it."""
+        if (*path, VALUE) in self.places:
+            return self.places[*path, VALUE]
         while path:
             if path in self.places:
                 return self.places[path]
             path = path[:-1]
         return None
 
-    def error(self, path: Path, what: str, hint: str = "") -> DefinitionError:
-        span = self.where(path)
+    def error(self, path: Path, what: str, hint: str = "", *, key: bool = False) -> DefinitionError:
+        """`key`: it is not the value that is wrong, but its key."""
+        span = self.places.get(path) if key else self.where(path)
         return DefinitionError(what, where=span.where() if span else None, path=dotted(path), hint=hint)
 
 
@@ -134,18 +195,17 @@ class _Loader:
             raise DefinitionError(f"{files[0].text.name}: the compose file is empty")
         return Project(model, self.places, environment)
 
-    @staticmethod
-    def _name(files: Sequence[ComposeFile], environment: Mapping[str, str]) -> str:
+    def _name(self, files: Sequence[ComposeFile], environment: Mapping[str, str]) -> str:
         name = ""
         for file in files:
             for document in file.documents:
                 if isinstance(document.value, dict) and isinstance(document.value.get("name"), str):
                     name = document.value["name"] or name
         try:
-            name = substitute(name, environment.get)
+            name = self.surroundings.interpolated(name, environment)
         except SubstitutionError as error:
             raise DefinitionError(f"name: {error}") from None
-        return name or environment.get("COMPOSE_PROJECT_NAME") or "bake"
+        return self.surroundings.project_name(name, environment)
 
     def _files(
         self, files: Sequence[ComposeFile], environment: Mapping[str, str], folder: str, included: list[str]
@@ -167,7 +227,7 @@ class _Loader:
                 _unify(model)
                 self._name_keys(model)
         if folder:
-            _move(model, folder)
+            _move(model, lambda path: self.surroundings.moved(folder, path))
         return model
 
     def _name_keys(self, model: dict[str, Any]) -> None:
@@ -198,7 +258,7 @@ class _Loader:
     def _interpolated(self, value: Any, path: Path, environment: Mapping[str, str]) -> Any:
         if isinstance(value, str):
             try:
-                return substitute(value, environment.get)
+                return self.surroundings.interpolated(value, environment)
             except SubstitutionError as error:
                 raise self._error(path, str(error)) from None
         if isinstance(value, dict):
@@ -239,11 +299,13 @@ class _Loader:
             raise self._error(path, f"files include each other: {cycle}")
         folder = entry.get("project_directory")
         folder = posixpath.normpath(folder) if isinstance(folder, str) and folder else posixpath.dirname(files[0])
+        base = folder
+        if entry.get("project_directory") and self.surroundings.kind(folder) != "dir":
+            base = posixpath.dirname(folder)  # as the loader of compose-go has it
         inner = dict(environment)
         env_files = _strings(entry.get("env_file"))
         dotenv = posixpath.join(folder, ".env") if folder else ".env"
-        reader = self.surroundings.reader
-        if not env_files and reader is not None and reader.kind(dotenv) == "file":
+        if not env_files and self.surroundings.kind(dotenv) == "file":
             env_files = [dotenv]
         for name in env_files:
             if name == "/dev/null":
@@ -252,7 +314,7 @@ class _Loader:
                 inner.setdefault(key, value)
         places = self.places
         try:
-            loaded = self._files([self._file(name, path) for name in files], inner, folder, included)
+            loaded = self._files([self._file(name, path) for name in files], inner, base, included)
         finally:
             self.places = {**self.places, **places}
         for section in ("services", "volumes", "networks", "secrets", "configs", "models"):
@@ -272,7 +334,7 @@ class _Loader:
 
     def _env_file(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, str]:
         try:
-            return parse_env_file(self.surroundings.read(name), environment.get)
+            return self.surroundings.env_file(name, environment.get)
         except EnvFileError as error:
             raise self._error(path, f"{name}: {error}") from None
         except DefinitionError as error:
@@ -323,7 +385,7 @@ class _Loader:
         base = deepcopy(base)
         if folder:
             moved = {"services": {name: base}}
-            _move(moved, folder)
+            _move(moved, lambda path: self.surroundings.moved(folder, path))
             base = moved["services"][name]
         merged = merge(base, service, where)
         merged.pop("extends", None)
@@ -469,47 +531,53 @@ def _unify(model: dict[str, Any]) -> None:
 # -- relative paths
 
 
-def _move(model: dict[str, Any], folder: str) -> None:
-    """Paths that are meant from `folder` become paths from the folder of the command."""
+def _move(model: dict[str, Any], move: Callable[[Any], Any]) -> None:
+    """Paths that are meant from another folder become paths from the folder of the command."""
     services = model.get("services")
     for service in services.values() if isinstance(services, dict) else ():
         if not isinstance(service, dict):
             continue
         build = service.get("build")
         if isinstance(build, str):
-            service["build"] = move_path(folder, build)
+            service["build"] = move(build)
         elif isinstance(build, dict):
-            build["context"] = move_path(folder, build.get("context") or ".")
+            build["context"] = move(build.get("context") or ".")
             contexts = build.get("additional_contexts")
             if isinstance(contexts, dict):
-                build["additional_contexts"] = {name: move_path(folder, each) for name, each in contexts.items()}
+                build["additional_contexts"] = {name: move(each) for name, each in contexts.items()}
             elif isinstance(contexts, list):
-                build["additional_contexts"] = [_moved_pair(folder, each) for each in contexts]
+                build["additional_contexts"] = [_moved_pair(move, each) for each in contexts]
         files = service.get("env_file")
         if files is not None:
             service["env_file"] = [
-                _moved_env_file(folder, each) for each in (files if isinstance(files, list) else [files])
+                _moved_env_file(move, each) for each in (files if isinstance(files, list) else [files])
             ]
     secrets = model.get("secrets")
     for secret in secrets.values() if isinstance(secrets, dict) else ():
         if isinstance(secret, dict) and isinstance(secret.get("file"), str):
-            secret["file"] = move_path(folder, secret["file"])
+            secret["file"] = move(secret["file"])
 
 
-def move_path(folder: str, path: Any) -> Any:
-    if not isinstance(path, str) or "://" in path or path.startswith(("service:", "target:", "/", "~")) or not path:
+_FAR: Final = ("https://", "http://", "git://", "ssh://", "github.com/", "git@", "service:")
+
+
+def move_path(folder: str, path: Any, home: str = "") -> Any:
+    """A path that is meant from `folder`, from the folder of the command (compose-go: `paths`)."""
+    if not isinstance(path, str) or not path or "://" in path or path.startswith(_FAR):
         return path
-    return posixpath.normpath(posixpath.join(folder, path)) if folder else posixpath.normpath(path)
+    if path[0] == "~" and home:
+        return posixpath.normpath(f"{home}/{path[1:]}")
+    return path if path[0] == "/" else posixpath.normpath(posixpath.join(folder, path))
 
 
-def _moved_pair(folder: str, pair: Any) -> Any:
+def _moved_pair(move: Callable[[Any], Any], pair: Any) -> Any:
     if not isinstance(pair, str):
         return pair
     name, equals, path = pair.partition("=")
-    return f"{name}={move_path(folder, path)}" if equals else pair
+    return f"{name}={move(path)}" if equals else pair
 
 
-def _moved_env_file(folder: str, entry: Any) -> Any:
+def _moved_env_file(move: Callable[[Any], Any], entry: Any) -> Any:
     if isinstance(entry, dict):
-        return {**entry, "path": move_path(folder, entry.get("path"))}
-    return move_path(folder, entry)
+        return {**entry, "path": move(entry.get("path"))}
+    return move(entry)

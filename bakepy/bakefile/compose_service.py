@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bakepy.bakefile import entries as e
-from bakepy.bakefile.compose import Project, Surroundings, move_path
-from bakepy.bakefile.compose_env import EnvFileError, parse_env_file
+from bakepy.bakefile.compose import Project, Surroundings
+from bakepy.bakefile.compose_env import EnvFileError
 from bakepy.bakefile.compose_shapes import check_shapes, check_top
 from bakepy.bakefile.compose_yaml import Path, scalar_text
 from bakepy.bakefile.config import TargetDraft, unique
@@ -59,8 +59,8 @@ class ServiceReader:
         self.project = project
         self.surroundings = surroundings
 
-    def error(self, path: Path, what: str, hint: str = "") -> DefinitionError:
-        return self.project.error(path, what, hint)
+    def error(self, path: Path, what: str, hint: str = "", *, key: bool = False) -> DefinitionError:
+        return self.project.error(path, what, hint, key=key)
 
     # -- the shape
 
@@ -91,7 +91,8 @@ class ServiceReader:
                 self._consistent(name, service, found)
             for name, secret in (model.get("secrets") or {}).items():
                 given = secret or {}
-                if not given.get("file") and not given.get("environment") and _flag(given.get("external")) is not True:
+                external = self.surroundings.switch(given.get("external")) is True
+                if not given.get("file") and not given.get("environment") and not external:
                     raise self.error(("secrets", name), "a secret needs a 'file' or an 'environment'")
         return found
 
@@ -110,7 +111,7 @@ class ServiceReader:
                 raise self.error(path, "expected a mapping")
             for key in value:
                 if key not in _SECRET and not key.startswith("x-"):
-                    raise self.error((*path, key), f"unknown key {key!r}", nearest(key, _SECRET))
+                    raise self.error((*path, key), f"unknown key {key!r}", nearest(key, _SECRET), key=True)
             for key in ("name", "environment", "file"):
                 if key in value:
                     self._check_value("string", value[key], (*path, key))
@@ -136,12 +137,11 @@ class ServiceReader:
         for position, each in enumerate(value if isinstance(value, list) else [value]):
             place = (*path, f"[{position}]") if isinstance(value, list) else path
             if isinstance(each, str):
-                found.append((move_path("", each), True, ""))
+                found.append((self.surroundings.moved("", each), True, ""))
             elif isinstance(each, dict) and isinstance(each.get("path"), str):
-                required = each.get("required", True)
-                found.append(
-                    (move_path("", each["path"]), _flag(required) is not False, scalar_text(each.get("format") or ""))
-                )
+                optional = self.surroundings.switch(each.get("required", True)) is False
+                path_of_file = self.surroundings.moved("", each["path"])
+                found.append((path_of_file, not optional, scalar_text(each.get("format") or "")))
             else:
                 raise self.error(place, "expected a file name, or a mapping with 'path'")
         return found
@@ -155,7 +155,8 @@ class ServiceReader:
             if key.startswith("x-"):
                 continue
             if key not in _BUILD:
-                raise self.error((*path, key), f"unknown key {key!r}", nearest(key, _BUILD) or "own keys begin with x-")
+                hint = nearest(key, _BUILD) or "own keys begin with x-"
+                raise self.error((*path, key), f"unknown key {key!r}", hint, key=True)
             self._check_value(_BUILD[key], each, (*path, key))
         return value
 
@@ -246,19 +247,16 @@ class ServiceReader:
     def _values(
         self, name: str, service: dict[str, Any], build: dict[str, Any], path: Path, environment: Mapping[str, str]
     ) -> dict[str, Any]:
-        def resolved(key: str) -> str | None:
-            found = environment.get(key)
-            return self.project.environment.get(key) if found is None else found
-
+        outside = self.project.environment
         args = {
-            key: resolved(key) if each is None else each
+            key: self.surroundings.argument(key, environment, outside) if each is None else each
             for key, each in self._pairs(build.get("args"), (*path, "args")).items()
         }
         labels = {key: each or "" for key, each in self._pairs(build.get("labels"), (*path, "labels")).items()}
         contexts = self._pairs(build.get("additional_contexts"), (*path, "additional_contexts"))
         return {
-            "context": move_path("", build.get("context") or "."),
-            "contexts": {key: _linked(move_path("", each or "")) for key, each in contexts.items()},
+            "context": self.surroundings.moved("", build.get("context") or "."),
+            "contexts": {key: _linked(self.surroundings.moved("", each or "")) for key, each in contexts.items()},
             "dockerfile": build.get("dockerfile"),
             "dockerfile-inline": build.get("dockerfile_inline"),
             "args": {key: each for key, each in args.items() if each is not None},
@@ -288,20 +286,21 @@ class ServiceReader:
         found: dict[str, str] = {}
         for file, required, form in service.get("env_file") or ():
             try:
-                text = self.surroundings.read(file)
-            except DefinitionError as error:
-                if not required:
-                    continue
-                raise self.error((*path, "env_file"), error.what) from None
-            if form == "raw":
-                pairs = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#"))
-                found.update({key: value for key, equals, value in pairs if equals})
-                continue
-            try:
-                found.update(parse_env_file(text, lambda key: outside.get(key, known.get(key))))
+                found.update(self.surroundings.env_file(file, lambda key: outside.get(key, known.get(key))))
             except EnvFileError as error:
                 raise self.error((*path, "env_file"), f"{file}: {error}") from None
-        found.update({key: each for key, each in known.items() if each is not None})
+            except DefinitionError as error:
+                if required:
+                    raise self.error((*path, "env_file"), error.what) from None
+                continue
+            if form not in ("", ".env"):
+                raise self.error((*path, "env_file"), f"there is no format {form!r} of environment files")
+        for key, each in own.items():
+            value = self.surroundings.variable(key, outside) if each is None else each
+            if value is not None:
+                found[key] = value
+            else:
+                found.pop(key, None)  # a name alone takes away what files say
         return found
 
     def _pairs(self, value: Any, path: Path) -> dict[str, str | None]:
@@ -342,9 +341,9 @@ class ServiceReader:
     def _secret(self, name: str, path: Path) -> SecretEntry:
         secret = (self.project.model.get("secrets") or {}).get(name) or {}
         external = secret.get("external")
-        if isinstance(external, dict) or _flag(external):
+        if isinstance(external, dict) or self.surroundings.switch(external):
             raise self.error((*path, "secrets"), f"the external secret {name!r} can not be used")
-        return SecretEntry(name, move_path("", secret.get("file") or ""), secret.get("environment") or "")
+        return SecretEntry(name, self.surroundings.moved("", secret.get("file") or ""), secret.get("environment") or "")
 
     def _ssh(self, value: Any) -> tuple[SSHEntry, ...]:
         """Keys by id; lists have become mappings when the files were merged."""
@@ -370,11 +369,13 @@ class ServiceReader:
                 try:
                     soft, hard = int(limit["soft"]), int(limit["hard"])
                 except (KeyError, ValueError, TypeError):
-                    raise self.error((*path, name), "expected soft and hard, both whole numbers") from None
+                    found_ones = " and ".join(repr(limit.get(each)) for each in ("soft", "hard"))
+                    what = f"expected soft and hard, both whole numbers, found {found_ones}"
+                    raise self.error((*path, name), what) from None
             elif not isinstance(limit, int) or isinstance(limit, bool):
                 raise self.error((*path, name), f"expected a whole number, or soft and hard, found {_kind(limit)}")
             if name not in ULIMITS:
-                raise self.error((*path, name), f"there is no limit {name!r}", nearest(name, ULIMITS))
+                raise self.error((*path, name), f"there is no limit {name!r}", nearest(name, ULIMITS), key=True)
             if hard != -1 and (soft > hard or soft == -1):
                 raise self.error((*path, name), "the soft limit is above the hard one")
             found.append(f"{name}={soft}:{hard}")
@@ -403,19 +404,15 @@ class ServiceReader:
             if not text:
                 continue
             try:
-                disabled = not e.parse_bool(text)
-                found.append(e.make_attest(kind, disabled, {}))
-            except EntryError:
-                try:
-                    found.append(e.parse_attest(f"type={kind},{text}"))
-                except EntryError as error:
-                    raise self.error((*path, kind), str(error)) from None
+                found.append(self.surroundings.attest(kind, text))
+            except EntryError as error:
+                raise self.error((*path, kind), str(error)) from None
         return tuple(found)
 
     def _switch(self, build: dict[str, Any], key: str, path: Path) -> bool | None:
         if key not in build:
             return None
-        flag = _flag(build[key])
+        flag = self.surroundings.switch(build[key])
         if flag is None:
             raise self.error((*path, key), f"expected true or false, found {build[key]!r}")
         return flag or None
@@ -495,16 +492,6 @@ def _kind(value: Any) -> str:
         case list():
             return "a list"
     return "a mapping"
-
-
-def _flag(value: Any) -> bool | None:
-    """A switch, written as a bool or as a word; None if it is neither."""
-    if isinstance(value, bool):
-        return value
-    word = value.lower() if isinstance(value, str) else ""
-    if word in ("true", "y", "yes", "on"):
-        return True
-    return False if word in ("false", "n", "no", "off") else None
 
 
 def _linked(value: str) -> str:

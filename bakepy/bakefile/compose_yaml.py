@@ -16,6 +16,8 @@ from bakepy.model.value import dataclass
 
 Path = tuple[str, ...]
 
+VALUE: Final = "\0value"
+"""Ends the path of what stands behind a key; the path alone is that of the key."""
 _NODES: Final = 200_000
 """More nodes than this, aliases counted each time, are refused."""
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
@@ -55,7 +57,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class Document:
-    """One document: its value, where its parts stand, and the paths that forget what files before it set."""
+    """One document: its value, where keys and values stand, and the paths that forget what files before it set."""
 
     value: Any
     places: dict[Path, Span] = field(default_factory=dict)
@@ -179,6 +181,10 @@ class _Builder:
                 raise self.error(key_node, f"a key must be text, not {name}", hint=f'put it in quotes: "{name}"')
             value = self._value(value_node, (*path, key), inside)
             self.places[(*path, key)] = self.span(key_node)
+            if isinstance(value_node, yaml.ScalarNode) and value_node.start_mark.line == value_node.end_mark.line:
+                span = self.span(value_node)
+                if span.end > span.start:
+                    self.places[(*path, key, VALUE)] = span
             if value is not _Removed:
                 own[key] = value
         return {**merged, **own} if merged else own

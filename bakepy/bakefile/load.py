@@ -182,7 +182,7 @@ def _surroundings(options: LoadOptions) -> Surroundings:
     from bakepy.bakefile.compose import Surroundings
 
     environment = options.environment if environment_allowed(options.environment) else {}
-    return Surroundings(environment, options.variables, options.reader)
+    return Surroundings(environment, options.variables, options.reader, options.environment.get("HOME", ""))
 
 
 def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], options: LoadOptions) -> Body | None:

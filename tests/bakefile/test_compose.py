@@ -245,3 +245,86 @@ def test_numbers_beyond_all_measure_stay_text(text: str, value: object) -> None:
 def test_a_secret_of_the_project_needs_a_source() -> None:
     text = "services: {s: {build: .}}\nsecrets: {a: {name: q}}\n"
     assert "secrets.a: a secret needs a 'file' or an 'environment'" in failure(text)
+
+
+FAR = """
+services:
+  i:
+    build:
+      context: CONTEXT
+      additional_contexts: {a: "docker-image:x", b: "service:j", c: "~", d: "oci-layout://x/../y"}
+      secrets: [s]
+  j: {build: "."}
+secrets: {s: {file: "~/s"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("context", "here", "included"),
+    [
+        ("github.com/x/../y", "github.com/x/../y", "github.com/x/../y"),
+        ("git://h/a/../b", "git://h/a/../b", "git://h/a/../b"),
+        ("target:j", "target:j", "sub/target:j"),
+        ("~/x/../y", "/home/me/y", "/home/me/y"),
+        ("./x/../y", "y", "sub/y"),
+        ("/a/b", "/a/b", "/a/b"),
+    ],
+)
+def test_paths_that_are_moved_and_those_that_are_far(context: str, here: str, included: str) -> None:
+    """As `docker buildx bake --print` prints them."""
+    text = FAR.replace("CONTEXT", context)
+    for files, folder, expected in (
+        ({"compose.yaml": text}, "", here),
+        ({"compose.yaml": "include: [sub/a.yaml]", "sub/a.yaml": text}, "sub/", included),
+    ):
+        found = load_files({**files, "/home/me/s": ""}, env={"HOME": "/home/me"}).targets["i"]
+        assert found.context == expected
+        assert dict(found.contexts) == {
+            "a": f"{folder}docker-image:x",
+            "b": "target:j",
+            "c": "/home/me",
+            "d": "oci-layout://x/../y",
+        }
+        assert [each.src for each in found.secrets] == ["/home/me/s"]
+
+
+@pytest.mark.parametrize(("directory", "context"), [("there", "there/c"), ("not/there", "not/c"), ("none", "c")])
+def test_a_project_directory_that_is_not_there_is_the_folder_above(directory: str, context: str) -> None:
+    files = {
+        "compose.yaml": f"include: [{{path: sub/a.yaml, project_directory: {directory}}}]",
+        "sub/a.yaml": "services: {a: {build: c}}",
+        "there/x": "",
+    }
+    assert load_files(files).targets["a"].context == context
+
+
+def test_a_name_alone_in_an_environment_takes_away_what_files_say() -> None:
+    files = {
+        "compose.yaml": "services: {a: {build: {context: ., args: [A, B]}, environment: [A], env_file: e}}",
+        "e": "A=file\nB=file\n",
+    }
+    assert dict(load_files(files).targets["a"].args) == {"B": "file"}
+    assert dict(load_files(files, env={"A": "a", "B": "b"}).targets["a"].args) == {"A": "a", "B": "file"}
+
+
+def test_environment_files_have_one_format() -> None:
+    text = "services: {a: {build: ., env_file: {path: e, format: FORM}}}"
+    load_files({"compose.yaml": text.replace("FORM", ".env"), "e": ""})
+    with pytest.raises(BakeError) as caught:
+        load_files({"compose.yaml": text.replace("FORM", "raw"), "e": ""})
+    assert "there is no format 'raw' of environment files" in caught.value.render()
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("shm_size: huge", "shm_size: huge\n                    ^^^^\n"),
+        ('no_cache: "perhaps"', 'no_cache: "perhaps"\n                    ^^^^^^^^^\n'),
+        ("no_cach: true", "no_cach: true\n          ^^^^^^^\n"),
+        ("dockerfile: [x]", "dockerfile: [x]\n          ^^^^^^^^^^\n"),
+    ],
+)
+def test_the_value_is_shown_or_the_key_if_that_is_wrong(line: str, place: str) -> None:
+    with pytest.raises(BakeError) as caught:
+        load_files({"compose.yaml": f"services:\n  a:\n    build:\n      {line}\n"})
+    assert place in caught.value.render() + "\n"

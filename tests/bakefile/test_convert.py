@@ -417,58 +417,6 @@ def test_compose_stays_what_it_is(syntax: str, env: dict[str, str]) -> None:
     assert printed(text, name=f"x.{syntax}", env=env) == printed(COMPOSE, name="compose.yaml", env=env)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("services: {a: {image: x}}", "no service has a build section, so there is nothing to bake"),
-        (
-            "include: [{path: a.yaml, env_file: e}]\nservices: {a: {build: .}}",
-            "the env_file of an include can not be expressed in a bake file",
-        ),
-        ("include: [sub/a.yaml]\n", "sub/.env, which counts for sub/a.yaml only, can not be expressed in a bake file"),
-        (
-            'services: {a: {build: ".", image: "${A:?$B}"}}',
-            "the message of A, which has a variable in it, can not be expressed in a bake file",
-        ),
-        (
-            'services: {a: {build: "${A"}}',
-            "the reference to a variable in '${A' is not closed; write $$ for a dollar sign",
-        ),
-        (
-            "services: {a: {build: {context: ., args: [X]}, env_file: e}}",
-            "an argument of services.a that takes its value from the service's environment can not be expressed",
-        ),
-        (
-            'services: {a: {build: {context: ., no_cache: "${A}"}}}',
-            "a variable of another kind than text can not be expressed in a bake file",
-        ),
-        (
-            "services: {a: {build: {context: ., args: ['B=list', 'X\"']}}}",
-            "a variable called 'X\"' can not be expressed in a bake file",
-        ),
-        ("services: {a: {build: {context: ., args: {'a b': }}}}", "a variable called 'a b' can not be expressed"),
-        ("services: {a: {build: {context: ., args: [true=$null]}}}", "a variable called 'null' can not be expressed"),
-        (
-            "services: {a: {build: {context: ., args: [BAKE_CMD_CONTEXT]}}}",
-            "a variable called 'BAKE_CMD_CONTEXT' can not be expressed in a bake file",
-        ),
-        (
-            'services: {a: {build: {context: ., args: ["X=\\ue0000\\ue001"]}}}',
-            "the character U+E000 in 'X=\\ue0000\\ue001' can not be expressed in a bake file",
-        ),
-    ],
-)
-def test_compose_that_can_not_be_expressed_is_refused(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        convert(
-            SourceFile("compose.yaml", text),
-            "bake.toml",
-            "toml",
-            MemoryReader({"e": "", "sub/.env": "", "sub/a.yaml": ""}),
-        )
-    assert caught.value.what.startswith(f"compose.yaml: {message}")
-
-
 REQUIRED = """\
 include: [more/c.yaml]
 services:
@@ -524,12 +472,6 @@ def test_contexts_for_another_folder() -> None:
     ).file.text
     assert text[text.index("[target.web]") :].splitlines()[:2] == ["[target.web]", 'context = "../more/ctx"']
     assert """[variable.TAG]\ndefault = "${null}"\n\n[[variable.TAG.validation]]\n""" in text
-    with pytest.raises(UsageError) as caught:
-        convert(SourceFile("compose.yaml", "services: {a: {build: $A}}"), "sub/x.toml", "toml", MemoryReader())
-    assert caught.value.what == (
-        "compose.yaml: a context that begins with a variable, for a file in another folder, "
-        "can not be expressed in a bake file"
-    )
 
 
 @pytest.mark.slow
