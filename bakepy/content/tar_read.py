@@ -43,6 +43,13 @@ def read_layer(stream: BinaryIO, diff_id: Digest | None = None) -> Generator[Ite
         yield from reader
 
 
+def has_entry(stream: BinaryIO) -> bool:
+    """Whether a tar begins here, packed or not, that has an entry; it may be damaged later, or cut short. BuildError if
+    something else begins here."""
+    # of small pieces those before the cut are read, not only whether there is one
+    return _next_entry(TarStream(read_chunks(stream, BLOCK))) is not None
+
+
 class LayerReader:
     """`read_layer` as a context manager, for callers that may stop early."""
 
@@ -176,14 +183,14 @@ def _header(stream: TarStream) -> bytes | None:
         header = stream.take(BLOCK)
         if header in (_ZERO, b""):
             return None
-        raise BuildError("layer tar is damaged: a lone zero block")
+        raise BuildError("invalid tar header: a lone zero block")
     if not header:
         return None
     if len(header) < BLOCK:
-        raise BuildError("layer tar ends inside a header")
+        raise BuildError("unexpected EOF: the tar ends inside a header")
     # the checksum counts its own field as eight spaces
     if sum(header) - sum(header[148:156]) + 256 != _number(header[148:156]):
-        raise BuildError("layer tar is damaged: wrong checksum of a header")
+        raise BuildError("invalid tar header: wrong checksum")
     return header
 
 
@@ -193,7 +200,7 @@ def _special(stream: TarStream, header: bytes) -> bytes:
         raise BuildError(f"layer tar has a header of {size} bytes; at most {MAX_SPECIAL} are accepted")
     data = stream.take(size)
     if len(data) < size:
-        raise BuildError("layer tar ends inside a header")
+        raise BuildError("unexpected EOF: the tar ends inside a header")
     stream.take(padding(size))
     return data
 
@@ -217,7 +224,7 @@ def _number(field: bytes, signed: bool = False) -> int:
         # what follows a NUL does not count
         text = text.partition(b"\0")[0].rstrip(b" ")
         if text.strip(b"01234567"):
-            raise BuildError("layer tar is damaged: not a number in a header")
+            raise BuildError("invalid tar header: not a number")
         return int(text, 8) if text else 0
     value = int.from_bytes(field, "big")
     value -= 0x80 << 8 * (len(field) - 1) if not field[0] & 0x40 else 1 << 8 * len(field)

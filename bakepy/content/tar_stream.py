@@ -130,7 +130,7 @@ def _stored_pieces(stream: TarStream, stored: int, name: bytes) -> Iterator[memo
         left -= piece.nbytes
         yield piece
     if left:
-        raise BuildError(f"layer tar ends inside {name.decode(errors='replace')}")
+        raise BuildError(f"unexpected EOF: the tar ends inside {name.decode(errors='replace')}")
     stream.take(padding(stored))
 
 

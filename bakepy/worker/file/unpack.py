@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from bakepy.content.entry import LayerEntry
-from bakepy.content.layer import LayerReader
+from bakepy.content.tar_read import LayerReader, has_entry
 from bakepy.content.tar_stream import EntryContent
 from bakepy.errors import BuildError
 from bakepy.snapshot import syscalls, usernamespace
@@ -85,8 +85,7 @@ def _is_archive(file: BinaryIO) -> bool:
     if not _is_compressed(head) and len(head) < 512:
         return False
     try:
-        with LayerReader(_plain(file)) as members:
-            return next(iter(members), None) is not None
+        return has_entry(_plain(file))
     except (BuildError, OSError, EOFError, ValueError, lzma.LZMAError):
         # whatever is wrong with it as an archive: it is copied as the file that it is
         return False
