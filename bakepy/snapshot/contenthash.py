@@ -114,6 +114,11 @@ def find(tree: FileTree, selection: Selection) -> list[Match]:
     fixed, pattern = _split_wildcards(path) if selection.wildcard else (path, "")
     start = fixed.encode("utf-8", "surrogateescape")
     if not pattern:
+        if selection.required and start:
+            # a search begins at a folder itself: symlinks are followed on the way there only
+            _, node = tree.resolve(start, follow_last=False)
+            if node is None or node.is_symlink:
+                raise BuildError(f'"{selection.required[0]}": not found', hint=_NO_SYMLINK)
         return [_follow(tree, start, selection.follow)]
     where, node = tree.resolve(start, follow_last=selection.follow)
     if node is None:
@@ -217,8 +222,10 @@ def check_required(selection: Selection, written: bytes, picked: Sequence[Picked
         wanted = required.encode("utf-8", "surrogateescape")
         prefix = b"/" + written if written else b""
         if not any((prefix + b"/" + entry.path).startswith(wanted) for entry in picked if entry.path):
-            raise BuildError(f'"{required}": not found', hint="with --parents no folder on the way may be a symlink")
+            raise BuildError(f'"{required}": not found', hint=_NO_SYMLINK)
 
+
+_NO_SYMLINK = "with --parents no folder on the way may be a symlink"
 
 # Digests -----------------------------------------------------------------------------------------------------------
 

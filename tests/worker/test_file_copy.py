@@ -427,6 +427,10 @@ async def test_a_missing_path_is_required_only_where_it_is_literal(kitchen: Kitc
     assert await refusal(kitchen, missing) == '"/a/c": not found'
     through = copy("/", "/t/", include_patterns=("l/b",), required_paths=("/l/b",))
     assert await refusal(kitchen, through) == '"/l/b": not found'
+    begins = copy("/l", "/t/", include_patterns=("b",), required_paths=("/l/b",))
+    assert await refusal(kitchen, begins) == '"/l/b": not found'
+    begins = copy("/no", "/t/", include_patterns=("b/c",), required_paths=("/no/b/c",))
+    assert await refusal(kitchen, begins) == '"/no/b/c": not found'
     assert await kitchen.show(await kitchen.copy(copy("/", "/t/", include_patterns=("**/*.no",)))) == {
         "t": "dir 0755 0:0"
     }
