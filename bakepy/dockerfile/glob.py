@@ -70,6 +70,8 @@ class _Glob:
 def _glob(pattern: str, reverse: bool = False) -> _Glob:
     tokens: list[tuple[str, bool]] = []
     escaped = False
+    if reverse:  # an escape at the end, which another escape character makes possible, comes to stand before another
+        pattern = "".join(reversed(_ESCAPED.findall(pattern)))
     for char in pattern:
         if escaped:
             if char not in "*?\\}/":
@@ -82,7 +84,10 @@ def _glob(pattern: str, reverse: bool = False) -> _Glob:
             tokens.append((char, char in "*?"))
     if escaped:
         raise ValueError("nothing follows the last escape")
-    return _Glob(tokens[::-1] if reverse else tokens)
+    return _Glob(tokens)
+
+
+_ESCAPED = re.compile(r"\\.|.", re.DOTALL)
 
 
 def first_match(pattern: str, value: str, greedy: bool, anchored: bool) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.paths import clean
 from bakepy.dockerfile.text import SPACE
-from bakepy.model.patterns import BadPattern, PatternMatcher, glob_regex
+from bakepy.model.patterns import BadPattern, PatternMatcher, check_glob
 from bakepy.model.value import dataclass
 
 
@@ -35,12 +35,11 @@ def parse_ignore(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """What an ignore file hides. A pattern may have a fault that shows only when a path is compared with it; `fault`
-    is the first of them, and `matcher` knows the patterns before it."""
+    """What an ignore file hides. A pattern may have a fault that shows only when a path is compared with it, which is
+    when files are read; `matcher` knows the patterns before it."""
 
     patterns: tuple[str, ...]
     matcher: PatternMatcher
-    fault: DockerfileError | None = None
 
     @classmethod
     def of(cls, patterns: tuple[str, ...], name: str) -> Ignored:
@@ -49,33 +48,23 @@ class Ignored:
             return cls(patterns, PatternMatcher(patterns))
         except BadPattern:
             good: list[str] = []
-            fault = None
             for pattern in patterns:
-                body = pattern.removeprefix("!")
                 try:
-                    glob_regex(clean(body))
+                    check_glob(clean(pattern.removeprefix("!")))
                 except BadPattern as error:
-                    raise _at(name, error) from error
+                    raise DockerfileError(f"{name}: {error.what}", hint=error.hint) from error
+            for pattern in patterns:
                 try:
-                    PatternMatcher([body])
-                except BadPattern as error:
-                    fault = fault or _at(name, error)
-                if fault is None:
-                    good.append(pattern)
-            return cls(patterns, PatternMatcher(good), fault)
+                    PatternMatcher([pattern])
+                except BadPattern:
+                    break
+                good.append(pattern)
+            return cls(patterns, PatternMatcher(good))
 
     @property
     def has_exceptions(self) -> bool:
         return any(pattern.startswith("!") for pattern in self.patterns)
 
     def hides(self, path: str) -> bool:
-        """Whether `path` matches. Raises DockerfileError for a pattern that can not be compared."""
-        if self.matcher.matches(path):
-            return True
-        if self.fault is not None:
-            raise DockerfileError(self.fault.what, hint=self.fault.hint)
-        return False
-
-
-def _at(name: str, error: BadPattern) -> DockerfileError:
-    return DockerfileError(f"{name}: {error.what}", hint=error.hint)
+        """Whether `path` is known to match."""
+        return self.matcher.matches(path)

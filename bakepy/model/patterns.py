@@ -14,15 +14,31 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from bakepy.errors import DefinitionError
+from bakepy.model.moby_regex import alternatives, translate
+from bakepy.model.wildcards import (
+    DIRECTORIES,
+    FLAGS,
+    NO_SLASH,
+    STAR,
+    Automaton,
+    BadPattern,
+    Matcher,
+    Part,
+    literal,
+    matcher_of,
+    regex_of,
+)
 
-
-class BadPattern(DefinitionError):
-    """A pattern that can not be read; `pattern` is the pattern as written."""
-
-    def __init__(self, pattern: str, *, what: str = "syntax error in pattern", hint: str = "") -> None:
-        super().__init__(f'{what}: "{pattern}"', hint=hint)
-        self.pattern = pattern
+__all__ = [
+    "BadPattern",
+    "MatchState",
+    "PatternMatcher",
+    "check_glob",
+    "clean",
+    "glob_regex",
+    "go_match",
+    "has_wildcards",
+]
 
 
 def clean(path: str) -> str:
@@ -48,58 +64,71 @@ def go_match(pattern: str, name: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def glob_regex(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a `filepath.Match` pattern, for `fullmatch`. Raises BadPattern."""
-    out: list[str] = []
+def glob_regex(pattern: str) -> Matcher:
+    """Compares with a `filepath.Match` pattern (`fullmatch`). Raises BadPattern."""
+    return matcher_of(_glob_parts(pattern))
+
+
+def _glob_parts(pattern: str) -> list[Part]:
+    out: list[Part] = []
     position = 0
     while position < len(pattern):
         char = pattern[position]
         position += 1
         if char == "*":
-            if not out or out[-1] != _STAR:
-                out.append(_STAR)
+            out.append(STAR)
         elif char == "?":
-            out.append("[^/]")
+            out.append(NO_SLASH)
         elif char == "[":
             text, position = _glob_class(pattern, position)
-            out.append(text)
+            out.append(Part(text))
         elif char == "\\":
             if position == len(pattern):
                 raise BadPattern(pattern, hint=r"a backslash at the end escapes nothing; write '\\'")
-            out.append(re.escape(pattern[position]))
+            out.append(literal(pattern[position]))
             position += 1
         else:
-            out.append(re.escape(char))
-    return re.compile(_settled(out), re.DOTALL)
+            out.append(literal(char))
+    return out
 
 
-def _settled(pieces: list[str]) -> str:
-    """The pieces of a regular expression, joined so that stars within one name are not tried in all combinations.
+def check_glob(pattern: str) -> None:
+    """Raises BadPattern where comparing `pattern` with `.` would, as moby does to judge it: what stands behind the
+    first piece between stars that does not match is not looked at."""
+    name, rest = ".", pattern
+    while rest:
+        body = rest.lstrip("*")
+        star = body != rest
+        end = _chunk_end(body)
+        chunk, rest = body[:end], body[end:]
+        if not chunk:
+            return
+        try:
+            regex = re.compile("".join(part.text for part in _glob_parts(chunk)), re.DOTALL)
+        except BadPattern as error:
+            raise BadPattern(pattern, hint=error.hint or "") from error
+        starts = range(len(name) + 1) if star and "/" not in name else (0,)
+        ends = (found.end() for start in starts if (found := regex.match(name, start)))
+        left = next((end for end in ends if rest or end == len(name)), None)
+        if left is None:
+            return
+        name = name[left:]
 
-    What stands between two of them may take its first place: whatever follows it, the second star can skip as well.
-    """
-    out: list[str] = []
+
+def _chunk_end(pattern: str) -> int:
+    """Where the next star stands that is one."""
     position = 0
-    while position < len(pieces):
-        piece = pieces[position]
+    in_class = False
+    while position < len(pattern):
+        char = pattern[position]
+        if char == "\\":
+            position += 1
+        elif char in "[]":
+            in_class = char == "["
+        elif char == "*" and not in_class:
+            return position
         position += 1
-        if piece == _STAR:
-            end = position
-            while end < len(pieces) and (pieces[end] == "[^/]" or _LETTER.fullmatch(pieces[end])):
-                end += 1
-            if position < end < len(pieces) and pieces[end] == _STAR:
-                piece = f"(?>[^/]*?{''.join(pieces[position:end])})"
-                position = end
-        elif piece == _DIRECTORIES and out and out[-1] == piece:
-            continue
-        out.append(piece)
-    return "".join(out)
-
-
-_STAR = "[^/]*"
-_DIRECTORIES = "(?:.*/)?"
-_LETTER = re.compile(r"[^/^\\\[\]]|\\[^/a-zA-Z0-9]", re.DOTALL)
-"""A piece that stands for one character, which is no slash."""
+    return len(pattern)
 
 
 def _glob_class(pattern: str, position: int) -> tuple[str, int]:
@@ -153,7 +182,7 @@ class PatternMatcher:
             if pattern == "!":
                 raise BadPattern(pattern, what="illegal exclusion pattern", hint="write what it excepts behind the '!'")
             body = pattern[exception:]
-            glob_regex(body)  # only for its verdict on the syntax
+            check_glob(body)
             if not groups or groups[-1][0] != exception:
                 groups.append((exception, []))
             groups[-1][1].append(body)
@@ -200,22 +229,25 @@ class PatternMatcher:
 
 
 def _parents(path: str) -> list[str]:
-    """`a/b/c` → `a`, `a/b`."""
-    return [path[: match.start()] for match in re.finditer("/", path)]
+    """`a/b/c` → `a`, `a/b`; for moby `/a` lies in nothing and in `/`, `/a/b` in nothing and in `/a`."""
+    found = [path[: match.start()] for match in re.finditer("/", path)]
+    return [*found, "/"] if found == [""] else found
 
 
 class _Group:
     """Neighbouring patterns of one kind (plain or exception); only whether any of them matches counts."""
 
-    __slots__ = ("_exact", "_prefixes", "_regex", "_suffixes")
+    __slots__ = ("_beside_lines", "_exact", "_hard", "_prefixes", "_regex", "_rows", "_suffixes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         exact: set[str] = set()
         prefixes: list[str] = []
         suffixes: list[str] = []
         regexes: list[str] = []
+        hard: list[Automaton] = []
+        rows: list[tuple[str, list[Part]]] = []
         for pattern in patterns:
-            kind, regex = _translate(pattern)
+            kind, regex = translate(pattern)
             if kind == "exact":
                 exact.add(pattern)
             elif kind == "prefix":
@@ -225,11 +257,23 @@ class _Group:
                 if pattern.startswith("**/"):
                     exact.add(pattern[3:])
             else:
-                regexes.append(regex)
+                for parts in alternatives(pattern, regex):
+                    text = regex_of(parts)
+                    if text is not None:
+                        regexes.append(text)
+                        if parts.count(DIRECTORIES) > 1 and not any(part.is_place for part in parts):
+                            rows.append((pattern, parts))
+                    else:
+                        hard.append(_automaton(pattern, parts))
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
         self._suffixes = tuple(suffixes)
-        self._regex = re.compile("|".join(f"(?:{regex})" for regex in regexes), re.ASCII) if regexes else None
+        self._regex = (
+            re.compile("|".join(f"(?:{regex})" for regex in dict.fromkeys(regexes)), FLAGS) if regexes else None
+        )
+        self._hard = tuple(hard)
+        self._rows = tuple(rows)
+        self._beside_lines: tuple[Automaton, ...] | None = None
 
     def test(self, path: str) -> bool:
         return (
@@ -237,143 +281,22 @@ class _Group:
             or (bool(self._prefixes) and path.startswith(self._prefixes))
             or (bool(self._suffixes) and path.endswith(self._suffixes))
             or (self._regex is not None and self._regex.fullmatch(path) is not None)
+            or any(each.fullmatch(path) for each in self._hard)
+            or ("\n" in path and self._test_lines(path))
         )
 
-
-def _translate(pattern: str) -> tuple[str, str]:
-    """How the pattern is compared (`exact`, `prefix`, `suffix`, `regex`), and its regular expression.
-
-    A `**` at the start followed by nothing special compares ends of paths as text, so `**foo` matches `xfoo`; one at
-    the end compares beginnings. Raises BadPattern.
-    """
-    kind = "exact"
-    out: list[str] = []
-    position = 0
-    while position < len(pattern):
-        start = position
-        char = pattern[position]
-        position += 1
-        if char == "*" and pattern.startswith("*", position):
-            position += 1
-            if pattern.startswith("/", position):  # `**/` also matches no directory at all
-                position += 1
-            if position < len(pattern):
-                out.append(_DIRECTORIES)
-                kind = "regex"
-            elif kind == "exact":
-                kind = "prefix"
-            else:
-                out.append(".*")
-                kind = "regex"
-            if start == 0:
-                kind = "suffix"
-        elif char == "*":
-            out.append(_STAR)
-            kind = "regex"
-        elif char == "?":
-            out.append("[^/]")
-            kind = "regex"
-        elif char == "\\" and position < len(pattern):
-            out.append("\\" + pattern[position])
-            position += 1
-            kind = "regex"
-        elif char in "[]":
-            out.append(char)
-            kind = "regex"
-        elif char in ".+()|{}$\\":
-            out.append("\\" + char)
-        else:
-            out.append(char)
-    return kind, _python_regex(pattern, _settled(out)) if kind == "regex" else ""
+    def _test_lines(self, path: str) -> bool:
+        """`**/` passes no line end, so with one in the path a later place may fit where the first one does not."""
+        if self._beside_lines is None:
+            self._beside_lines = tuple(_automaton(pattern, parts) for pattern, parts in self._rows)
+        return any(each.fullmatch(path) for each in self._beside_lines)
 
 
-_ESCAPES = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": r"[\t\n\f\r ]", "S": r"[^\t\n\f\r ]", "b": r"\b"}
-_ESCAPES |= {"B": r"\B", "A": r"\A", "z": r"\Z", "a": r"\a", "f": r"\f", "n": r"\n", "r": r"\r", "t": r"\t", "v": r"\v"}
-_CLASS_ESCAPES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\f\r ", "a": r"\a", "f": r"\f", "n": r"\n"}
-_CLASS_ESCAPES |= {"r": r"\r", "t": r"\t", "v": r"\v"}
-_POSIX = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": r"\x00-\x7f",
-    "blank": r"\t ",
-    "cntrl": r"\x00-\x1f\x7f",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": r"!-/:-@\[-`{-~",
-    "space": r"\t\n\v\f\r ",
-    "upper": "A-Z",
-    "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}
-
-
-def _python_regex(pattern: str, regex: str) -> str:
-    """Go's regular expression, as moby builds it from `pattern`, for Python's `re`. Raises BadPattern."""
-    out: list[str] = []
-    position = 0
-    while position < len(regex):
-        char = regex[position]
-        position += 1
-        if char == "\\":
-            escaped = regex[position]
-            position += 1
-            out.append(_escape(pattern, escaped, _ESCAPES))
-        elif char == "[":
-            text, position = _regex_class(pattern, regex, position)
-            out.append(text)
-        else:
-            out.append(re.escape(char) if char not in "^*?().:" else char)
+def _automaton(pattern: str, parts: list[Part]) -> Automaton:
     try:
-        re.compile("".join(out))
-    except re.error as cause:
-        raise BadPattern(pattern) from cause
-    return "".join(out)
-
-
-def _escape(pattern: str, char: str, known: dict[str, str]) -> str:
-    if char.isascii() and char.isalnum():
-        if char not in known:
-            raise BadPattern(
-                pattern, hint=f"'\\{char}' means nothing; a backslash is only needed before * ? [ ] and \\"
-            )
-        return known[char]
-    return re.escape(char)
-
-
-def _regex_class(pattern: str, regex: str, position: int) -> tuple[str, int]:
-    """A character class of Go's regular expressions, after its bracket: in Python's words, and the position behind."""
-    negated = regex.startswith("^", position)
-    position += negated
-    members: list[str] = []
-    first = True
-    while first or not regex.startswith("]", position):
-        if position >= len(regex):
-            raise BadPattern(pattern, hint="a '[' opens a set of characters that ']' must close")
-        first = False
-        if posix := re.compile(r"\[:([a-z]+):\]").match(regex, position):
-            if posix[1] not in _POSIX:
-                raise BadPattern(pattern, hint=f"no character class is called {posix[1]!r}")
-            members.append(_POSIX[posix[1]])
-            position = posix.end()
-            continue
-        low, position = _regex_member(pattern, regex, position)
-        if regex.startswith("-", position) and not regex.startswith("-]", position) and position + 1 < len(regex):
-            high, position = _regex_member(pattern, regex, position + 1)
-            members.append(f"{low}-{high}")
-        else:
-            members.append(low)
-    return f"[{'^' if negated else ''}{''.join(members)}]", position + 1
-
-
-def _regex_member(pattern: str, regex: str, position: int) -> tuple[str, int]:
-    char = regex[position]
-    if char != "\\":
-        return re.escape(char), position + 1
-    if position + 1 >= len(regex):
-        raise BadPattern(pattern)
-    return _escape(pattern, regex[position + 1], _CLASS_ESCAPES), position + 2
+        return Automaton(parts)
+    except ValueError as error:
+        raise BadPattern(pattern, what=f"{error} in pattern") from error
 
 
 def _below(patterns: list[str]) -> re.Pattern[str] | None:
@@ -385,7 +308,10 @@ def _below(patterns: list[str]) -> re.Pattern[str] | None:
     for pattern in patterns:
         components = pattern.split("/")
         chain = list(itertools.takewhile(_is_plain, components[:-1]))
-        names = [re.escape(component).replace(r"\*", "[^/]*").replace(r"\?", "[^/]") for component in chain]
+        if "|" in pattern:  # is looked for anywhere
+            alternatives.append(".*")
+            continue
+        names = [regex_of(_glob_parts(component)) or "[^/]*" for component in chain]
         alternatives += ["/".join(names[: depth + 1]) for depth in range(len(names))]
         if len(chain) < len(components) - 1 or not _is_plain(components[-1]):
             alternatives.append("/".join([*names, ".*"]))
@@ -393,4 +319,4 @@ def _below(patterns: list[str]) -> re.Pattern[str] | None:
 
 
 def _is_plain(component: str) -> bool:
-    return "**" not in component and "[" not in component and "\\" not in component
+    return "**" not in component and not any(char in component for char in "[]\\{^")

@@ -103,7 +103,8 @@ class Case:
             if kind == "local":
                 shared = attrs.get(f"sharedkey:localdir:{name}", "")
                 session = attrs.get(f"local-sessionid:{rest}", SESSION)
-                contexts[name] = LocalContext(rest, session, "", shared, self.read(f"{rest}/.dockerignore"))
+                folder = "" if rest in ("context", "dockerfile") else f"{rest}/"
+                contexts[name] = LocalContext(rest, session, "", shared, self.read(f"{folder}.dockerignore"))
             elif kind == "input" and rest in options.get("inputs", {}):
                 contexts[name] = self.input(options["inputs"][rest])
             else:

@@ -58,6 +58,12 @@ def test_a_word_expands(word: str, text: str) -> None:
     assert Lexer().expand(word, ENV).text == text
 
 
+def test_a_pattern_for_an_end_is_turned_around_with_its_last_escape() -> None:
+    assert Lexer("`").expand(r"${x%/\\}}", {"x": "a"}).text == "a}"
+    assert Lexer("`").expand(r"${x%b*\}", {"x": "ab*"}).text == "a"
+    assert Lexer("`").expand(r"${x%b\/\}", {"x": "ab/\\"}).text == "a"
+
+
 @pytest.mark.parametrize(
     ("word", "reason"),
     [

@@ -68,10 +68,8 @@ def test_images_that_only_a_triggered_stage_reads_are_fetched_by_name() -> None:
 
 def test_a_pattern_that_can_not_be_compared_is_wrong_only_when_it_is() -> None:
     ignore = "kept\nbin\\Go\n"
-    assert lower("FROM alpine\nRUN x\nCOPY kept /\n", ignore).head is not None
-    with pytest.raises(DockerfileError) as error:
-        lower("FROM alpine\nCOPY other /\n", ignore)
-    assert error.value.what == '.dockerignore: syntax error in pattern: "bin\\Go"'
+    found = [[w.rule.name for w in lower(f"FROM alpine\nCOPY {path} /\n", ignore).warnings] for path in ("kept", "a")]
+    assert found == [["CopyIgnoredFile"], []]
     with pytest.raises(DockerfileError, match="syntax error in pattern"):
         lower("FROM alpine\n", "a[\n")
 
@@ -301,6 +299,13 @@ def test_another_target_is_taken_over_byte_by_byte() -> None:
         "RUN /bin/sh -c base # buildkit",
         "RUN /bin/sh -c echo $A # buildkit",
     ]
+
+
+def test_a_stage_replaced_by_a_target_without_config_is_for_the_target_platform() -> None:
+    base = lower("FROM alpine\n", platform=Platform("windows", "amd64"))
+    context = GraphContext(base.graph, base.head)
+    lowered = lower("FROM x AS base\nFROM base\nRUN y\n", contexts=FrozenMap({"base": context}))
+    assert [vertex.platform for vertex in steps(lowered)] == [Platform("windows", "amd64"), AMD64]
 
 
 def test_the_main_context_can_be_remote() -> None:

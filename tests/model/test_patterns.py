@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakepy.model.patterns import BadPattern, MatchState, PatternMatcher, clean, go_match, has_wildcards
+from bakepy.model.patterns import BadPattern, MatchState, PatternMatcher, check_glob, clean, go_match, has_wildcards
+from bakepy.model.wildcards import (
+    ANYTHING,
+    DIRECTORIES,
+    FLAGS,
+    NO_SLASH,
+    STAR,
+    Automaton,
+    Part,
+    literal,
+    regex_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +102,27 @@ def test_a_bad_pattern_says_what_to_write() -> None:
         (["[[:digit:]]*"], "7x", True),
         (["a\\*"], "a*", True),
         (["x?"], "x\udcff", True),
+        (["a{2}*"], "aa", True),
+        (["a{2}*"], "a{2}", False),
+        (["a{2}"], "a{2}", True),
+        (["a{1,2}?"], "aab", True),
+        (["{{name}}/*.txt"], "{{name}}/x.txt", True),
+        (["?{2,}"], "ab/c", True),
+        (["a|b*"], "ax", True),
+        (["a|b*"], "x/bx", True),
+        (["x|y|z?"], "ayb", True),
+        (["[a|b]?"], "|x", True),
+        (["a{02}?"], "aa", False),
+        (["[*]"], "[]", True),
+        (["b*\\"], "bx$y", True),
+        (["b*\\"], "bx\\", False),
+        ([r"[\D]?"], "1x", False),
+        ([r"[\W\S]?"], "xy", True),
+        (["*"], "/a", True),
+        (["/"], "/a", True),
+        (["/"], "/a/b", False),
+        (["**/a/**/b"], "x\n/a/c/a/b", False),
+        (["?**/*/**/[ab]"], "\n/a\n//a", True),
     ],
 )
 def test_matching(patterns: list[str], path: str, expected: bool) -> None:
@@ -126,6 +159,8 @@ def test_a_walk_remembers_what_matched_above_only_as_far_as_it_was_asked() -> No
         (["[ab]/x"], "q", True, False),
         (["a", "!a/b/c"], "a", False, True),
         (["a", "!a/b/c"], "a/c", False, False),
+        (["x/a|b*/c"], "q/bx", True, False),
+        (["a{2}*/x"], "aa", True, False),
     ],
 )
 def test_which_directories_a_walk_must_enter(patterns: list[str], directory: str, below: bool, excepted: bool) -> None:
@@ -231,10 +266,65 @@ def test_go_match_agrees_with_the_reference(pattern: str, path: str) -> None:
         ("*?a*?b*", "xaxb", True),
         ("*a?*b?c*d", "aaxxbxc/d", False),
         ("*a?*b?c*d", "aaxbxbycd", True),
+        ("*[a]" * 20 + "b", "a" * 300, False),
+        ("*[^x]" * 20 + "b", "a" * 300 + "b", True),
+        ("**/a/" * 20 + "b", "a/" * 60 + "c", False),
+        ("**/a/" * 20 + "b", "a/" * 60 + "b", True),
+        ("**/*a" * 20 + "b", "a/a" * 60, False),
+        ("a**" * 20 + "b", "a/" * 60 + "b", True),
+        ("*a{1,3}" * 20 + "b", "a" * 200, False),
+        ("a{0,1000}" * 10 + "?b", "a" * 2000, False),
+        ("*a*/" * 20 + "b", "aaaa/" * 20 + "b", True),
     ],
     ids=lambda value: str(value)[:12],
 )
 def test_patterns_of_many_stars_are_soon_decided(pattern: str, path: str, matches: bool) -> None:
     assert PatternMatcher([pattern]).matches(path) is matches
-    if "**" not in pattern:
+    assert PatternMatcher([pattern]).may_match_below(path) in (True, False)
+    if "**" not in pattern and "{" not in pattern:
         assert go_match(pattern, path) is matches
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*{2}",
+        "a**{2}",
+        "a{2}{3}?",
+        "a{1001}?",
+        "a{2,1}?",
+        "a|{2}?",
+        "b*[",
+        r"*[^x]*[^x]*\b",
+        "*[^x]*[^x]*" + "a{1000}" * 30,
+    ],
+)
+def test_a_pattern_that_can_not_be_compared_is_refused(pattern: str) -> None:
+    with pytest.raises(BadPattern):
+        PatternMatcher([pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "judged"), [("*[", False), ("a[", False), ("*.[", False), ("b*[", True), ("?*b*\\", True)]
+)
+def test_patterns_are_judged_as_far_as_they_match_a_dot(pattern: str, judged: bool) -> None:
+    if judged:
+        check_glob(pattern)
+    else:
+        with pytest.raises(BadPattern):
+            check_glob(pattern)
+
+
+PARTS = [
+    STAR, DIRECTORIES, ANYTHING, NO_SLASH, *map(literal, "aa//b"), Part("[a-b]"), Part("[^a]"), Part("a", 2, 2),
+    Part("a", 1, 2), Part("a", 0, None), Part("[^/]", 2, 2),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=9), st.text("aab//\nc", max_size=12))
+def test_automata_and_settled_expressions_find_what_trying_everything_finds(parts: list[Part], text: str) -> None:
+    expected = re.fullmatch("".join(part.regex for part in parts), text, FLAGS) is not None
+    assert (Automaton(parts).fullmatch(text) is not None) is expected
+    settled = regex_of(parts)
+    if settled is not None and ("\n" not in text or parts.count(DIRECTORIES) < 2):
+        assert (re.fullmatch(settled, text, FLAGS) is not None) is expected

@@ -184,10 +184,7 @@ def _given(context: GraphContext) -> LoadedContext:
     if context.head is None:
         return LoadedContext(None, context.image)
     vertices = context.graph.reachable([context.head])
-    head = context.graph[context.head.vertex]
     platform = image_platform(context.image) if context.image else None
-    if platform is None and head.platform is not None:
-        platform = head.platform.normalized()
     return LoadedContext(GivenNode(OpMetadata(), (), vertices, context.head), context.image, platform)
 
 
