@@ -148,7 +148,10 @@ class _Step:
             cgroup += f"/{INSIDE}"
         container = self._container(rootfs, files, cgroup, limits)
         parents = self.op.meta.remove_mount_stubs_recursive
-        self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
+        try:
+            self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
+        except (NotADirectoryError, BuildError) as error:
+            raise self._no_place(error, rootfs) from error
         make_directories(rootfs, container.cwd, uid=container.user.uid, gid=container.user.gid)
         self.kills = _kernel_kills()
         process.start(container.config())
@@ -262,6 +265,16 @@ class _Step:
             f"{self.context.runtime.name} was killed ({name}) while process"
             f' "{" ".join(self.op.meta.args)}" ran, which was ended with it',
             hint=OUT_OF_MEMORY if _kernel_kills() > self.kills else "",  # the runtime is in no cgroup of the step
+        )
+
+    def _no_place(self, error: NotADirectoryError | BuildError, rootfs: Path) -> ProcessError:
+        """A file or a circle of symlinks is in the way of a mount: for BuildKit that is a process that failed, because
+        it has the runtime make the place."""
+        why = error.what if isinstance(error, BuildError) else f"{error.filename}: not a directory"
+        return ProcessError(
+            f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: 1',
+            status=1,
+            detail=[f"no place to mount on: {why.removeprefix(str(rootfs))}"],
         )
 
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bakepy.errors import BuildError
+from bakepy.errors import BuildError, ProcessError
 from bakepy.llb.op import NONE, CacheOpt, CacheSharing, Mount, MountType, SecretOpt
 from bakepy.source.local import LocalSource
 from bakepy.worker.ref import LocalRef, TreeRef
@@ -55,6 +55,16 @@ async def test_bound_tree_is_read_only_and_leaves_no_stub(steps: Steps, data: Tr
     assert ran.out == "a.txt\nd\nln\nalpha"
     assert ran.err == "touch: /new/deep/dir/x: Read-only file system\n"
     assert ran.layer == KERNEL
+
+
+async def test_a_place_that_can_not_be_made_is_a_process_that_failed(steps: Steps, data: TreeRef) -> None:
+    tree = await steps.run("ln -s loop /loop; touch /file")
+    for dest, why in (("/file/x", "/file/x: not a directory"), ("/loop", "/loop: too many links")):
+        with pytest.raises(ProcessError) as caught:
+            await steps.run("true", on=tree.refs[0], mounts=[bind(dest, 1)], inputs=[data])
+        assert caught.value.what == 'process "/bin/sh -c true" did not complete successfully: exit code: 1'
+        assert caught.value.status == 1
+        assert caught.value.detail == (f"no place to mount on: {why}",)
 
 
 async def test_stub_that_the_step_used_stays(steps: Steps, data: TreeRef) -> None:
