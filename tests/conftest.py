@@ -15,6 +15,22 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("same")
 
+_OF_THE_CALLER = (
+    "BAKEPY_", "BUILDKIT_", "BUILDX_", "CLICOLOR", "COLUMNS", "COMPOSE_", "DOCKER_", "FORCE_COLOR", "GIT_", "LINES",
+    "NO_COLOR", "SOURCE_DATE_EPOCH", "SSH_", "XDG_",
+)  # fmt: skip
+
+
+def _forget_the_caller() -> None:
+    """Takes away what bakepy, and programs that it runs, would find in the environment of whoever runs the tests."""
+    os.umask(0o022)
+    for name in tuple(os.environ):
+        if name.lower().endswith("_proxy") or (name.startswith(_OF_THE_CALLER) and name != "BAKEPY_PEERS"):
+            del os.environ[name]
+
+
+_forget_the_caller()
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
