@@ -230,15 +230,16 @@ def check_cgroups(machine: Machine) -> Check:
 
 
 def check_network(machine: Machine) -> Check:
-    from bakepy.worker.network import HOST, PROGRAM, SANDBOX, choice, lacking
+    from bakepy.worker.network import HOST, SANDBOX, SLIRP, choice, lacking, program
 
     wanted = choice(machine.environment)
-    problem = lacking(machine.environment.get("PATH", os.defpath), machine.tun)
+    search = machine.environment.get("PATH", os.defpath)
+    problem = lacking(search, machine.tun)
     if wanted == HOST:
         return Check("network", Verdict.OK, "steps have the machine's network (BAKEPY_NETWORK=host)")
-    if not problem:
-        return Check("network", Verdict.OK, f"steps have a sandbox of their own ({PROGRAM})")
-    mend = f"apt-get install {PROGRAM}" if "installed" in problem else f"modprobe tun; chmod 666 {machine.tun}"
+    if not problem and (found := program(search)):
+        return Check("network", Verdict.OK, f"steps have a sandbox of their own ({found.name})")
+    mend = f"apt-get install {SLIRP}" if "installed" in problem else f"modprobe tun; chmod 666 {machine.tun}"
     if wanted == SANDBOX:
         return Check("network", Verdict.FAIL, f"no sandbox, which BAKEPY_NETWORK asks for: {problem}", mend)
     return Check("network", Verdict.WARN, f"steps have the machine's own network: {problem}", mend)

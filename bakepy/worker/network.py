@@ -1,4 +1,4 @@
-"""Networks of steps: the sandbox, which is a network namespace with a way out through slirp4netns.
+"""Networks of steps: the sandbox, which is a network namespace with a way out through slirp4netns or pasta.
 
 A step in the sandbox reaches the world and none of this machine's loopback services; two steps that run at a time do
 not see each other. A namespace costs some 4 ms and is handed from step to step, so a chain of steps needs one: what a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import select
 import shutil
 import subprocess
 import threading
@@ -25,9 +26,11 @@ from bakepy.snapshot import overlay, syscalls
 AUTO, SANDBOX, HOST = CHOICES = ("auto", "sandbox", "host")
 """What BAKEPY_NETWORK may say of steps that ask for no network of their own: `auto` is the sandbox where it works."""
 
-PROGRAM = "slirp4netns"
+SLIRP, PASTA = PROGRAMS = ("slirp4netns", "pasta")
+"""The first that is installed is used."""
 NAME_SERVER = "10.0.2.3"
-"""Where slirp4netns answers what the machine's own name server would, wherever that is."""
+"""Where the way out answers what the machine's own name server would, wherever that is."""
+_ADDRESS, _GATEWAY, _DEVICE, _MTU = "10.0.2.100", "10.0.2.2", "tap0", "65520"
 
 _ELSEWHERE = ":/usr/sbin:/sbin"
 _TUN = Path("/dev/net/tun")
@@ -35,11 +38,17 @@ _TUN = Path("/dev/net/tun")
 
 def lacking(search: str, tun: Path = _TUN) -> str:
     """What keeps sandboxes from being made here; empty if nothing does."""
-    if shutil.which(PROGRAM, path=search + _ELSEWHERE) is None:
-        return f"{PROGRAM} is not installed"
+    if program(search) is None:
+        return f"neither {' nor '.join(PROGRAMS)} is installed"
     if not os.access(tun, os.R_OK | os.W_OK):
         return f"{tun} can not be opened" if tun.exists() else f"there is no {tun}"
     return ""
+
+
+def program(search: str) -> Path | None:
+    """What makes the way out of sandboxes here."""
+    found = (shutil.which(name, path=search + _ELSEWHERE) for name in PROGRAMS)
+    return next((Path(path) for path in found if path), None)
 
 
 def choice(environment: Mapping[str, str]) -> str:
@@ -62,13 +71,13 @@ class Sandboxes:
         search = environment.get("PATH", os.defpath)
         problem = lacking(search)
         if wanted == SANDBOX and problem:
-            raise EngineError(f"steps can not have a sandbox network: {problem}", hint=f"apt-get install {PROGRAM}")
+            raise EngineError(f"steps can not have a sandbox network: {problem}", hint=f"apt-get install {SLIRP}")
         self.usable = wanted != HOST and not problem
         """Whether steps that ask for nothing else are to be in one; otherwise they have the machine's network."""
         self.complaint = ""
         """Why they turned out not to be usable."""
         self._forced = wanted == SANDBOX
-        self._program = shutil.which(PROGRAM, path=search + _ELSEWHERE) or PROGRAM
+        self._program = program(search) or Path(SLIRP)
         self._folder = folder
         self._lock = threading.Lock()
         self._free: list[_Sandbox] = []
@@ -131,7 +140,8 @@ class Sandboxes:
 
 @dataclass(slots=True)
 class _Sandbox:
-    """One namespace with its slirp4netns, which ends when `hold` is closed: also if this process is killed."""
+    """One namespace with its way out. slirp4netns ends when `hold` is closed, and both end with the engine's process
+    namespace. `ready` can be read from when there is a way out."""
 
     namespace: Path
     process: subprocess.Popen[bytes]
@@ -142,25 +152,20 @@ class _Sandbox:
     complaint: str | None = None
 
     @classmethod
-    def start(cls, program: str, namespace: Path) -> _Sandbox:
+    def start(cls, way_out: Path, namespace: Path) -> _Sandbox:
         namespace.touch()
         system = _new_namespace(namespace)
-        ready, tell = os.pipe2(os.O_CLOEXEC)
+        told = namespace.with_suffix(".ready")
+        os.mkfifo(told)
+        # open for writing as well, so that reading waits until somebody has written
+        ready = os.open(told, os.O_RDWR | os.O_CLOEXEC)
+        tell = os.open(told, os.O_WRONLY | os.O_CLOEXEC)
         watched, hold = os.pipe2(os.O_CLOEXEC)
+        words = _pasta(namespace, told) if way_out.name == PASTA else _slirp(namespace, tell, watched)
         log = namespace.with_suffix(".log").open("w+b")
         try:
             process = subprocess.Popen(
-                [
-                    program,
-                    "--configure",
-                    "--mtu=65520",
-                    "--disable-host-loopback",
-                    f"--ready-fd={tell}",
-                    f"--exit-fd={watched}",
-                    "--netns-type=path",
-                    str(namespace),
-                    "tap0",
-                ],
+                [str(way_out), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -168,10 +173,10 @@ class _Sandbox:
                 start_new_session=True,
             )
         except OSError:
-            os.close(ready)
-            os.close(hold)
-            os.close(system)
+            for descriptor in (ready, hold, system):
+                os.close(descriptor)
             log.close()
+            told.unlink()
             syscalls.unmount(namespace, syscalls.MNT_DETACH)
             raise
         finally:
@@ -182,13 +187,18 @@ class _Sandbox:
     def wait(self) -> str:
         """Waits until it works; returns what is wrong if it does not."""
         if self.complaint is None:
-            if os.read(self.ready, 1):
+            ended = os.pidfd_open(self.process.pid)
+            try:
+                found, _, _ = select.select([self.ready, ended], [], [])
+            finally:
+                os.close(ended)
+            if self.ready in found:
                 self.complaint = ""
             else:
                 self.process.wait()
                 self.log.seek(0)
                 said = self.log.read().decode(errors="replace").strip().splitlines()
-                self.complaint = said[-1] if said else f"{PROGRAM} ended with status {self.process.returncode}"
+                self.complaint = said[-1] if said else f"it ended with status {self.process.returncode}"
         return self.complaint
 
     def close(self) -> None:
@@ -197,9 +207,34 @@ class _Sandbox:
         self.process.kill()
         self.process.wait()
         self.log.close()
-        self.namespace.with_suffix(".log").unlink()
+        for suffix in (".log", ".ready"):
+            self.namespace.with_suffix(suffix).unlink()
         syscalls.unmount(self.namespace, syscalls.MNT_DETACH)
         self.namespace.unlink()
+
+
+def _slirp(namespace: Path, tell: int, watched: int) -> list[str]:
+    return [
+        "--configure",
+        f"--mtu={_MTU}",
+        "--disable-host-loopback",
+        f"--ready-fd={tell}",
+        f"--exit-fd={watched}",
+        "--netns-type=path",
+        str(namespace),
+        _DEVICE,
+    ]
+
+
+def _pasta(namespace: Path, told: Path) -> list[str]:
+    """The same network, whatever addresses the machine has; no ports are passed on in either direction. It writes its
+    number into a file when it is ready."""
+    forwards = [word for option in ("-t", "-u", "-T", "-U") for word in (option, "none")]
+    return [
+        *("--foreground", "--quiet", "--ipv4-only", "--config-net", "--no-map-gw", "--no-dhcp", "--runas", "0"),
+        *("--address", _ADDRESS, "--netmask", "24", "--gateway", _GATEWAY, "--dns-forward", NAME_SERVER),
+        *("--ns-ifname", _DEVICE, "--mtu", _MTU, *forwards, "--pid", str(told), "--netns", str(namespace)),
+    ]
 
 
 def _new_namespace(goal: Path) -> int:

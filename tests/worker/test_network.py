@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import anyio
@@ -75,9 +77,64 @@ async def test_steps_at_a_time_do_not_meet_and_later_ones_get_the_same(steps: St
         group.start_soon(run, "b", "a")
     assert found == ["me\n", "me\n"]
     folder = steps.context.volatile / "network"
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "1.log", "2", "2.log"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "1.log", "1.ready", "2", "2.log", "2.ready"]
     await steps.run("true")
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "1.log", "2", "2.log"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "1.log", "1.ready", "2", "2.log", "2.ready"]
+
+
+@pytest.fixture
+def pasta(steps: Steps, tmp_path: Path) -> Iterator[Steps]:
+    """Steps on a machine that has pasta only."""
+    program = shutil.which("pasta")
+    assert program is not None, "passt is not installed"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pasta").symlink_to(program)
+    folder = tmp_path / "network"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bakepy.worker.network._ELSEWHERE", "")
+        sandboxes = Sandboxes(folder, {"PATH": str(tmp_path / "bin"), "BAKEPY_NETWORK": "sandbox"})
+    yield Steps(steps.machine, replace(steps.context, sandboxes=sandboxes), steps.lent)
+    sandboxes.close()
+    assert list(folder.iterdir()) == []
+
+
+async def test_pasta_makes_the_same_network(pasta: Steps, steps: Steps, server: int) -> None:
+    facts = "ls /sys/class/net; cut -f 1-3 /proc/net/route; cat /sys/class/net/tap0/mtu; cat /etc/resolv.conf"
+    mine = (await pasta.run(facts)).out
+    assert mine == (await steps.run(facts)).out
+    assert mine.startswith("lo\ntap0\nIface\tDestination\tGateway \n")
+    assert "tap0\t00000000\t0202000A\n" in mine
+    command = f"for at in 127.0.0.1 10.0.2.2; do nc -w 120 $at {server} </dev/null; done; echo none"
+    assert (await pasta.run(command)).out == "none\n"
+
+
+async def test_steps_beside_pasta_reach_this_machine_by_its_address(pasta: Steps) -> None:
+    class Greeter(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((outer_address(), 0), Greeter) as web:
+        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            address, port = web.server_address[:2]
+            assert (await pasta.run(f"wget -q -T 120 -O - http://{address!s}:{port}/")).out == "hello"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
+def outer_address() -> str:
+    """This machine's address on the way to others; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.99", 9))
+        return str(probe.getsockname()[0])
 
 
 async def test_without_the_program_the_machines_network_is_used(steps: Steps, tmp_path: Path) -> None:
@@ -112,10 +169,10 @@ async def test_host_network_needs_its_right(steps: Steps) -> None:
 
 def test_what_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bakepy.worker.network._ELSEWHERE", "")
-    assert lacking(str(tmp_path)) == "slirp4netns is not installed"
+    assert lacking(str(tmp_path)) == "neither slirp4netns nor pasta is installed"
     with pytest.raises(EngineError) as caught:
         Sandboxes(tmp_path, {"PATH": str(tmp_path), "BAKEPY_NETWORK": "sandbox"})
-    assert caught.value.what == "steps can not have a sandbox network: slirp4netns is not installed"
+    assert caught.value.what == "steps can not have a sandbox network: neither slirp4netns nor pasta is installed"
     assert caught.value.hint == "apt-get install slirp4netns"
     with pytest.raises(UsageError) as usage:
         Sandboxes(tmp_path, {"BAKEPY_NETWORK": "hots"})
