@@ -12,9 +12,9 @@ from typing import Any
 from bakepy.bakefile.body import BodyParser
 from bakepy.bakefile.config import TargetDraft, rebase
 from bakepy.bakefile.convert.document import Document
+from bakepy.bakefile.convert.own import gathered
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
-from bakepy.bakefile.fields import OWN_NAMES
 from bakepy.bakefile.load import Definitions, LoadOptions, check_text, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Text
@@ -47,10 +47,10 @@ def convert(file: SourceFile, name: str, syntax: str, reader: Reader | None = No
     with deep_calls():
         folder = posixpath.dirname(name) if syntax == "toml" else ""
         document = read_document(file, reader, folder)
-        return Converted(SourceFile(name, _written(document, file, syntax)), tuple(document.notes))
+        return Converted(SourceFile(name, _written(document, syntax)), tuple(document.notes))
 
 
-def _written(document: Document, file: SourceFile, syntax: str) -> str:
+def _written(document: Document, syntax: str) -> str:
     match syntax:
         case "toml":
             from bakepy.bakefile.convert.toml import write_toml
@@ -59,13 +59,11 @@ def _written(document: Document, file: SourceFile, syntax: str) -> str:
         case "hcl":
             from bakepy.bakefile.convert.hcl import write_hcl
 
-            _refuse_own_keys(document, file)
-            return write_hcl(document)
+            return write_hcl(gathered(document))
         case _:
             from bakepy.bakefile.convert.json import write_json
 
-            _refuse_own_keys(document, file)
-            return write_json(document)
+            return write_json(gathered(document))
 
 
 def read_document(file: SourceFile, reader: Reader | None = None, folder: str = "") -> Document:
@@ -95,17 +93,6 @@ def read_document(file: SourceFile, reader: Reader | None = None, folder: str = 
             body_of_toml = parse_toml(text)
             return DocumentReader(text, body_of_toml, Remarks(file.text, comment_places(file.text))).read()
     raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json, .yaml")
-
-
-def _refuse_own_keys(document: Document, file: SourceFile) -> None:
-    """Keys that stand elsewhere in the other syntaxes, which is left to people."""
-    for section in document.sections():
-        for setting in section.settings:
-            if section.kind == "target" and setting.name in OWN_NAMES:
-                raise UsageError(
-                    f"{file.name}: target.{section.label}.{setting.name}: only bake.toml has this key",
-                    hint=f"take it out, and write it into x-bakepy = {{ {setting.name} = … }} afterwards",
-                )
 
 
 def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> str:

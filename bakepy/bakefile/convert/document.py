@@ -115,7 +115,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Section:
-    """A block: `target "app" {…}`, or a rule of a variable, which has no label."""
+    """A block: `target "app" {…}`; without a label, a rule of a variable or the `pools` of bake.toml."""
 
     kind: str
     label: str

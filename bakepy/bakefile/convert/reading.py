@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, TypeVar
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
@@ -38,16 +38,19 @@ from bakepy.bakefile.convert.document import (
     Text,
     Value,
 )
+from bakepy.bakefile.convert.own import POOLS, pools_of, spread
 from bakepy.bakefile.convert.remarks import Remarks
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
 from bakepy.bakefile.format.hcl_tokens import COMMENT, HEREDOC, NEWLINE, STRING, tokens
 from bakepy.bakefile.operators import Unary
+from bakepy.bakefile.own import OWN
 from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.source import Text as Source
 from bakepy.bakefile.template import Piece, TemplateReader, heredoc_closing, unindent
 from bakepy.model.location import SourceFile
 
+T = TypeVar("T")
 KINDS: Final = ("variable", "function", "group", "target")
 _BLOCKS: Final = dict.fromkeys(KINDS, ("name",))
 _KNOWN: Final = {
@@ -55,7 +58,8 @@ _KNOWN: Final = {
     "validation": Schema(frozenset({"condition", "error_message"})),
     "function": Schema(frozenset({"params", "variadic_params", "result"})),
     "group": Schema(frozenset(GROUP_FIELDS)),
-    "target": Schema(NATIVE_NAMES | set(STRUCTURAL)),
+    "target": Schema(NATIVE_NAMES | set(STRUCTURAL) | {OWN}),
+    POOLS: Schema(),
 }
 _STATIC: Final = frozenset({("variable", "type"), ("function", "params"), ("function", "variadic_params")})
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -80,6 +84,7 @@ class DocumentReader:
                 if block.type == "locals":
                     items += [(0, each) for each in block.body.all_attributes().values()]
             self._refuse_includes()
+            items += [(0, each) for each in self.body.content(Schema(blocks={POOLS: ()})).blocks]
         else:
             items += [(each.name_span.start, each) for each in self.body.all_attributes(frozenset(KINDS)).values()]
         items += [(_start(block), block) for block in content.blocks if block.type != "locals"]
@@ -91,19 +96,26 @@ class DocumentReader:
         for _, item in items:
             if isinstance(item, Block):
                 self.document.content.append(self._section(item))
+            elif item.name == OWN:
+                self.document.content.append(self._written_out(pools_of(self._setting(item, "")), item))
             else:
                 self.document.content.append(self._setting(item, ""))
         self.document.closing = self.remarks.rest(0, len(self.text.text))
         return self.document
 
     def _refuse_includes(self) -> None:
-        for block in self.body.content(Schema(blocks={"pools": ()})).blocks:
-            raise block.span.error("only bake.toml has pools", hint="in HCL and JSON they stand in x-bakepy")
         attribute = self.body.content(Schema(frozenset({"include"}))).attributes.get("include")
         if attribute is not None and not (isinstance(attribute.node, tree.Tuple) and not attribute.node.items):
             raise attribute.name_span.error(
                 "only bake.toml can include files", hint="convert each file on its own, and name all of them with -f"
             )
+
+    def _written_out(self, found: T | None, attribute: Attribute) -> T:
+        """What an object of bakepy's own keys came to."""
+        if found is None:
+            hint = "write the keys and their values into it, as in x-bakepy = { retry = 2 }"
+            raise attribute.name_span.error(f"what {OWN} holds has to be computed", hint=hint)
+        return found
 
     def _left_out(self, what: str, span: Span) -> None:
         where = span.where()
@@ -118,14 +130,17 @@ class DocumentReader:
         schema = _KNOWN[block.type]
         if block.type == "target" and body.strict:
             schema = Schema(TOML_NAMES | set(STRUCTURAL))
+        if block.type == POOLS:
+            schema = Schema(frozenset(body.all_attributes()))
         content = body.content(schema)
         section = Section(block.type, block.labels[0] if block.labels else "")
         start = _start(block)
         section.comments = self.remarks.of(start, self._head_end(block))
         attributes = content.attributes
         for name, attribute in attributes.items():
-            section.settings.append(self._setting(attribute, block.type))
             assert name == attribute.name
+            setting = self._setting(attribute, block.type)
+            section.settings += self._written_out(spread(setting), attribute) if name == OWN else [setting]
         for rule in content.blocks:
             section.rules.append(self._section(rule))
         if isinstance(body, NativeBody):

@@ -5,120 +5,89 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from bakepy.bakefile.convert.document import (
     Code,
-    Comments,
     Document,
     Expression,
     Fields,
-    Items,
-    Plain,
     Section,
     Setting,
     Syntax,
     Text,
-    Value,
     template_source,
 )
+from bakepy.bakefile.convert.writing import WIDTH, Writer
 from bakepy.bakefile.format.toml import format_toml
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SHORT: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-WIDTH: Final = 100
 
 
 def write_toml(document: Document) -> str:
     """The text, laid out."""
-    lines: list[str] = []
+    writer = _Toml()
     often = Counter((each.kind, each.label) for each in document.sections())
     shared = [each for each in document.content if isinstance(each, Setting)]
     for item in document.content:
         if isinstance(item, Section):
-            _section(lines, item, f"{item.kind}.{_key(item.label)}", often[item.kind, item.label] > 1)
+            path = f"{item.kind}.{_key(item.label)}" if item.label else item.kind
+            writer.section(item, path, repeated=often[item.kind, item.label] > 1)
         elif shared:
-            lines += ["", "[locals]"]
-            _settings(lines, shared, "locals")
+            writer.lines += ["", "[locals]"]
+            writer.settings(shared, "locals")
             shared = []
     if document.closing:
-        lines += ["", *_comment_lines(document.closing)]
-    return format_toml("\n".join(lines) + "\n")
+        writer.lines.append("")
+        writer.comment(document.closing)
+    return format_toml("\n".join(writer.lines) + "\n")
 
 
-def _section(lines: list[str], section: Section, path: str, repeated: bool) -> None:
-    lines += ["", *_comment_lines(section.comments.above)]
-    header = f"[[{path}]]" if repeated else f"[{path}]"
-    lines.append(header + _behind(section.comments))
-    _settings(lines, section.settings, path)
-    for rule in section.rules:
-        _section(lines, rule, f"{path}.{rule.kind}", len(section.rules) > 1)
-    lines += _comment_lines(section.closing)
+class _Toml(Writer):
+    """TOML: what takes a section of its own comes last."""
 
+    gap: ClassVar[str] = "  "
 
-def _settings(lines: list[str], settings: Sequence[Setting], path: str) -> None:
-    """Keys first, then what takes a section of its own."""
-    later: list[tuple[Setting, Fields]] = []
-    for setting in settings:
-        if isinstance(setting.value, Fields) and not _fits(setting.value):
-            later.append((setting, setting.value))
-            continue
-        lines += _comment_lines(setting.comments.above)
-        lines.append(f"{_key(setting.name)} = {_value(setting.value)}" + _behind(setting.comments))
-    for setting, fields in later:
-        lines += ["", *_comment_lines(setting.comments.above)]
-        lines.append(f"[{path}.{_key(setting.name)}]" + _behind(setting.comments))
-        for each in fields.fields:
-            lines += _comment_lines(each.comments.above)
-            lines.append(f"{_key(_text(each.key))} = {_value(each.value)}" + _behind(each.comments))
+    def section(self, section: Section, path: str, *, repeated: bool) -> None:
+        self.lines.append("")
+        self.comment(section.comments.above)
+        self.line(f"[[{path}]]" if repeated else f"[{path}]", section.comments)
+        self.settings(section.settings, path)
+        for rule in section.rules:
+            self.section(rule, f"{path}.{rule.kind}", repeated=len(section.rules) > 1)
+        self.comment(section.closing)
 
+    def settings(self, settings: Sequence[Setting], path: str) -> None:
+        later: list[tuple[Setting, Fields]] = []
+        for setting in settings:
+            if isinstance(setting.value, Fields) and not self._fits(setting.value):
+                later.append((setting, setting.value))
+                continue
+            self.comment(setting.comments.above)
+            self.line(f"{_key(setting.name)} = {self.value(setting.value)}", setting.comments)
+        for setting, fields in later:
+            self.lines.append("")
+            self.comment(setting.comments.above)
+            self.line(f"[{path}.{_key(setting.name)}]", setting.comments)
+            self.fields(fields)
 
-def _comment_lines(lines: Sequence[str | None]) -> list[str]:
-    return ["" if line is None else f"#{line}".rstrip() for line in lines]
+    def _fits(self, fields: Fields) -> bool:
+        """Whether an object can stand in braces, on one line and without losing comments."""
+        if len(fields.fields) > 3 or any(each.comments for each in fields.fields):
+            return False
+        text = self.value(fields)
+        return "\n" not in text and len(text) <= WIDTH // 2
 
+    def text(self, text: Text) -> str:
+        return quote(template_source(text.parts))
 
-def _behind(comments: Comments) -> str:
-    return f"  #{comments.behind}" if comments.behind else ""
+    def expression(self, value: Expression | Syntax) -> str:
+        return quote(Code(value.text).sequence if isinstance(value, Expression) else value.text)
 
-
-def _fits(fields: Fields) -> bool:
-    """Whether an object can stand in braces, on one line and without losing comments."""
-    if len(fields.fields) > 3 or any(each.comments for each in fields.fields):
-        return False
-    text = _value(fields)
-    return "\n" not in text and len(text) <= WIDTH // 2
-
-
-def _value(value: Value) -> str:
-    match value:
-        case Plain():
-            return value.text
-        case Text():
-            return quote(_text(value))
-        case Expression():
-            return quote(Code(value.text).sequence)
-        case Syntax():
-            return quote(value.text)
-        case Fields():
-            return "{ " + ", ".join(f"{_key(_text(each.key))} = {_value(each.value)}" for each in value.fields) + " }"
-    return _items(value)
-
-
-def _items(value: Items) -> str:
-    texts = [_value(each.value) for each in value.items]
-    line = "[" + ", ".join(texts) + "]"
-    if "\n" not in line and len(line) <= WIDTH and not any(each.comments for each in value.items):
-        return line
-    lines = ["["]
-    for item, text in zip(value.items, texts, strict=True):
-        lines += _comment_lines(item.comments.above)
-        lines.append(text + "," + _behind(item.comments))
-    return "\n".join([*lines, "]"])
-
-
-def _text(text: Text) -> str:
-    return template_source(text.parts)
+    def key(self, key: Text) -> str:
+        return _key(template_source(key.parts))
 
 
 def _key(name: str) -> str:
