@@ -18,7 +18,7 @@ from bakepy.model.platform import Platform
 from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.launcher import Launcher
-from bakepy.worker.network import PROGRAM
+from bakepy.worker.network import PROGRAMS
 from bakepy.worker.ref import TreeRef
 from tests.support.steps import Steps
 from tests.support.trees import mount_points_below
@@ -46,7 +46,7 @@ IN_MEMORY = ["hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"]
 def children() -> list[str]:
     """Of this process, zombies included; without the sandbox's, which outlives a step."""
     found = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
-    return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() != PROGRAM]
+    return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() not in PROGRAMS]
 
 
 def mounted(steps: Steps) -> list[str]:
