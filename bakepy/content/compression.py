@@ -215,8 +215,8 @@ READ_SIZE = 1 << 20
 _MAX_ZSTD_WINDOW = 1 << 27
 
 
-def read_chunks(stream: BinaryIO, size: int = READ_SIZE) -> Iterator[bytes]:
-    """The plain content of `stream`, decompressed by what it begins with, in pieces of at most `size` bytes.
+def read_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """The plain content of `stream`, decompressed by what it begins with, in pieces of at most READ_SIZE bytes.
 
     Memory is bounded whatever the stream holds. BuildError if it is damaged or cut short.
     """
@@ -245,7 +245,7 @@ def read_chunks(stream: BinaryIO, size: int = READ_SIZE) -> Iterator[bytes]:
         case _:
             read = whole.read
     try:
-        while chunk := read(size):
+        while chunk := read(READ_SIZE):
             yield chunk
     except EOFError as error:
         raise BuildError("unexpected EOF: compressed data is cut short") from error

@@ -32,6 +32,10 @@ _ZERO = bytes(BLOCK)
 Item = tuple[LayerEntry, EntryContent | None]
 
 
+class UnknownEntry(BuildError):
+    """An entry that is neither of the kinds of files nor something about the next entry."""
+
+
 def read_layer(stream: BinaryIO, diff_id: Digest | None = None) -> Generator[Item, None, None]:
     """The entries of a layer tar in order, decompressed by content; files come with their content.
 
@@ -41,13 +45,6 @@ def read_layer(stream: BinaryIO, diff_id: Digest | None = None) -> Generator[Ite
     """
     with LayerReader(stream, diff_id) as reader:
         yield from reader
-
-
-def has_entry(stream: BinaryIO) -> bool:
-    """Whether a tar begins here, packed or not, that has an entry; it may be damaged later, or cut short. BuildError if
-    something else begins here."""
-    # of small pieces those before the cut are read, not only whether there is one
-    return _next_entry(TarStream(read_chunks(stream, BLOCK))) is not None
 
 
 class LayerReader:
@@ -65,12 +62,8 @@ class LayerReader:
         self._ahead.close()
 
     def __iter__(self) -> Iterator[Item]:
-        stream = self._stream
-        while (item := _next_entry(stream)) is not None:
-            yield item
-            if item[1] is not None:
-                item[1].skip_rest()
-        while stream.next_chunk():
+        yield from entries(self._stream)
+        while self._stream.next_chunk():
             pass
         if self._expected is not None and self.diff_id != self._expected:
             raise BuildError(f"layer has diff ID {self.diff_id}, {self._expected} was expected")
@@ -79,6 +72,14 @@ class LayerReader:
     def diff_id(self) -> Digest:
         """Of the whole tar, once the iteration has ended."""
         return Digest(f"sha256:{self._ahead.hexdigest()}")
+
+
+def entries(stream: TarStream) -> Iterator[Item]:
+    """The entries of a tar, not a layer's in particular; reads no further than to its end."""
+    while (item := _next_entry(stream)) is not None:
+        yield item
+        if item[1] is not None:
+            item[1].skip_rest()
 
 
 def _next_entry(stream: TarStream) -> Item | None:
@@ -113,7 +114,7 @@ def _entry(
     kind = _KINDS.get(typeflag)
     name = records.get(b"GNU.sparse.name") or records.get(b"path") or _ustar_name(header)
     if kind is None:
-        raise BuildError(f"layer tar has an entry of unknown type {typeflag!r}: {name.decode(errors='replace')}")
+        raise UnknownEntry(f"unhandled tar header type {typeflag[0]}: {name.decode(errors='replace')}")
     if typeflag == b"\0" and name.endswith(b"/"):
         kind = "dir"  # how tars before POSIX have it
     content: EntryContent | None = None
@@ -183,14 +184,16 @@ def _header(stream: TarStream) -> bytes | None:
         header = stream.take(BLOCK)
         if header in (_ZERO, b""):
             return None
-        raise BuildError("invalid tar header: a lone zero block")
+        if len(header) < BLOCK:
+            raise BuildError("unexpected EOF: the tar ends inside a header")
+        raise BuildError("archive/tar: invalid tar header: a lone zero block")
     if not header:
         return None
     if len(header) < BLOCK:
         raise BuildError("unexpected EOF: the tar ends inside a header")
     # the checksum counts its own field as eight spaces
     if sum(header) - sum(header[148:156]) + 256 != _number(header[148:156]):
-        raise BuildError("invalid tar header: wrong checksum")
+        raise BuildError("archive/tar: invalid tar header: wrong checksum")
     return header
 
 
@@ -224,7 +227,7 @@ def _number(field: bytes, signed: bool = False) -> int:
         # what follows a NUL does not count
         text = text.partition(b"\0")[0].rstrip(b" ")
         if text.strip(b"01234567"):
-            raise BuildError("invalid tar header: not a number")
+            raise BuildError("archive/tar: invalid tar header: not a number")
         return int(text, 8) if text else 0
     value = int.from_bytes(field, "big")
     value -= 0x80 << 8 * (len(field) - 1) if not field[0] & 0x40 else 1 << 8 * len(field)

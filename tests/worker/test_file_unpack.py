@@ -244,6 +244,21 @@ async def test_a_damaged_archive_is_an_error(kitchen: Kitchen) -> None:
     for compress in (gzip.compress, lzma.compress):
         packed = compress(tar(member("a", "x" * 5000), member("b", random.Random(5).randbytes(5000).hex())))
         assert await refused(kitchen, packed[: len(packed) * 2 // 3]) == cut_short
+    assert await refused(kitchen, tar(member("v", kind=b"V"))) == "unhandled tar header type 86: v"
+
+
+async def test_what_follows_the_end_of_an_archive_does_not_matter(kitchen: Kitchen) -> None:
+    plain = tar(member("a", "1"))
+    for archive in (
+        plain + b"rubbish",
+        gzip.compress(plain) + b"rubbish",
+        gzip.compress(plain)[:-8],
+        gzip.compress(plain[:700]) + gzip.compress(plain[700:]),
+        bz2.compress(plain) + b"rubbish",
+        bz2.compress(plain[:700]) + bz2.compress(plain[700:]),
+        lzma.compress(plain[:700]) + lzma.compress(plain[700:]),
+    ):
+        assert await unpacked(kitchen, archive) == {"t": "dir 0755 0:0", "t/a": "file 0644 0:0 1"}
 
 
 async def test_archives_inside_folders_are_copied(kitchen: Kitchen) -> None:

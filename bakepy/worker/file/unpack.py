@@ -6,18 +6,15 @@ RESOLVE_IN_ROOT, so that `..`, absolute names and symlinks, the archive's own or
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import os
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from bakepy.content.entry import LayerEntry
-from bakepy.content.tar_read import LayerReader, has_entry
 from bakepy.content.tar_stream import EntryContent
 from bakepy.errors import BuildError
 from bakepy.snapshot import syscalls, usernamespace
@@ -26,6 +23,7 @@ from bakepy.snapshot.filetree import FileTree, show, unreadable
 from bakepy.snapshot.threads import Stopped
 from bakepy.snapshot.tree import remove_tree
 from bakepy.source.local import changed
+from bakepy.worker.file.archive import is_archive, members
 from bakepy.worker.file.target import Owner, Target
 from bakepy.worker.file.xattrs import is_kept, write_xattrs
 
@@ -53,13 +51,12 @@ def unpack_archive(
     if not match.node.is_file or match.node.size < 4:
         return False
     with _open(source, match) as file:
-        if not _is_archive(file):
+        if not is_archive(file):
             return False
         path = target.resolve(dest)
         made = target.make_folders(path, 0o755, owner)
-        file.seek(0)
-        with _Unpacker(Path(os.fsdecode(target.path(path))), owner) as unpacker, LayerReader(_plain(file)) as members:
-            for entry, content in members:
+        with _Unpacker(Path(os.fsdecode(target.path(path))), owner) as unpacker:
+            for entry, content in members(file):
                 if stop.is_set():
                     raise Stopped
                 unpacker.add(entry, content)
@@ -77,34 +74,6 @@ def _open(source: FileTree, match: Match) -> Iterator[BinaryIO]:
         raise unreadable(match.path, error) from error
     with open(fd, "rb") as file:  # noqa: PTH123
         yield file
-
-
-def _is_archive(file: BinaryIO) -> bool:
-    head = file.read(512)
-    file.seek(0)
-    if not _is_compressed(head) and len(head) < 512:
-        return False
-    try:
-        return has_entry(_plain(file))
-    except (BuildError, OSError, EOFError, ValueError, lzma.LZMAError):
-        # whatever is wrong with it as an archive: it is copied as the file that it is
-        return False
-
-
-_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\x00"
-
-
-def _is_compressed(head: bytes) -> bool:
-    return head.startswith((_BZIP2, _XZ, b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")) or head[1:4] == b"\x2a\x4d\x18"
-
-
-def _plain(file: BinaryIO) -> BinaryIO:
-    """The stream without bzip2 or xz around it; gzip and zstd are the layer reader's own."""
-    head = file.read(6)
-    file.seek(0)
-    if head.startswith(_BZIP2):
-        return cast(BinaryIO, bz2.BZ2File(file))
-    return cast(BinaryIO, lzma.LZMAFile(file)) if head.startswith(_XZ) else file
 
 
 class _Unpacker:

@@ -1,0 +1,113 @@
+"""The tar in an archive that is added: decompressed by what it begins with, and read no further than to its end.
+
+What can be read of an archive that is cut short or damaged further on comes before the error does: where its first
+header is whole it is an archive, and not a file to be copied. What follows the end of the tar does not matter.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from bakepy.content.tar_read import Item, UnknownEntry, entries
+from bakepy.content.tar_stream import TarStream
+from bakepy.errors import BuildError
+
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"
+"""Of a zstd frame without content, after its first byte."""
+_BLOCK = 512
+_READ = 1 << 18
+_PIECE = 1 << 20
+"""Bytes of a tar that are decompressed at a time."""
+_MAX_ZSTD_WINDOW = 1 << 27
+
+
+def is_archive(file: BinaryIO) -> bool:
+    """Whether `file` begins, perhaps after decompression, with an entry of a tar."""
+    head = file.read(_BLOCK)
+    if len(head) < _BLOCK and not _is_compressed(head):
+        return False
+    try:
+        # in small pieces: what is wrong further on is not looked at
+        return next(entries(TarStream(_plain(file, _BLOCK))), None) is not None
+    except UnknownEntry:
+        return True
+    except (BuildError, OSError, ValueError):
+        # whatever is wrong with it as an archive: it is copied as the file that it is
+        return False
+
+
+def members(file: BinaryIO) -> Iterator[Item]:
+    """The entries of the tar in `file`. BuildError where it is damaged or cut short."""
+    return entries(TarStream(_plain(file, _PIECE)))
+
+
+def _is_compressed(head: bytes) -> bool:
+    return head.startswith((_BZIP2, _XZ, _GZIP, _ZSTD)) or head[1:4] == _SKIPPABLE
+
+
+def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The plain content in pieces of at most `size` bytes; BuildError after what can be read of damaged data."""
+    file.seek(0)
+    head = file.read(6)
+    file.seek(0)
+    damaged: tuple[type[Exception], ...] = (OSError, ValueError, lzma.LZMAError)
+    if head.startswith(_GZIP):
+        from isal import isal_zlib
+
+        failed: Any = isal_zlib.error
+        damaged = (zlib.error, failed)
+        pieces = _inflated(file, lambda: isal_zlib.decompressobj(31), size)
+    elif head.startswith(_BZIP2):
+        pieces = _decompressed(file, bz2.BZ2Decompressor, size)
+    elif head.startswith(_XZ):
+        pieces = _decompressed(file, lzma.LZMADecompressor, size)
+    elif _is_compressed(head):
+        import zstandard
+
+        damaged = (zstandard.ZstdError,)
+        reader = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW).stream_reader(
+            file, read_across_frames=True, closefd=False
+        )
+        pieces = iter(lambda: reader.read1(size), b"")
+    else:
+        pieces = iter(lambda: file.read(size), b"")
+    try:
+        yield from pieces
+    except damaged as error:
+        raise BuildError(f"compressed data is damaged: {error}") from error
+
+
+def _inflated(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[bytes]:
+    """All gzip members, one after the other."""
+    engine, data, begun = new(), b"", False
+    while data := data or file.read(_READ):
+        if piece := engine.decompress(data, size):
+            yield piece
+        begun = not engine.eof
+        data = engine.unconsumed_tail
+        if engine.eof:
+            engine, data = new(), engine.unused_data
+    if begun:
+        raise _cut_short()
+
+
+def _decompressed(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[bytes]:
+    """All bzip2 or xz streams, one after the other."""
+    engine, data, begun = new(), b"", False
+    while not engine.needs_input or (data := data or file.read(_READ)):
+        if piece := engine.decompress(data, size):
+            yield piece
+        data, begun = b"", not engine.eof
+        if engine.eof:
+            engine, data = new(), engine.unused_data
+    if begun:
+        raise _cut_short()
+
+
+def _cut_short() -> BuildError:
+    return BuildError("unexpected EOF: compressed data is cut short")
