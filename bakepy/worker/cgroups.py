@@ -1,7 +1,8 @@
 """The cgroups of containers: whether the runtime can make them here, where they go, and their removal.
 
 A container's cgroup is `BASE/bakepy/TOKEN/ID`, or in that one (`oomcount`); TOKEN is the process's folder in the state
-root, so that what a killed process left is known and removed by the next. BASE is the top for root. An ordinary user
+root, so that what a killed process left is known and removed by the next of that root. `BASE/bakepy/TOKEN` of one
+hierarchy is locked while its process lives, so that any other knows as well. BASE is the top for root. An ordinary user
 has cgroups only where version 2 is delegated to it (cgroups(7): the folder of its own processes and what is in it
 belong to it): below there.
 """
@@ -9,8 +10,10 @@ belong to it): below there.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bakepy.model.value import dataclass
@@ -22,6 +25,7 @@ _OWN = Path("/proc/self/cgroup")
 LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
 """The controllers of those limits of processors that are not `cpu`'s."""
 
+_ABANDONED_SECONDS = 3600.0
 
 _DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
@@ -107,6 +111,31 @@ class Cgroups:
         """Whether containers can be limited by a controller here."""
         return self.kind != "none" and (self.controllers is None or controller in self.controllers)
 
+    def hold(self, token: str) -> int | None:
+        """Makes a process's folder in the first hierarchy that allows it and locks it; the descriptor is the lock. None
+        where there are no cgroups for us."""
+        for hierarchy in self.hierarchies if self.kind != "none" else ():
+            folder = hierarchy / "bakepy" / token
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(held, fcntl.LOCK_EX)
+                return held
+        return None
+
+    def abandoned(self, clock: Callable[[], float] = time.time) -> set[str]:
+        """The tokens of dead processes, whatever their state root was: folders that nobody has locked, and that nothing
+        was made in for an hour."""
+        latest = clock() - _ABANDONED_SECONDS
+        found: set[str] = set()
+        alive: set[str] = set()
+        for hierarchy in self.hierarchies if self.kind != "none" else ():
+            for folder in (hierarchy / "bakepy").glob("*/"):
+                found.add(folder.name)
+                if not _is_abandoned(folder, latest):
+                    alive.add(folder.name)
+        return found - alive
+
     def remove(self, tokens: Iterable[str]) -> None:
         """Removes what is left of the cgroups of these processes. A cgroup in use stays."""
         for hierarchy in self.hierarchies:
@@ -117,3 +146,19 @@ class Cgroups:
                 for child in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
                     with contextlib.suppress(OSError):  # in use or gone: both are fine
                         child.rmdir()
+
+
+def _is_abandoned(folder: Path, latest: float) -> bool:
+    try:
+        if folder.stat().st_mtime > latest:
+            return False
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return True  # it goes while we look
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -105,10 +105,11 @@ def open_exec_context(
     environment = os.environ if environment is None else environment
     cgroups = Cgroups.detect()
     runtime = find_runtime(cgroups, environment)
-    cgroups.remove(snapshots.scratch.swept)
+    cgroups.remove((*snapshots.scratch.swept, *cgroups.abandoned()))
     volatile = snapshots.scratch.new("run")
     syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711")
     token = snapshots.scratch.token
+    held = cgroups.hold(token)
     try:
         (volatile / "state").mkdir(mode=0o700)
         numbers = count(1)
@@ -152,6 +153,8 @@ def open_exec_context(
         syscalls.unmount(volatile, syscalls.MNT_DETACH)
         volatile.rmdir()
         cgroups.remove((token,))
+        if held is not None:
+            os.close(held)
 
 
 def _host_resolv_conf() -> str:
