@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bakepy.dockerfile.directives import find_syntax
 from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.parsed import ParsedDockerfile
 from bakepy.errors import DefinitionError
 from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.reference import ImageReference
@@ -37,6 +38,14 @@ def wants_labs(file: SourceFile, argument: str | None) -> bool:
         column = file.line(line).find(image) + 1
         error.where = SourceRange.at(file, line, max(column, 1), max(len(image), 1))
         raise
+
+
+def file_wants_labs(dockerfile: ParsedDockerfile) -> bool:
+    """The same without an argument; looked for once in each file. Raises DockerfileError."""
+    memo = dockerfile.memo
+    if memo.labs is None:
+        memo.labs = wants_labs(dockerfile.file, None)
+    return memo.labs
 
 
 def _labs(image: str) -> bool:

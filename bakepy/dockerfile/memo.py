@@ -5,6 +5,7 @@ Everything here is a pure function's result by its arguments; forgetting any of 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Generic, TypeVar
@@ -15,6 +16,7 @@ from bakepy.dockerfile.instructions import Arg
 from bakepy.dockerfile.lower.assemble import VertexMemo
 from bakepy.dockerfile.lower.contexts import MainContext
 from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.lower.step import StepMemo
 from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
 from bakepy.dockerfile.plan import StagePlan
 from bakepy.errors import BakeError
@@ -35,18 +37,18 @@ class Recent(Generic[V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._values: dict[Hashable, V] = {}
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
 
     def find(self, key: Hashable) -> V | None:
-        value = self._values.pop(key, None)
+        value = self._values.get(key)
         if value is not None:
-            self._values[key] = value
+            self._values.move_to_end(key)
         return value
 
     def put(self, key: Hashable, value: V) -> V:
         self._values[key] = value
         if len(self._values) > self._limit:
-            del self._values[next(iter(self._values))]
+            self._values.popitem(last=False)
         return value
 
 
@@ -128,12 +130,16 @@ class Assembled:
 class Memo:
     """Belongs to one parsed Dockerfile. Not for several threads at once."""
 
+    labs: bool | None = None
+    """Whether the syntax line asks for the labs channel."""
     configs: dict[str | None, CheckConfig] = field(default_factory=dict)
     """By the options that override those in the file."""
     text_warnings: dict[CheckConfig, tuple[Warning, ...]] = field(default_factory=dict)
     plans: Recent[KnownPlan] = field(default_factory=lambda: Recent(_PLANS))
     asked: Recent[AskedImages] = field(default_factory=lambda: Recent(_PLANS))
     stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
+    steps: Recent[StepMemo] = field(default_factory=lambda: Recent(_PLANS))
+    """By the plan and everything else that all stages have in common."""
     contexts: Recent[MainContext] = field(default_factory=lambda: Recent(_CONTEXTS))
     vertices: VertexMemo = field(default_factory=VertexMemo)
     results: Recent[Assembled] = field(default_factory=lambda: Recent(_RESULTS))

@@ -15,7 +15,7 @@ from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Add, Copy, Dockerfile, OnBuild, Run, Stage, Workdir
 from bakepy.dockerfile.lower.contexts import find_context, load_context
 from bakepy.dockerfile.lower.image import ImageDraft, empty_image
-from bakepy.dockerfile.lower.names import step_name
+from bakepy.dockerfile.lower.names import next_step, step_name
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.sources import description, image_source
 from bakepy.dockerfile.lower.state import Command, StageState
@@ -311,7 +311,7 @@ class Planner:
             state.image = ImageDraft.of(image)
             for name, value in state.image.env.items():
                 if name:
-                    state.set_env(name, value)
+                    state.env.put(name, value)
             state.dir = image.config.working_dir or "/"
             if not state.dir.startswith("/"):
                 state.dir = join("/", state.dir)
@@ -341,7 +341,9 @@ class Planner:
         return bool(resolved.config.diff_ids) or not all(entry.empty_layer for entry in resolved.config.history)
 
     def _image_node(self, state: StageState, platform: Platform) -> Node:
-        name = step_name(state, f"FROM {state.base_name}", platform if self.options.multi_platform else None, {})
+        state.step = next_step(state)
+        text = f"FROM {state.base_name}"
+        name = step_name(state, text, platform if self.options.multi_platform else None, {}, state.step)
         code = state.head.code if state.head else ""
         return image_source(
             state.base_name, platform, description(name, code), state.location, mode=self.options.resolve_mode

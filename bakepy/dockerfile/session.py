@@ -19,6 +19,7 @@ from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.stage import begin_stage, end_stage, lower_commands
 from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.lower.step import StepMemo
 from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, Part, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
@@ -81,6 +82,7 @@ class Session:
         self.arg_notes: dict[str, ArgNote] = {}
         self.epoch = options.epoch
         self.start: dict[str, str] = {}
+        self.key: Hashable = None
         self.known: KnownPlan | None = None
         self.scope: Scope | None = None
 
@@ -144,10 +146,15 @@ class Session:
             check_text(self.parsed.parsed, self.parsed.dockerfile, checker, fault=where.start.line)
         return checker.warnings
 
-    def _plan(self) -> KnownPlan:
+    def _plan_key(self) -> Hashable:
         written = self.parsed.dockerfile.heads
         values = tuple([value for name, value in self.args.items() if name in written])
-        key = (plan_key(self.options), self.config, tuple(self.start.values()), tuple(self.args), values)
+        return (plan_key(self.options), self.config, tuple(self.start.values()), tuple(self.args), values)
+
+    def _plan(self) -> KnownPlan:
+        if self.key is None:
+            self.key = self._plan_key()
+        key = self.key
         known = self.memo.plans.find(key)
         if known is not None:
             missing = [request for request in known.used if request not in self.images]
@@ -260,6 +267,7 @@ class Session:
             self.args.get(SCAN_CONTEXT),
             self.args.get(SCAN_STAGE),
         )
+        steps = self.memo.steps.find(shared) or self.memo.steps.put(shared, StepMemo())
         errors: list[BakeError] = []
         failed: set[StageState] = set()
         for planned in known.plan.wanted(options.all_stages):
@@ -268,7 +276,7 @@ class Session:
                 failed.add(planned)  # what it says can not be judged
                 continue
             try:
-                stage = self._stage(planned, parts, shared, scope)
+                stage = self._stage(planned, parts, steps, scope)
             except BakeError as error:
                 if not errors:
                     self.warnings += scope.checker.warnings
@@ -284,7 +292,7 @@ class Session:
             what = f"lint violation found for rules: {', '.join(rules)}"
             raise ChecksFailed(what, hint="'# check=error=true' asks for that")
 
-    def _stage(self, planned: StageState, parts: tuple[Part, ...], shared: Hashable, scope: Scope) -> StageState:
+    def _stage(self, planned: StageState, parts: tuple[Part, ...], steps: StepMemo, scope: Scope) -> StageState:
         """The compiled stage. Raises DockerfileError; `scope.checker` has the warnings up to there."""
         stage = scope.compiled.get(planned.base) if planned.base else None
         for part in parts:
@@ -293,7 +301,7 @@ class Session:
                 part.start,
                 part.stop,
                 stage,
-                None if part.start else shared,  # half a stage stands for what it was made with
+                None if part.start else steps,  # half a stage stands for what it was made with
                 tuple([scope.source(source) for source in part.sources]),
                 tuple([(self.build_args.get(name), self.args.get(name)) for name in part.names]),
             )
@@ -301,7 +309,7 @@ class Session:
             if known is None:
                 scope.checker = Checker(self.config, list(stage.warnings) if stage and part.start else [])
                 known = stage.copy() if stage and part.start else begin_stage(planned, scope)
-                lower_commands(known, part.start, part.stop, scope)
+                lower_commands(known, part.start, part.stop, scope, steps)
                 if part is parts[-1]:
                     end_stage(known, scope)
                 known.warnings = scope.checker.warnings

@@ -6,8 +6,9 @@ need no recursion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
 from dataclasses import field, replace
+from typing import NamedTuple
 
 from bakepy.llb import wire
 from bakepy.llb.op import Op, OpMetadata, SourceOp
@@ -17,12 +18,11 @@ from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """One output of a vertex."""
 
     vertex: Digest
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +52,21 @@ class Vertex:
         metadata: OpMetadata | None = None,
         visits: Iterable[int] | None = None,
         locations: Iterable[tuple[SourceRange, ...]] = (),
+        body: bytes | None = None,
     ) -> Vertex:
-        """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it."""
+        """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it, and `body` if what
+        follows the inputs (`wire.body`) is marshalled already."""
         edges = tuple(inputs)
-        data = (
-            wire.inputs((edge.vertex, edge.index) for edge in edges)
-            + (wire.message(10, wire.platform(platform)) if platform else b"")
-            + wire.EMPTY_CONSTRAINTS
-            + wire.op_body(op)
-        )
+        data = wire.inputs(edges) + (wire.body(op, platform) if body is None else body)
         return cls(
-            digest=Digest.of(data),
-            op=op,
-            inputs=edges,
-            platform=platform,
-            data=data,
-            metadata=metadata or OpMetadata(),
-            visits=tuple(range(len(edges))) if visits is None else tuple(visits),
-            locations=tuple(locations),
+            Digest.of(data),
+            op,
+            edges,
+            platform,
+            data,
+            metadata or OpMetadata(),
+            tuple(range(len(edges)) if visits is None else visits),
+            tuple(locations),
         )
 
     @property
@@ -131,6 +128,9 @@ class Graph(Mapping[Digest, Vertex]):
 
     def __len__(self) -> int:
         return len(self._vertices)
+
+    def values(self) -> ValuesView[Vertex]:
+        return self._vertices.values()
 
     def union(self, *others: Graph) -> Graph:
         """All vertices of all graphs, this one's order first."""

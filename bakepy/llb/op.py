@@ -90,6 +90,22 @@ class Meta:
     remove_mount_stubs_recursive: bool = False
     valid_exit_codes: tuple[int, ...] = ()
 
+    def with_env(self, env: tuple[str, ...]) -> Meta:
+        """As `dataclasses.replace`, which takes several times as long."""
+        return Meta(
+            self.args,
+            env,
+            self.cwd,
+            self.user,
+            self.proxy_env,
+            self.extra_hosts,
+            self.hostname,
+            self.ulimits,
+            self.cgroup_parent,
+            self.remove_mount_stubs_recursive,
+            self.valid_exit_codes,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CacheOpt:

@@ -19,6 +19,8 @@ def varint(value: int) -> bytes:
     """Base-128; negative numbers take ten bytes."""
     if 0 <= value < 0x80:
         return _SMALL[value]
+    if 0 < value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value >= 0x80:
@@ -62,7 +64,7 @@ def string_map(field: int, values: Mapping[str, str]) -> bytes:
     return b"".join(message(field, message(1, _utf8(k)) + message(2, _utf8(v))) for k, v in sorted(values.items()))
 
 
-def platform(value: Platform) -> bytes:
+def _platform(value: Platform) -> bytes:
     return (
         text(1, value.architecture)
         + text(2, value.os)
@@ -73,9 +75,19 @@ def platform(value: Platform) -> bytes:
 
 
 def exec_op(op: o.ExecOp) -> bytes:
+    return message(1, _meta(op.meta)) + surroundings(op)
+
+
+def run(arguments: bytes, variables: bytes, settings: bytes, around: bytes) -> bytes:
+    """An ExecOp as a member of `pb.Op`, of its marshalled parts: `arguments`, `variables`, `settings` make its Meta,
+    `surroundings` follow."""
+    return message(2, message(1, arguments + variables + settings) + around)
+
+
+def surroundings(op: o.ExecOp) -> bytes:
+    """All of an ExecOp but its Meta."""
     return (
-        message(1, _meta(op.meta))
-        + b"".join(message(2, _mount(mount)) for mount in op.mounts)
+        b"".join(message(2, _mount(mount)) for mount in op.mounts)
         + number(3, op.network)
         + number(4, op.security)
         + b"".join(message(5, text(1, s.id) + text(2, s.name) + number(3, s.optional)) for s in op.secret_env)
@@ -84,7 +96,21 @@ def exec_op(op: o.ExecOp) -> bytes:
 
 
 def _meta(meta: o.Meta) -> bytes:
-    out = texts(1, meta.args) + texts(2, meta.env) + text(3, meta.cwd) + text(4, meta.user)
+    return arguments(meta) + variables(meta.env) + settings(meta)
+
+
+def arguments(meta: o.Meta) -> bytes:
+    return texts(1, meta.args)
+
+
+def variables(lines: Iterable[str]) -> bytes:
+    """The environment in a Meta: `NAME=VALUE`, …"""
+    return texts(2, lines)
+
+
+def settings(meta: o.Meta) -> bytes:
+    """All of a Meta but its arguments and its environment."""
+    out = text(3, meta.cwd) + text(4, meta.user)
     if (proxy := meta.proxy_env) is not None:
         out += message(
             5,
@@ -217,11 +243,33 @@ def diff_op(op: o.DiffOp) -> bytes:
     return message(1, number(1, op.lower)) + message(2, number(1, op.upper))
 
 
+_SHA256_LENGTH = 71
+_SHA256_INPUT = b"\x0a\x49\x0a\x47"
+"""What stands before the digest of an input that is output 0 of a vertex: an Input of 73 bytes, a digest of 71."""
+
+
 def inputs(edges: Iterable[tuple[str, int]]) -> bytes:
-    return b"".join(message(1, text(1, digest) + number(2, index)) for digest, index in edges)
+    return b"".join(
+        [
+            message(1, text(1, digest) + number(2, index))
+            if index or len(digest) != _SHA256_LENGTH
+            else _SHA256_INPUT + digest.encode()
+            for digest, index in edges
+        ]
+    )
 
 
-EMPTY_CONSTRAINTS = message(11, b"")
+def body(op: o.Op, platform: Platform | None) -> bytes:
+    """All of `pb.Op` but its inputs."""
+    return constraints(platform) + op_body(op)
+
+
+def constraints(platform: Platform | None) -> bytes:
+    """What an op asks of its worker: its platform, and nothing else."""
+    return (message(10, _platform(platform)) if platform else b"") + _EMPTY_CONSTRAINTS
+
+
+_EMPTY_CONSTRAINTS = message(11, b"")
 
 
 def op_body(op: o.Op) -> bytes:

@@ -81,9 +81,11 @@ else:
             found.name, found.type, found._field_type, found.kw_only = name, annotation, dataclasses._FIELD, False
             fields[name] = found
         for name, found in fields.items():
+            if not found.init:
+                continue
             if found.default is not MISSING or found.default_factory is not MISSING:
                 optional = True
-            elif optional and found.init:
+            elif optional:
                 raise TypeError(f"non-default argument {name!r} follows default argument")
         return fields
 

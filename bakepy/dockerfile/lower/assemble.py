@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import field
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.lower.node import GivenNode, LateNode, Node
+from bakepy.dockerfile.lower.node import GivenNode, LateNode, Made, Node
 from bakepy.llb.graph import Edge, Graph, Vertex
 from bakepy.model.digest import Digest
 from bakepy.model.value import dataclass
@@ -16,37 +14,25 @@ from bakepy.model.value import dataclass
 MAX_DEFINITION = 256 << 20
 """Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""
 
-_MERGED = _MADE = 4096
-
-
-class Made(NamedTuple):
-    """What became of a node: the nodes it needs, their edges then, and the vertex."""
-
-    needs: tuple[Node, ...]
-    inputs: list[Edge]
-    vertex: Vertex
-    edge: Edge
+_MERGED = 4096
 
 
 @dataclass(slots=True)
 class VertexMemo:
-    """Vertices made before: a node with equal inputs gives an equal vertex."""
+    """Vertices made before."""
 
-    made: dict[Node, Made] = field(default_factory=dict)
-    late: WeakKeyDictionary[Node, dict[tuple[str, ...], Node]] = field(default_factory=WeakKeyDictionary)
     twins: dict[Digest, Vertex] = field(default_factory=dict)
     """So that equal vertices of many targets take memory once."""
     merged: dict[tuple[int, ...], tuple[tuple[Vertex, ...], Vertex]] = field(default_factory=dict)
     """By the identities of the mentions of one digest, which are held here too: what all say together."""
 
-    def make(self, node: Node, needs: tuple[Node, ...], inputs: list[Edge], edges: Mapping[Node, Edge]) -> Made:
-        vertex = node.vertex(edges)
+    def make(self, node: Node, inputs: list[Edge | None]) -> Made:
+        """A node with equal inputs gives an equal vertex."""
+        vertex = node.vertex(inputs)
         twin = self.twins.setdefault(vertex.digest, vertex)
         if twin is not vertex and twin.metadata == vertex.metadata and twin.locations == vertex.locations:
             vertex = twin
-        if len(self.made) >= _MADE:
-            self.made.clear()
-        made = self.made[node] = Made(needs, inputs, vertex, Edge(vertex.digest))
+        made = node.made = Made(inputs, vertex, Edge(vertex.digest))
         return made
 
     def united(self, vertices: list[Vertex]) -> Graph:
@@ -70,13 +56,6 @@ class VertexMemo:
             known = self.merged[key] = (mentions, mentions[0].merged(mentions[1:]))
         return known[1]
 
-    def settled(self, node: LateNode, followed: tuple[str, ...]) -> Node:
-        """The source with the paths that are followed."""
-        known = self.late.setdefault(node, {})
-        if followed not in known:
-            known[followed] = node.make(followed)
-        return known[followed]
-
 
 @dataclass(slots=True)
 class Assembler:
@@ -90,42 +69,36 @@ class Assembler:
 
     def add(self, head: Node) -> Edge:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
-        edges, made = self.edges, self.memo.made
+        edges = self.edges
         stack = [head]
         while stack:
-            node = stack.pop()
+            node = stack[-1]
             if node in edges:
+                stack.pop()
                 continue
-            known = made.get(node)
-            needs = self._needs(node) if known is None else known.needs
-            inputs = [edges[need] for need in needs if need in edges]
-            if len(inputs) < len(needs):
-                stack.append(node)
-                stack += [need for need in reversed(needs) if need not in edges]
-            elif known is not None and known.inputs == inputs:
-                edges[node] = known.edge
-                self._append(known.vertex)
-            elif isinstance(node, LateNode):
-                edges[node] = inputs[0]
-            elif isinstance(node, GivenNode):
+            missing = [tree for tree in node.trees if tree is not None and tree not in edges]
+            if missing:
+                missing.reverse()
+                stack += missing
+                continue
+            stack.pop()
+            if isinstance(node, LateNode):
+                edges[node] = self.add(node.with_paths(self.followed(node.owner)))
+                continue
+            if isinstance(node, GivenNode):
                 self.vertices += node.given
                 edges[node] = node.edge
-            else:
-                known = self.memo.make(node, needs, inputs, edges)
-                edges[node] = known.edge
-                self._append(known.vertex)
+                continue
+            inputs = [None if tree is None else edges[tree] for tree in node.trees]
+            known = node.made
+            if known is None or known.inputs != inputs:
+                known = self.memo.make(node, inputs)
+            edges[node] = known.edge
+            self.room -= len(known.vertex.data)
+            self.vertices.append(known.vertex)
+            if self.room < 0:
+                raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
         return edges[head]
-
-    def _needs(self, node: Node) -> tuple[Node, ...]:
-        if isinstance(node, LateNode):
-            return (self.memo.settled(node, self.followed(node.owner)),)
-        return node.needs()
-
-    def _append(self, vertex: Vertex) -> None:
-        self.room -= len(vertex.data)
-        if self.room < 0:
-            raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
-        self.vertices.append(vertex)
 
     def graph(self) -> Graph:
         return self.memo.united(self.vertices)

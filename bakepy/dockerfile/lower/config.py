@@ -1,4 +1,4 @@
-"""Instructions that change only the environment and the image config."""
+"""Instructions that change only the environment and the image config. See `step` for what reading means."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ from bakepy.dockerfile.instructions import (
     Instruction,
     Label,
     Maintainer,
+    OnBuild,
     Pair,
+    Shell,
     StopSignal,
     User,
     Volume,
     Workdir,
 )
 from bakepy.dockerfile.lower.copy import owner_option
-from bakepy.dockerfile.lower.image import default_shell, healthcheck_text, plain_list, quoted_list
-from bakepy.dockerfile.lower.names import shown, step_name
-from bakepy.dockerfile.lower.node import ActionPlan, FileNode
+from bakepy.dockerfile.lower.environment import Environment
+from bakepy.dockerfile.lower.image import default_shell, healthcheck_text, history_line, plain_list, quoted_list
+from bakepy.dockerfile.lower.names import next_step, shown, step_name
+from bakepy.dockerfile.lower.node import FileForm, FileNode
 from bakepy.dockerfile.lower.scope import NO_ENV, Scope, report_undefined
 from bakepy.dockerfile.lower.sources import description
-from bakepy.dockerfile.lower.state import Once, StageState
+from bakepy.dockerfile.lower.state import StageState
+from bakepy.dockerfile.lower.step import Step
 from bakepy.dockerfile.outline import ArgNote
 from bakepy.dockerfile.ports import parse_ports
 from bakepy.dockerfile.secrets import looks_secret
@@ -66,39 +70,51 @@ def _warn_secret(keyword: str, name: str, location: Location, checker: Checker) 
         checker.warn("SecretsUsedInArgOrEnv", message, location)
 
 
-def _once(seen: Once, instruction: Instruction, location: Location, checker: Checker) -> None:
-    if seen.location is not None:
+def _warn_again(stage: StageState, instruction: Instruction, checker: Checker) -> None:
+    before = stage.seen.get(type(instruction))
+    if before is not None:
         message = (
             f"Multiple {instruction.keyword} instructions should not be used in the same stage "
             "because only the last one will be used"
         )
-        checker.warn("MultipleInstructionsDisallowed", message, seen.location)
-    seen.location = location
+        checker.warn("MultipleInstructionsDisallowed", message, before)
 
 
-def lower_env(stage: StageState, env: Env, scope: Scope, location: Location, checker: Checker) -> None:
-    text = "ENV"
-    for pair in _expanded(stage, env.pairs, scope, location, checker):
+def read_env(stage: StageState, env: Env, scope: Scope, location: Location, checker: Checker) -> Step:
+    pairs = _expanded(stage, env.pairs, scope, location, checker)
+    for pair in pairs:
         _warn_legacy(pair, env, location, checker)
         _warn_secret("ENV", pair.name, location, checker)
-        text += f" {pair.name}={pair.value}"
-        stage.set_env(pair.name, pair.value)
-        stage.image.env[pair.name] = pair.value
-    stage.image.commit(text, epoch=scope.epoch)
+    line = history_line(" ".join(["ENV", *(f"{pair.name}={pair.value}" for pair in pairs)]), epoch=scope.epoch)
+    values = [(pair.name, pair.value) for pair in pairs]
+
+    def take(stage: StageState, scope: Scope) -> None:
+        for name, value in values:
+            stage.env.put(name, value)
+            stage.image.env[name] = value
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_label(stage: StageState, label: Label, scope: Scope, location: Location, checker: Checker) -> None:
-    text = "LABEL"
-    for pair in _expanded(stage, label.pairs, scope, location, checker):
+def read_label(stage: StageState, label: Label, scope: Scope, location: Location, checker: Checker) -> Step:
+    pairs = _expanded(stage, label.pairs, scope, location, checker)
+    for pair in pairs:
         _warn_legacy(pair, label, location, checker)
-        stage.image.labels[pair.name] = pair.value
-        text += f" {pair.name}={pair.value}"
-    stage.image.commit(text, epoch=scope.epoch)
+    line = history_line(" ".join(["LABEL", *(f"{pair.name}={pair.value}" for pair in pairs)]), epoch=scope.epoch)
+    values = {pair.name: pair.value for pair in pairs}
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.labels.update(values)
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, checker: Checker) -> None:
-    notes = stage.notes
-    shown_items = []
+def read_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, checker: Checker) -> Step:
+    env = stage.env if len(arg.items) == 1 else Environment(stage.env)  # each sees those before it
+    given: list[ArgItem] = []
+    own: dict[str, ArgNote] = {}
     for item in arg.items:
         _warn_secret("ARG", item.name, location, checker)
         value = item.value
@@ -110,22 +126,36 @@ def lower_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, che
             inherited = value is not None
         else:
             try:
-                result = scope.lexer.expand(value, stage.env)
+                result = scope.lexer.expand(value, env)
             except ExpansionError as error:
-                report_undefined(error.unmatched, stage.env, stage.build_args, location, checker)
+                report_undefined(error.unmatched, env, location, checker)
                 raise DockerfileError(error.of(value), part=value) from error
-            report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
+            report_undefined(result.unmatched, env, location, checker)
             value = result.text
             scope.spend(len(value))
-        if value is not None and item.name not in NO_ENV:
-            stage.set_env(item.name, value)
-        given = ArgItem(item.name, value, item.description)
+        given.append(ArgItem(item.name, value, item.description))
         if not inherited:
-            notes.args[item.name] = ArgNote(given, value or "", location)
-        notes.used[item.name] = None
-        stage.build_args.append(given)
-        shown_items.append(item.name if value is None else f"{item.name}={value}")
-    stage.image.commit("ARG " + " ".join(shown_items), epoch=scope.epoch)
+            own[item.name] = ArgNote(given[-1], value or "", location)
+        if env is not stage.env:
+            _declare(env, given[-1])
+    names = dict.fromkeys(item.name for item in given)
+    shown_items = (item.name if item.value is None else f"{item.name}={item.value}" for item in given)
+    line = history_line("ARG " + " ".join(shown_items), epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        for item in given:
+            _declare(stage.env, item)
+        stage.notes.args.update(own)
+        stage.notes.used.update(names)
+        stage.image.history.append(line)
+
+    return take
+
+
+def _declare(env: Environment, item: ArgItem) -> None:
+    env.declare(item)
+    if item.value is not None and item.name not in NO_ENV:
+        env.put(item.name, item.value)
 
 
 def _process(
@@ -141,32 +171,50 @@ def _process(
     return (*(stage.image.shell or default_shell(stage.image.os)), " ".join(command.args))
 
 
-def lower_cmd(stage: StageState, cmd: Cmd, scope: Scope, location: Location, checker: Checker) -> None:
-    _once(stage.cmd_seen, cmd, location, checker)
+def read_cmd(stage: StageState, cmd: Cmd, scope: Scope, location: Location, checker: Checker) -> Step:
+    _warn_again(stage, cmd, checker)
     args = _process(stage, cmd.command, cmd, location, checker)
-    stage.image.cmd = args
-    stage.image.args_escaped = True
-    stage.image.commit(f"CMD {quoted_list(args)}", epoch=scope.epoch)
+    line = history_line(f"CMD {quoted_list(args)}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.seen[Cmd] = location
+        stage.image.cmd = args
+        stage.image.args_escaped = True
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_entrypoint(stage: StageState, entry: Entrypoint, scope: Scope, location: Location, checker: Checker) -> None:
-    _once(stage.entrypoint_seen, entry, location, checker)
+def read_entrypoint(stage: StageState, entry: Entrypoint, scope: Scope, location: Location, checker: Checker) -> Step:
+    _warn_again(stage, entry, checker)
     args = _process(stage, entry.command, entry, location, checker)
-    stage.image.entrypoint = args
-    if stage.cmd_seen.location is None:
-        stage.image.cmd = None
-    stage.image.commit(f"ENTRYPOINT {quoted_list(args)}", epoch=scope.epoch)
+    line = history_line(f"ENTRYPOINT {quoted_list(args)}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.seen[Entrypoint] = location
+        stage.image.entrypoint = args
+        if Cmd not in stage.seen:
+            stage.image.cmd = None
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_healthcheck(
+def read_healthcheck(
     stage: StageState, check: HealthcheckInstruction, scope: Scope, location: Location, checker: Checker
-) -> None:
-    _once(stage.healthcheck_seen, check, location, checker)
-    stage.image.healthcheck = check.healthcheck
-    stage.image.commit(f"HEALTHCHECK {healthcheck_text(check.healthcheck)}", epoch=scope.epoch)
+) -> Step:
+    _warn_again(stage, check, checker)
+    line = history_line(f"HEALTHCHECK {healthcheck_text(check.healthcheck)}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.seen[HealthcheckInstruction] = location
+        stage.image.healthcheck = check.healthcheck
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_expose(stage: StageState, expose: Expose, scope: Scope, location: Location, checker: Checker) -> None:
+def read_expose(stage: StageState, expose: Expose, scope: Scope, location: Location, checker: Checker) -> Step:
     words: list[str] = []
     for port in expose.ports:
         try:
@@ -174,67 +222,116 @@ def lower_expose(stage: StageState, expose: Expose, scope: Scope, location: Loca
         except ExpansionError as error:
             raise DockerfileError(error.of(port), part=port) from error
     ports = parse_ports(words, location, checker)
-    stage.image.ports.update(dict.fromkeys(ports))
-    stage.image.commit(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)
+    line = history_line(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.ports.update(dict.fromkeys(ports))
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_volume(stage: StageState, volume: Volume, scope: Scope, location: Location, checker: Checker) -> None:
+def read_volume(stage: StageState, volume: Volume, scope: Scope, location: Location, checker: Checker) -> Step:
     names = [scope.expand(stage, path, location, checker) for path in volume.paths]
     if not all(names):
         raise DockerfileError("VOLUME specified can not be an empty string")
-    stage.image.volumes.update(dict.fromkeys(names))
-    stage.image.commit(f"VOLUME {plain_list(names)}", epoch=scope.epoch)
+    line = history_line(f"VOLUME {plain_list(names)}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.volumes.update(dict.fromkeys(names))
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_stop_signal(stage: StageState, stop: StopSignal, scope: Scope, location: Location, checker: Checker) -> None:
+def read_stop_signal(stage: StageState, stop: StopSignal, scope: Scope, location: Location, checker: Checker) -> Step:
     signal = scope.expand(stage, stop.signal, location, checker)
     if not is_signal(signal):
         raise DockerfileError(f"invalid signal: {signal}", hint="as in SIGTERM or 15")
-    stage.image.stop_signal = signal
-    stage.image.commit(f"STOPSIGNAL {signal}", epoch=scope.epoch)
+    line = history_line(f"STOPSIGNAL {signal}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.stop_signal = signal
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_maintainer(stage: StageState, maintainer: Maintainer, scope: Scope) -> None:
-    stage.image.author = maintainer.name
-    stage.image.commit(f"MAINTAINER {maintainer.name}", epoch=scope.epoch)
+def read_maintainer(maintainer: Maintainer, scope: Scope) -> Step:
+    line = history_line(f"MAINTAINER {maintainer.name}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.author = maintainer.name
+        stage.image.history.append(line)
+
+    return take
 
 
-def lower_user(stage: StageState, user: User, scope: Scope, location: Location, checker: Checker) -> None:
+def read_shell(shell: Shell, scope: Scope) -> Step:
+    line = history_line(f"SHELL [{' '.join(shell.args)}]", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.image.shell = shell.args
+        stage.image.history.append(line)
+
+    return take
+
+
+def read_trigger(trigger: OnBuild) -> Step:
+    return lambda stage, scope: stage.image.on_build.append(trigger.expression)
+
+
+def read_user(stage: StageState, user: User, scope: Scope, location: Location, checker: Checker) -> Step:
     name = scope.expand(stage, user.user, location, checker)
-    stage.user = stage.image.user = name
-    stage.image.commit(f"USER {name}", epoch=scope.epoch)
+    line = history_line(f"USER {name}", epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.user = stage.image.user = name
+        stage.image.history.append(line)
+
+    return take
 
 
-def enter_directory(stage: StageState, path: str) -> str:
+def enter_directory(stage: StageState, path: str) -> None:
     """Makes `path` the working directory, in the config and for the next steps."""
-    directory = paths.workdir(stage.image.working_dir, path, stage.os)
-    stage.image.working_dir = directory
-    stage.dir = paths.to_slash(directory, stage.os)
-    return stage.dir
+    stage.image.working_dir = paths.workdir(stage.image.working_dir, path, stage.os)
+    stage.dir = paths.to_slash(stage.image.working_dir, stage.os)
 
 
-def lower_workdir(stage: StageState, workdir: Workdir, scope: Scope, location: Location, checker: Checker) -> None:
+def read_workdir(stage: StageState, workdir: Workdir, scope: Scope, location: Location, checker: Checker) -> Step:
     path = scope.expand(stage, workdir.path, location, checker)
     if not stage.workdir_set and not paths.is_absolute(path, stage.os):
         message = f"Relative workdir {quote(path)} can have unexpected results if the base image changes"
         checker.warn("WorkdirRelativePath", message, location)
-    stage.workdir_set = True
-    directory = enter_directory(stage, path)
+    written = paths.workdir(stage.image.working_dir, path, stage.os)
+    directory = paths.to_slash(written, stage.os)
+    form: FileForm | None = None
+    number = stage.step
     if directory != "/":
+        number = next_step(stage)
         platform = stage.platform or scope.target_platform
         name = step_name(
             stage,
             shown(scope.lexer, workdir.code, stage.env),
             platform if scope.options.multi_platform else None,
             stage.env,
+            number,
         )
         owner = owner_option(stage.image.user) if stage.image.user else None
         timestamp = -1 if scope.epoch is None else scope.epoch * 10**9
-        action = MkDirAction(paths.in_op(directory), 0o755, make_parents=True, owner=owner, timestamp=timestamp)
-        stage.node = FileNode(
+        form = FileForm(
             OpMetadata(description=description(name), caps=frozenset({"file.base"})),
             (location,),
-            stage.node,
-            (ActionPlan(action),),
+            (MkDirAction(paths.in_op(directory), 0o755, make_parents=True, owner=owner, timestamp=timestamp),),
         )
-    stage.image.commit(f"WORKDIR {directory}", layer=directory != "/", epoch=scope.epoch)
+    line = history_line(f"WORKDIR {directory}", layer=form is not None, epoch=scope.epoch)
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.workdir_set = True
+        stage.image.working_dir, stage.dir = written, directory
+        stage.step = number
+        if form is not None:
+            stage.node = FileNode((stage.node, None), form)
+        stage.image.history.append(line)
+
+    return take

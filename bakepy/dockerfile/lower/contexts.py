@@ -11,7 +11,7 @@ from bakepy.dockerfile.giturl import parse_git
 from bakepy.dockerfile.ignore import Ignored, parse_ignore
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.lower.names import INTERNAL
-from bakepy.dockerfile.lower.node import ActionPlan, FileNode, GivenNode, LateNode, Node, SourceNode
+from bakepy.dockerfile.lower.node import FileNode, GivenNode, LateNode, Node, SourceNode
 from bakepy.dockerfile.lower.sources import (
     description,
     git_source,
@@ -177,7 +177,7 @@ def _late_local(name: str, context: LocalContext, owner: object) -> LateNode:
             text=description(f"[context {name}] load from client"),
         )
 
-    return LateNode(OpMetadata(), (), owner, make)
+    return LateNode((), owner, make)
 
 
 def _given(context: GraphContext) -> LoadedContext:
@@ -185,7 +185,7 @@ def _given(context: GraphContext) -> LoadedContext:
         return LoadedContext(None, context.image)
     vertices = context.graph.reachable([context.head])
     platform = image_platform(context.image) if context.image else None
-    return LoadedContext(GivenNode(OpMetadata(), (), vertices, context.head), context.image, platform)
+    return LoadedContext(GivenNode((), vertices, context.head), context.image, platform)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def main_context(options: LowerOptions) -> MainContext:
                     text=description(INTERNAL + "load build context"),
                 )
 
-            return MainContext(LateNode(OpMetadata(), (), None, make), matcher)
+            return MainContext(LateNode((), None, make), matcher)
         case GitContext():
             node: Node | None = main_git_source(options, context)
         case HTTPContext():
@@ -268,7 +268,7 @@ def _unpacked(source: Node, context: HTTPContext) -> Node:
 
 
 def _copied(node: Node | None, action: CopyAction) -> FileNode:
-    return FileNode(OpMetadata(caps=frozenset({"file.base"})), (), None, (ActionPlan(action, node),))
+    return FileNode.of(OpMetadata(caps=frozenset({"file.base"})), None, action, node)
 
 
 def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], Ignored | None]:

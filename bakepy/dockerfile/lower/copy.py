@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
@@ -12,11 +13,14 @@ from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.giturl import GitSource, parse_git
 from bakepy.dockerfile.ignore import Ignored
 from bakepy.dockerfile.instructions import Add, Copy, Transfer
-from bakepy.dockerfile.lower.names import INTERNAL, shown, step_name
-from bakepy.dockerfile.lower.node import ActionPlan, FileNode, MergeNode, Node
+from bakepy.dockerfile.lower import step
+from bakepy.dockerfile.lower.image import history_line
+from bakepy.dockerfile.lower.names import INTERNAL, next_step, shown, step_name
+from bakepy.dockerfile.lower.node import FileForm, FileNode, MergeNode, Node
 from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.lower.step import Origin, Step
 from bakepy.dockerfile.text import parse_int, parse_unsigned, quote
 from bakepy.dockerfile.url import Url
 from bakepy.llb.op import ChownOpt, CopyAction, MkFileAction, OpMetadata, ProgressGroup, UserOpt
@@ -38,30 +42,35 @@ class _Expanded:
     checksum: str
 
 
-def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Scope, checker: Checker) -> None:
+def read_copy(stage: StageState, command: Command, written: Transfer, scope: Scope, checker: Checker) -> Step:
     """Raises DockerfileError without a place."""
     expanded = _expand(stage, command, written, scope, checker)
     is_add = isinstance(written, Add)
-    source, ignored = scope.context, scope.ignored
-    if command.sources:
-        origin = scope.source(command.sources[0])
-        if origin is None:
+    tree: Origin = step.context
+    ignored = scope.ignored
+    origin = command.sources[0] if command.sources else None
+    if origin is not None:
+        if scope.source(origin) is None:
             assert isinstance(written, Copy)
             raise DockerfileError(
                 f"cannot copy from stage {quote(written.stage)}, it needs to be defined before current stage "
                 f"{quote(stage.label)}",
                 hint="a stage can only use stages above it",
             )
-        source, ignored = origin.node, None
+        tree, ignored = step.result(origin), None
     os = stage.os
     dest = paths.relative_to(stage.dir, expanded.dest, os)
     mode, mode_str = _mode(expanded.chmod)
     if expanded.checksum:
         _check_checksum(expanded)
-    platform = stage.platform or scope.target_platform
-    prefix = platform if scope.options.multi_platform else None
     text = shown(scope.lexer, written.code, stage.env)
-    name = step_name(stage, text, prefix, stage.env)
+    number = next_step(stage)
+
+    def named(text: str) -> str:
+        platform = stage.platform or scope.target_platform
+        return step_name(stage, text, platform if scope.options.multi_platform else None, stage.env, number)
+
+    name = named(text)
     common = CopyAction(
         "/",
         paths.in_op(dest, keep_slash=True),
@@ -71,29 +80,37 @@ def lower_copy(stage: StageState, command: Command, written: Transfer, scope: Sc
         create_dest_path=True,
         exclude_patterns=written.excludes,
     )
-    remote = _Remotes(written, expanded, name, common)
-    plans: list[ActionPlan] = []
+    remotes = _Remotes(written, expanded, name, common)
+    actions: list[CopyAction] = []
+    origins: list[Origin] = []
     for path in expanded.sources:
         try:
-            plan = remote.plan(path)
+            remote = remotes.find(path)
         except DockerfileError as error:
             raise error.about(path) from error.__cause__
-        if plan is None:
-            if ignored is not None:
-                _check_ignored(path, is_add, ignored, command, checker)
-            plan = _local_plan(path, source, common, written, os)
-        plans.append(plan)
-    plans += [_document_plan(document, common, os) for document in expanded.documents]
+        if remote is None and ignored is not None:
+            _check_ignored(path, is_add, ignored, command, checker)
+        actions.append(_local_action(path, common, written, os) if remote is None else remote[0])
+        origins.append(tree if remote is None else step.fixed(remote[1]))
+    for document in expanded.documents:
+        action, node = _document(document, common, os)
+        actions.append(action)
+        origins.append(step.fixed(node))
     metadata = OpMetadata(ignore_cache=stage.ignore_cache, description=description(name), caps=_FILE_CAPS)
-    locations = (command.location,)
+    make = _maker(FileForm(metadata, (command.location,), tuple(actions)))
     if written.link and not expanded.chmod and scope.supports("mergeop"):
-        _link(
-            stage, plans, metadata, command, lambda label: step_name(stage, label, prefix, stage.env, again=True), text
-        )
-    else:
-        stage.node = FileNode(metadata, locations, stage.node, tuple(plans))
-    stage.image.commit(_history_text(written, expanded), layer=True, step=True, epoch=scope.epoch)
-    _remember_paths(stage, command, is_add, expanded.sources)
+        make = _linker(FileForm(metadata, (command.location,), tuple(actions)), name, named("LINK " + text), command)
+    line = history_line(_history_text(written, expanded), layer=True, step=True, epoch=scope.epoch)
+    read = [paths.join("/", path) for path in expanded.sources if not (is_add and is_http(path))]
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.node = make(stage.node, [origin(stage, scope) for origin in origins])
+        stage.step = number
+        stage.image.history.append(line)
+        found = stage.context_paths if origin is None else stage.reads.setdefault(origin, set())
+        found.update(read)
+
+    return take
 
 
 def _expand(stage: StageState, command: Command, written: Transfer, scope: Scope, checker: Checker) -> _Expanded:
@@ -111,35 +128,31 @@ def _expand(stage: StageState, command: Command, written: Transfer, scope: Scope
     return _Expanded(sources, dest, documents, chown, chmod, checksum)
 
 
-def _link(
-    stage: StageState,
-    plans: list[ActionPlan],
-    metadata: OpMetadata,
-    command: Command,
-    label: Callable[[str], str],
-    text: str,
-) -> None:
+_Make: TypeAlias = Callable[[Node | None, list[Node | None]], Node]
+"""The step on a base, with its sources."""
+
+
+def _maker(form: FileForm) -> _Make:
+    return lambda base, sources: FileNode((base, *sources), form)
+
+
+def _linker(form: FileForm, name: str, merged_name: str, command: Command) -> _Make:
     """The copy is made on nothing and then laid over the base, so that it does not depend on the base."""
-    locations = (command.location,)
-    name = label(text)
     group = f"link-{id(command):x}"
-    copied = FileNode(
-        replace(metadata, progress_group=ProgressGroup(group, name, weak=True)), locations, None, tuple(plans)
+    weak = replace(form.metadata, progress_group=ProgressGroup(group, name, weak=True))
+    copied = FileForm(weak, form.locations, form.actions)
+    merged = replace(
+        form.metadata,
+        description=description(merged_name),
+        caps=frozenset({"mergeop"}),
+        progress_group=ProgressGroup(group, name),
     )
-    merged_name = label("LINK " + text)
-    if stage.node is None:
-        stage.node = copied
-        return
-    stage.node = MergeNode(
-        replace(
-            metadata,
-            description=description(merged_name),
-            caps=frozenset({"mergeop"}),
-            progress_group=ProgressGroup(group, name),
-        ),
-        locations,
-        (stage.node, copied),
-    )
+
+    def make(base: Node | None, sources: list[Node | None]) -> Node:
+        node = FileNode((None, *sources), copied)
+        return node if base is None else MergeNode((base, node), merged, form.locations)
+
+    return make
 
 
 def _mode(text: str) -> tuple[int, str]:
@@ -203,13 +216,13 @@ class _Remotes:
         self.checksum = expanded.checksum
         self.name, self.common = name, common
 
-    def plan(self, path: str) -> ActionPlan | None:
+    def find(self, path: str) -> tuple[CopyAction, Node] | None:
         """None for paths in a tree."""
         git = parse_git(path)
         if git is not None:
             if not self.is_add:
                 raise DockerfileError(f"source can't be a git ref for COPY: '{path}'", hint="use ADD")
-            return ActionPlan(self.common, self.git(git))
+            return self.common, self.git(git)
         if not is_http(path):
             return None
         if not self.is_add:
@@ -218,9 +231,7 @@ class _Remotes:
         if self.checksum:
             check_digest(self.checksum)
         source = http_source(path, filename, description(self.name, ""), self.checksum)
-        return ActionPlan(
-            replace(self.common, src=paths.join("/", paths.clean(filename)), attempt_unpack=self.unpack), source
-        )
+        return replace(self.common, src=paths.join("/", paths.clean(filename)), attempt_unpack=self.unpack), source
 
     def git(self, git: GitSource) -> Node:
         if git.keep_git_dir is not None:
@@ -255,7 +266,7 @@ def url_filename(url: str) -> str:
     return "__unnamed__" if name in (".", "/") else name
 
 
-def _local_plan(path: str, source: Node | None, common: CopyAction, written: Transfer, os: str) -> ActionPlan:
+def _local_action(path: str, common: CopyAction, written: Transfer, os: str) -> CopyAction:
     include: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     if isinstance(written, Copy) and written.parents:
@@ -268,19 +279,16 @@ def _local_plan(path: str, source: Node | None, common: CopyAction, written: Tra
         if not _has_wildcards(path) and not _has_wildcards(pattern):
             required = (paths.normalize("/", paths.join(path, pattern), os, False),)
     unpack = isinstance(written, Add) if not isinstance(written, Add) or written.unpack is None else written.unpack
-    return ActionPlan(
-        replace(
-            common,
-            src=paths.in_op(paths.normalize("/", path, os, False)),
-            follow_symlink=True,
-            dir_copy_contents=True,
-            attempt_unpack=unpack,
-            allow_wildcard=True,
-            allow_empty_wildcard=True,
-            include_patterns=include,
-            required_paths=required,
-        ),
-        source,
+    return replace(
+        common,
+        src=paths.in_op(paths.normalize("/", path, os, False)),
+        follow_symlink=True,
+        dir_copy_contents=True,
+        attempt_unpack=unpack,
+        allow_wildcard=True,
+        allow_empty_wildcard=True,
+        include_patterns=include,
+        required_paths=required,
     )
 
 
@@ -296,17 +304,16 @@ def _has_wildcards(text: str) -> bool:
     return False
 
 
-def _document_plan(document: tuple[str, str], common: CopyAction, os: str) -> ActionPlan:
+def _document(document: tuple[str, str], common: CopyAction, os: str) -> tuple[CopyAction, Node]:
     name, data = document
     name = paths.without_drive(name, os)
     path = paths.in_op(name)
-    file = FileNode(
+    file = FileNode.of(
         OpMetadata(description=description(INTERNAL + "preparing inline document"), caps=_FILE_CAPS),
-        (),
         None,
-        (ActionPlan(MkFileAction(path, 0o644, data.encode("utf-8", "surrogateescape"))),),
+        MkFileAction(path, 0o644, data.encode("utf-8", "surrogateescape")),
     )
-    return ActionPlan(replace(common, src=paths.in_op(paths.to_slash(name, os))), file)
+    return replace(common, src=paths.in_op(paths.to_slash(name, os))), file
 
 
 def _history_text(written: Transfer, expanded: _Expanded) -> str:
@@ -320,13 +327,6 @@ def _history_text(written: Transfer, expanded: _Expanded) -> str:
     out += expanded.sources
     out += [f"<<{name}" for name, _ in expanded.documents]
     return " ".join([*out, expanded.dest])
-
-
-def _remember_paths(stage: StageState, command: Command, is_add: bool, sources: tuple[str, ...]) -> None:
-    found = stage.reads.setdefault(command.sources[0], set()) if command.sources else stage.context_paths
-    for path in sources:
-        if not (is_add and is_http(path)):
-            found.add(paths.join("/", path))
 
 
 def _check_ignored(path: str, is_add: bool, ignored: Ignored, command: Command, checker: Checker) -> None:

@@ -92,17 +92,6 @@ class ImageDraft:
     def os(self) -> str:
         return self.base.platform.os
 
-    def commit(self, text: str, *, layer: bool = False, step: bool = False, epoch: int | None = None) -> None:
-        """Adds a line to the history; `step` marks those of RUN, COPY and ADD."""
-        self.history.append(
-            HistoryEntry(
-                created="" if epoch is None else rfc3339(epoch),
-                created_by=text + (" # buildkit" if step else ""),
-                comment=COMMENT,
-                empty_layer=not layer,
-            )
-        )
-
     def finish(self, platform: Platform, labels: FrozenMap[str, str]) -> ImageConfig:
         """The config, for `platform`; `labels` win over those of the Dockerfile."""
         config = replace(
@@ -122,6 +111,22 @@ class ImageDraft:
             on_build=tuple(self.on_build),
         )
         return replace(self.base, platform=platform, config=config, author=self.author, history=tuple(self.history))
+
+
+def history_line(text: str, *, layer: bool = False, step: bool = False, epoch: int | None = None) -> HistoryEntry:
+    """A line of the history; `step` marks those of RUN, COPY and ADD."""
+    return HistoryEntry(
+        created_at(epoch),
+        text + " # buildkit" if step else text,
+        "",
+        COMMENT,
+        not layer,
+    )
+
+
+def created_at(epoch: int | None) -> str:
+    """The time in a line of the history; empty if it is that of the build."""
+    return "" if epoch is None else rfc3339(epoch)
 
 
 def no_image() -> ImageDraft:

@@ -16,10 +16,13 @@ INTERNAL = "[internal] "
 _MAX_NAME = 1 << 16
 
 
-def step_name(
-    stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str], *, again: bool = False
-) -> str:
-    """Numbers the step; `again` names the step just numbered once more. `platform` is put in front if given."""
+def next_step(stage: StageState) -> int:
+    """The number of the stage's next step."""
+    return stage.step + (stage.steps > 0)
+
+
+def step_name(stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str], number: int) -> str:
+    """The step with its number. `platform` is put in front if given."""
     if not stage.steps:
         return text
     out = "["
@@ -27,10 +30,8 @@ def step_name(
         out += f"{platform}{_cross(platform, _target_of(env, platform))} "
     if stage.label:
         out += stage.label + " "
-    if not again:
-        stage.step += 1
     width = int(1 + math.log10(stage.steps))
-    out += f"{stage.step:{width}d}/{stage.steps}] "
+    out += f"{number:{width}d}/{stage.steps}] "
     return out + ("ONBUILD " if stage.in_trigger else "") + text
 
 

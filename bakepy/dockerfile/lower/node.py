@@ -2,15 +2,21 @@
 
 A node points to nodes, not to digests, because the attributes of local sources (which paths are followed) are known
 only when the last stage is compiled; `assemble` turns them into vertices then.
+
+A step that many targets have with other inputs, or with other variables, has one form: what of it is always the same,
+marshalled once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import field, replace
+from typing import NamedTuple
 
 from bakepy.dockerfile.errors import DockerfileError, Location
+from bakepy.dockerfile.lower.environment import Variables
+from bakepy.llb import wire
 from bakepy.llb.graph import Edge, Vertex
 from bakepy.llb.op import (
     NONE,
@@ -41,31 +47,41 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """Bytes of the file that could not be decoded."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Node:
-    """`locations` as in a vertex. Nodes are compared by identity."""
+    """Nodes are compared by identity. `trees` are those that the step reads; None is the empty tree. What the node
+    says does not change; `made` is remembered for the next target."""
 
-    metadata: OpMetadata
-    locations: tuple[Location, ...]
+    trees: tuple[Node | None, ...]
+    made: Made | None = field(default=None, init=False)
 
-    def needs(self) -> tuple[Node, ...]:
-        """Nodes that this one reads, each once, in the order in which a definition visits them."""
-        return ()
-
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
+    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+        """The node with these edges as its trees. Raises DockerfileError."""
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Made(NamedTuple):
+    """What became of a node: the edges of its trees then, and the vertex."""
+
+    inputs: list[Edge | None]
+    vertex: Vertex
+    edge: Edge
+
+
+@dataclass(slots=True, eq=False)
 class SourceNode(Node):
+    """`locations` as in a vertex."""
+
+    metadata: OpMetadata
+    locations: tuple[Location, ...]
     op: SourceOp
     platform: Platform | None = None
 
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
+    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
         return Vertex.make(self.op, platform=self.platform, metadata=self.metadata, locations=self.locations)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class LateNode(Node):
     """A local source: which paths of it are followed is known when all stages are compiled.
 
@@ -74,9 +90,17 @@ class LateNode(Node):
 
     owner: object
     make: Callable[[tuple[str, ...]], Node]
+    settled: dict[tuple[str, ...], Node] = field(default_factory=dict, init=False)
+
+    def with_paths(self, followed: tuple[str, ...]) -> Node:
+        """The source with the paths that are followed."""
+        node = self.settled.get(followed)
+        if node is None:
+            node = self.settled[followed] = self.make(followed)
+        return node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class GivenNode(Node):
     """What somebody else has lowered already; taken over byte by byte. `given` in definition order."""
 
@@ -89,7 +113,6 @@ class MountPlan:
     """A mount before its input has a number."""
 
     dest: str
-    source: Node | None
     selector: str = ""
     readonly: bool = False
     no_output: bool = False
@@ -98,9 +121,14 @@ class MountPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExecNode(Node):
-    """`mounts` are sorted by destination, the root first; `extra` (secrets and sockets) follow them as they are."""
+class ExecForm:
+    """A RUN, whatever its inputs and its variables are. `meta` has only those variables that come last in every case.
 
+    `mounts` are sorted by destination, the root first; `extra` (secrets and sockets) follow them as they are.
+    """
+
+    metadata: OpMetadata
+    locations: tuple[Location, ...]
     platform: Platform
     meta: Meta
     mounts: tuple[MountPlan, ...]
@@ -109,20 +137,24 @@ class ExecNode(Node):
     security: SecurityMode
     secret_env: tuple[SecretEnv, ...]
     devices: tuple[CDIDevice, ...]
+    _numbered: dict[tuple[int, ...], _NumberedExec] = field(default_factory=dict)
 
-    def needs(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys(mount.source for mount in self.mounts if mount.source is not None))
+    def numbered(self, numbers: tuple[int, ...]) -> _NumberedExec:
+        """The form with those inputs for its mounts. Raises DockerfileError."""
+        found = self._numbered.get(numbers)
+        if found is None:
+            found = self._numbered[numbers] = self._number(numbers)
+        return found
 
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
-        if not self.meta.args:
+    def _number(self, numbers: tuple[int, ...]) -> _NumberedExec:
+        meta = self.meta
+        if not meta.args:
             raise DockerfileError("arguments are required for RUN", hint='as in RUN ["make", "install"]')
-        if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in self.meta.args):
+        if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in meta.args):
             raise DockerfileError("the command of a RUN is not UTF-8")
-        inputs: dict[Edge, int] = {}
         mounts: list[Mount] = []
         outputs = 0
-        for plan in self.mounts:
-            index = NONE if plan.source is None else inputs.setdefault(edges[plan.source], len(inputs))
+        for plan, index in zip(self.mounts, numbers, strict=True):
             output = NONE
             if not (plan.no_output or plan.readonly or plan.cache or plan.tmpfs_size is not None):
                 output = outputs
@@ -140,50 +172,130 @@ class ExecNode(Node):
                     cache=plan.cache,
                 )
             )
-        op = ExecOp(self.meta, (*mounts, *self.extra), self.network, self.security, self.secret_env, self.devices)
-        return Vertex.make(op, inputs, platform=self.platform, metadata=self.metadata, locations=self.locations)
+        all_mounts = (*mounts, *self.extra)
+        op = ExecOp(meta, all_mounts, self.network, self.security, self.secret_env, self.devices)
+        metadata = self.metadata
+        if any(mount.input != NONE and mount.type is MountType.BIND for mount in mounts):
+            metadata = replace(metadata, caps=metadata.caps | {"exec.mount.bind"})
+        return _NumberedExec(
+            metadata,
+            all_mounts,
+            wire.constraints(self.platform),
+            wire.arguments(meta),
+            wire.variables(meta.env) + wire.settings(meta),
+            wire.surroundings(op),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class ActionPlan:
-    """One action; owners in it have `input` 0 where the base's user database is meant."""
+class _NumberedExec(NamedTuple):
+    """An ExecForm whose inputs are known. The variables belong between `arguments` and `settings`."""
 
-    action: Action
-    source: Node | None = None
+    metadata: OpMetadata
+    mounts: tuple[Mount, ...]
+    constraints: bytes
+    arguments: bytes
+    settings: bytes
+    around: bytes
+
+
+@dataclass(slots=True, eq=False)
+class ExecNode(Node):
+    """Its trees are those of the form's mounts."""
+
+    form: ExecForm
+    variables: Variables
+
+    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+        form, variables, meta = self.form, self.variables, self.form.meta
+        inputs, numbers = _numbers(edges)
+        known = form.numbered(numbers)
+        op = ExecOp(
+            meta.with_env((*variables.lines, *meta.env) if meta.env else variables.lines),
+            known.mounts,
+            form.network,
+            form.security,
+            form.secret_env,
+            form.devices,
+        )
+        return Vertex.make(
+            op,
+            inputs,
+            platform=form.platform,
+            metadata=known.metadata,
+            locations=form.locations,
+            body=known.constraints + wire.run(known.arguments, variables.data, known.settings, known.around),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FileNode(Node):
-    base: Node | None
-    actions: tuple[ActionPlan, ...]
+class FileForm:
+    """A step of file actions, whatever its inputs are; owners in them have `input` 0 where the base's user database is
+    meant."""
 
-    def needs(self) -> tuple[Node, ...]:
-        found: dict[Node, None] = {}
-        for plan in reversed(self.actions):
-            if self.base is not None:
-                found[self.base] = None
-            if plan.source is not None:
-                found[plan.source] = None
-        return tuple(found)
+    metadata: OpMetadata
+    locations: tuple[Location, ...]
+    actions: tuple[Action, ...]
+    _numbered: dict[tuple[int, ...], _NumberedFile] = field(default_factory=dict)
 
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
-        inputs: dict[Edge, int] = {}
-        base = NONE if self.base is None else inputs.setdefault(edges[self.base], 0)
-        sources = [
-            NONE if plan.source is None else inputs.setdefault(edges[plan.source], len(inputs)) for plan in self.actions
-        ]
-        count, last = len(inputs), len(self.actions) - 1
+    def numbered(self, numbers: tuple[int, ...]) -> _NumberedFile:
+        """The form with those inputs for its base and its actions."""
+        found = self._numbered.get(numbers)
+        if found is None:
+            found = self._numbered[numbers] = self._number(*numbers)
+        return found
+
+    def _number(self, base: int, *numbers: int) -> _NumberedFile:
+        count, last = max(base, *numbers) + 1, len(self.actions) - 1
         actions = tuple(
             FileAction(
-                _owned(plan.action, base),
+                _owned(action, base),
                 base if k == 0 else count + k - 1,
-                sources[k],
+                numbers[k],
                 0 if k == last else NONE,
             )
-            for k, plan in enumerate(self.actions)
+            for k, action in enumerate(self.actions)
         )
-        visits = tuple(dict.fromkeys(inputs[edges[node]] for node in self.needs()))
-        return Vertex.make(FileOp(actions), inputs, metadata=self.metadata, locations=self.locations, visits=visits)
+        op = FileOp(actions)
+        visits = dict.fromkeys(index for number in reversed(numbers) for index in (base, number) if index != NONE)
+        return _NumberedFile(op, tuple(visits), wire.body(op, None))
+
+
+class _NumberedFile(NamedTuple):
+    op: FileOp
+    visits: tuple[int, ...]
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class FileNode(Node):
+    """Its trees are the one that is changed, and what each action of the form reads."""
+
+    form: FileForm
+
+    @classmethod
+    def of(cls, metadata: OpMetadata, base: Node | None, action: Action, source: Node | None = None) -> FileNode:
+        """One action that nobody wrote."""
+        return cls((base, source), FileForm(metadata, (), (action,)))
+
+    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+        form = self.form
+        inputs, numbers = _numbers(edges)
+        known = form.numbered(numbers)
+        return Vertex.make(
+            known.op,
+            inputs,
+            metadata=form.metadata,
+            locations=form.locations,
+            visits=known.visits,
+            body=known.body,
+        )
+
+
+def _numbers(edges: Sequence[Edge | None]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
+    """The inputs of a vertex, each once, and for each tree the number of its input."""
+    inputs: dict[Edge, int] = {}
+    numbers = [NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges]
+    return tuple(inputs), tuple(numbers)
 
 
 def _owned(action: Action, base: int) -> Action:
@@ -199,19 +311,17 @@ def _rebased(user: UserOpt | None, base: int) -> UserOpt | None:
     return user if user is None or user.id is not None else replace(user, input=base)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class MergeNode(Node):
     """Two or more trees; equal inputs stay apart."""
 
-    inputs: tuple[Node, ...]
+    metadata: OpMetadata
+    locations: tuple[Location, ...]
 
-    def needs(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys(self.inputs))
-
-    def vertex(self, edges: Mapping[Node, Edge]) -> Vertex:
+    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
         return Vertex.make(
-            MergeOp(tuple(range(len(self.inputs)))),
-            [edges[node] for node in self.inputs],
+            MergeOp(tuple(range(len(edges)))),
+            [edge for edge in edges if edge is not None],
             metadata=self.metadata,
             locations=self.locations,
         )

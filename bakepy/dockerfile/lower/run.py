@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -11,14 +11,16 @@ from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.heredoc import find_heredoc
 from bakepy.dockerfile.instructions import Run
-from bakepy.dockerfile.lower.image import UNIX_PATH, default_shell
-from bakepy.dockerfile.lower.names import INTERNAL, first_line, shown, step_name
-from bakepy.dockerfile.lower.node import ActionPlan, ExecNode, FileNode, MountPlan, Node
+from bakepy.dockerfile.lower import step
+from bakepy.dockerfile.lower.image import COMMENT, UNIX_PATH, created_at, default_shell
+from bakepy.dockerfile.lower.names import INTERNAL, first_line, next_step, shown, step_name
+from bakepy.dockerfile.lower.node import ExecForm, ExecNode, FileForm, FileNode, MountPlan, Node
 from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.sources import description
 from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.lower.step import Origin, Step
 from bakepy.dockerfile.mounts import MountOptions, parse_device, parse_mount
-from bakepy.dockerfile.outline import NeedNote
+from bakepy.dockerfile.outline import NeedNote, OutlineNotes
 from bakepy.dockerfile.text import quote
 from bakepy.llb.op import (
     NONE,
@@ -38,6 +40,7 @@ from bakepy.llb.op import (
     SecurityMode,
     UserOpt,
 )
+from bakepy.model.image_config import HistoryEntry
 
 _SHARING = {"": CacheSharing.SHARED, "shared": CacheSharing.SHARED, "private": CacheSharing.PRIVATE,
             "locked": CacheSharing.LOCKED}  # fmt: skip
@@ -49,27 +52,28 @@ class _Mounts:
 
     def __init__(self, stage: StageState, scope: Scope) -> None:
         self.stage, self.scope = stage, scope
-        self.plans: list[MountPlan] = [MountPlan("/", stage.node)]
+        self.plans: list[tuple[MountPlan, Origin]] = [(MountPlan("/"), step.base)]
         self.secrets: list[Mount] = []
         self.sockets: list[Mount] = []
         self.secret_env: list[SecretEnv] = []
         self.socket_env: tuple[str, ...] = ()
         self.caps: set[str] = set()
+        self.notes = OutlineNotes()
+        self.context_paths: list[str] = []
+        self.reads: list[tuple[StageState, str]] = []
 
     def add(self, mount: MountOptions, source: StageState, location: Location) -> None:
-        stage = self.stage
         if not mount.stage and mount.type == "cache":
             mount.stage = "scratch"
-        node = self.scope.context
+        tree: Origin = step.context
         if mount.stage:
-            origin = self.scope.source(source)
-            if origin is None:
+            if self.scope.source(source) is None:
                 raise DockerfileError(
                     f"cannot mount from stage {quote(mount.stage)} to {quote(mount.target)}, "
                     "stage needs to be defined before current command",
                     hint="a stage can only use stages above it",
                 )
-            node = origin.node
+            tree = step.result(source)
         match mount.type:
             case "secret":
                 self.secret(mount, location)
@@ -78,36 +82,34 @@ class _Mounts:
                 self.socket(mount, location)
                 return
             case "tmpfs":
-                node = None
+                tree = step.fixed(None)
         target = mount.target
         if not target.startswith("/"):
-            target = paths.join("/", stage.dir, target)
+            target = paths.join("/", self.stage.dir, target)
         if target == "/":
             raise DockerfileError('invalid mount target "/"', hint="give it a target=/PATH")
         selector = paths.join("/", mount.source)
         if selector == "/":
             selector = ""
             if mount.has_owner:
-                node = _owned_directory(mount, node)
+                tree = _owned_directory(mount, tree)
                 selector = "/cache"
-        self.plans.append(
-            MountPlan(
-                target,
-                node,
-                selector,
-                bool(mount.readonly),
-                no_output=mount.type == "bind"
-                and not mount.readonly
-                and self.scope.supports("exec.mount.bind.readwrite-nooutput"),
-                cache=self.cache(mount) if mount.type == "cache" else None,
-                tmpfs_size=mount.size if mount.type == "tmpfs" else None,
-            )
+        plan = MountPlan(
+            target,
+            selector,
+            bool(mount.readonly),
+            no_output=mount.type == "bind"
+            and not mount.readonly
+            and self.scope.supports("exec.mount.bind.readwrite-nooutput"),
+            cache=self.cache(mount) if mount.type == "cache" else None,
+            tmpfs_size=mount.size if mount.type == "tmpfs" else None,
         )
+        self.plans.append((plan, tree))
         read = paths.join("/", mount.source)
         if mount.stage:
-            stage.reads.setdefault(source, set()).add(read)
+            self.reads.append((source, read))
         else:
-            stage.context_paths.add(read)
+            self.context_paths.append(read)
 
     def cache(self, mount: MountOptions) -> CacheOpt:
         name = mount.id or paths.clean(mount.target)
@@ -117,7 +119,7 @@ class _Mounts:
         name = mount.source or mount.id
         if not name:
             name = paths.base(mount.target)
-        self.stage.notes.secrets.setdefault(name, NeedNote(mount.required, location))
+        self.notes.secrets.setdefault(name, NeedNote(mount.required, location))
         if mount.env is not None:
             self.secret_env.append(SecretEnv(name, mount.env, not mount.required))
             self.caps.add("exec.secretenv")
@@ -130,7 +132,7 @@ class _Mounts:
     def socket(self, mount: MountOptions, location: Location) -> None:
         if mount.source:
             raise DockerfileError("ssh does not support source")
-        self.stage.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, location))
+        self.notes.ssh.setdefault(mount.id or "default", NeedNote(mount.required, location))
         dest = mount.target or f"/run/buildkit/ssh_agent.{len(self.sockets)}"
         option = SecretOpt(mount.id, *_owner(mount, 0o600), optional=not mount.required)
         if not self.sockets and "SSH_AUTH_SOCK" not in self.stage.env:
@@ -138,17 +140,31 @@ class _Mounts:
         self.sockets.append(Mount(dest, NONE, type=MountType.SSH, ssh=option))
         self.caps.add("exec.mount.ssh")
 
-    def sorted(self) -> tuple[MountPlan, ...]:
-        for plan in self.plans:
+    def noted(self) -> Callable[[StageState], None] | None:
+        """Tells a stage what the mounts need; None if they need nothing."""
+        context_paths, reads, secrets, sockets = self.context_paths, self.reads, self.notes.secrets, self.notes.ssh
+        if not (context_paths or reads or secrets or sockets):
+            return None
+
+        def note(stage: StageState) -> None:
+            stage.context_paths.update(context_paths)
+            for source, path in reads:
+                stage.reads.setdefault(source, set()).add(path)
+            for kind, needs in ((stage.notes.secrets, secrets), (stage.notes.ssh, sockets)):
+                for name, need in needs.items():
+                    kind.setdefault(name, need)
+
+        return note
+
+    def sorted(self) -> tuple[tuple[MountPlan, Origin], ...]:
+        for plan, _ in self.plans:
             if plan.selector:
                 self.caps.add("exec.mount.selector")
             if plan.cache:
                 self.caps |= {"exec.mount.cache", "exec.mount.cache.sharing"}
             elif plan.tmpfs_size is not None:
                 self.caps |= {"exec.mount.tmpfs"} | ({"exec.mount.tmpfs.size"} if plan.tmpfs_size > 0 else set())
-            elif plan.source is not None:
-                self.caps.add("exec.mount.bind")
-        return tuple(sorted(self.plans, key=lambda plan: plan.dest.encode("utf-8", "surrogateescape")))
+        return tuple(sorted(self.plans, key=lambda plan: plan[0].dest.encode("utf-8", "surrogateescape")))
 
 
 def _owner(mount: MountOptions, mode: int) -> tuple[int, int, int]:
@@ -156,21 +172,21 @@ def _owner(mount: MountOptions, mode: int) -> tuple[int, int, int]:
     return mount.uid or 0, mount.gid or 0, mode if mount.mode is None else mount.mode
 
 
-def _owned_directory(mount: MountOptions, base: Node | None) -> FileNode:
+def _owned_directory(mount: MountOptions, tree: Origin) -> Origin:
     """A directory /cache with the owner and mode that a cache mount asks for."""
     owner = ChownOpt(UserOpt(mount.uid or 0), UserOpt(mount.gid or 0))
     mode = 0o755 if mount.mode is None else mount.mode & 0o777
-    return FileNode(
+    form = FileForm(
         OpMetadata(
             description=description(INTERNAL + "setting cache mount permissions"), caps=frozenset({"file.base"})
         ),
         (),
-        base,
-        (ActionPlan(MkDirAction("/cache", mode, owner=owner)),),
+        (MkDirAction("/cache", mode, owner=owner),),
     )
+    return lambda stage, scope: FileNode((tree(stage, scope), None), form)
 
 
-def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, checker: Checker) -> None:
+def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checker: Checker) -> Step:
     """Raises DockerfileError without a place."""
     options = scope.options
 
@@ -179,12 +195,11 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
 
     given = [parse_mount(text, expand) for text in run.mounts]
     name = run.code
-    stage.reads_itself = True
     args, script, summary = _arguments(run, stage.image.os)
     name += summary
     mounts = _Mounts(stage, scope)
     if script is not None:
-        mounts.plans.append(MountPlan(_PIPES, script, "/", readonly=True))
+        mounts.plans.append((MountPlan(_PIPES, "/", readonly=True), step.fixed(script)))
     if run.command.shell:
         args = (*(stage.image.shell or default_shell(stage.image.os)), " ".join(args))
     for mount, source, text in zip(given, command.sources, run.mounts, strict=True):
@@ -203,11 +218,16 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
     if masked:
         shown_env = {**stage.env, **masked}
     lexer = replace(scope.lexer, raw_quotes=True, keep_unset=True)
+    number = next_step(stage)
     label = step_name(
-        stage, shown(lexer, name, shown_env), stage.state_platform if options.multi_platform else None, stage.env
+        stage,
+        shown(lexer, name, shown_env),
+        stage.state_platform if options.multi_platform else None,
+        stage.env,
+        number,
     )
     if options.shm_size > 0 and scope.supports("exec.mount.tmpfs.size"):
-        mounts.plans.append(MountPlan("/dev/shm", None, tmpfs_size=options.shm_size))
+        mounts.plans.append((MountPlan("/dev/shm", tmpfs_size=options.shm_size), step.fixed(None)))
     plans = mounts.sorted()
     caps = mounts.caps | {"exec.meta.base"}
     extra_env = mounts.socket_env
@@ -227,7 +247,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
     ):
         if wanted:
             caps.add(cap)
-    stage.node = ExecNode(
+    form = ExecForm(
         OpMetadata(
             ignore_cache=stage.ignore_cache,
             description=description(label, run.code),
@@ -238,7 +258,7 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
         platform,
         Meta(
             args,
-            (*stage.env_texts.values(), *extra_env),
+            extra_env,
             stage.dir,
             stage.user,
             scope.proxy,
@@ -248,17 +268,28 @@ def lower_run(stage: StageState, command: Command, run: Run, scope: Scope, check
             options.cgroup_parent if scope.supports("exec.meta.cgroup.parent") else "",
             remove_mount_stubs_recursive=True,
         ),
-        plans,
+        tuple(plan for plan, _ in plans),
         (*mounts.secrets, *mounts.sockets),
         network,
         security,
         tuple(mounts.secret_env),
         devices,
     )
-    line = _history_text(args, stage)
-    if stage.build_args:
-        scope.spend(len(line))
-    stage.image.commit("RUN " + line, layer=True, step=True, epoch=scope.epoch)
+    origins = [origin for _, origin in plans]
+    note = mounts.noted()
+    created, text = created_at(scope.epoch), " ".join(args) + " # buildkit"
+
+    def take(stage: StageState, scope: Scope) -> None:
+        stage.node = ExecNode(tuple([origin(stage, scope) for origin in origins]), form, stage.env.variables())
+        stage.step = number
+        stage.reads_itself = True
+        if note is not None:
+            note(stage)
+        if given := stage.env.variables().arguments:
+            scope.spend(len(given) + len(text))
+        stage.image.history.append(HistoryEntry(created, f"RUN {given}{text}", comment=COMMENT))
+
+    return take
 
 
 def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:
@@ -276,11 +307,10 @@ def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:
     if os == "windows" or not text.startswith("#!"):
         return (text,), None, summary
     name = documents[0].name
-    script = FileNode(
+    script = FileNode.of(
         OpMetadata(description=description(INTERNAL + "preparing inline document"), caps=frozenset({"file.base"})),
-        (),
         None,
-        (ActionPlan(MkFileAction(paths.in_op(name), 0o755, text.encode("utf-8", "surrogateescape"))),),
+        MkFileAction(paths.in_op(name), 0o755, text.encode("utf-8", "surrogateescape")),
     )
     return (paths.join(_PIPES, name),), script, summary
 
@@ -288,16 +318,6 @@ def _arguments(run: Run, os: str) -> tuple[tuple[str, ...], Node | None, str]:
 def _devices(run: Run) -> tuple[CDIDevice, ...]:
     found = (parse_device(text) for text in run.devices)
     return tuple(CDIDevice(name, not required) for name, required in found)
-
-
-def _history_text(args: tuple[str, ...], stage: StageState) -> str:
-    """`|N A=1 …` for the stage's build arguments, then the command."""
-    given: dict[str, str] = {}
-    for item in stage.build_args:
-        value = stage.env.get(item.name)
-        given[item.name] = (item.value or "") if value is None else value
-    head = [f"|{len(given)}", *(f"{name}={value}" for name, value in given.items())] if given else []
-    return " ".join([*head, *args])
 
 
 def canonical_ip(text: str) -> str:

@@ -10,7 +10,7 @@ from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import MAX_TEXT
 from bakepy.dockerfile.ignore import Ignored
-from bakepy.dockerfile.instructions import ArgItem
+from bakepy.dockerfile.lower.environment import Environment
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import LowerOptions
@@ -60,10 +60,10 @@ class Scope:
         try:
             result = lexer.expand(text, stage.env)
         except ExpansionError as error:
-            report_undefined(error.unmatched, stage.env, stage.build_args, location, checker)
+            report_undefined(error.unmatched, stage.env, location, checker)
             raise DockerfileError(error.of(text), part=text) from error
         if result.unmatched:
-            report_undefined(result.unmatched, stage.env, stage.build_args, location, checker)
+            report_undefined(result.unmatched, stage.env, location, checker)
         if result.matched:
             self.spend(len(result.text))
         return result.text
@@ -83,13 +83,12 @@ _DOCUMENT = Lexer(plain_quotes=True)
 
 def report_undefined(
     names: tuple[str, ...],
-    env: Mapping[str, str],
-    declared: list[ArgItem],
+    env: Environment,
     location: Location,
     checker: Checker,
 ) -> None:
     """Warns of variables that are neither set nor declared."""
-    known = {item.name for item in declared}
+    known = {item.name for item in env.arguments}
     for name in names:
         if name in known or name in NO_ENV:
             continue

@@ -39,6 +39,7 @@ def image_source(
     attrs = {} if mode == "default" else {"image.resolvemode": mode}
     caps = {"source.image"} | ({"source.image.resolvemode"} if mode == "pull" else set())
     return SourceNode(
+        (),
         OpMetadata(description=text, caps=frozenset(caps)),
         () if location is None else (location,),
         SourceOp(f"docker-image://{reference}", FrozenMap(attrs)),
@@ -51,6 +52,7 @@ def layout_source(
 ) -> SourceNode:
     attrs = {"oci.session": session, "oci.store": store}
     return SourceNode(
+        (),
         OpMetadata(description=text, caps=frozenset({"source.ocilayout"})),
         (),
         SourceOp(f"oci-layout://{reference}", FrozenMap({key: value for key, value in attrs.items() if value})),
@@ -82,14 +84,14 @@ def local_source(
         attrs["local.unique"] = unique
         caps.add("source.local.unique")
     return SourceNode(
-        OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(f"local://{name}", FrozenMap(attrs))
+        (), OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(f"local://{name}", FrozenMap(attrs))
     )
 
 
 def http_source(url: str, filename: str, text: FrozenMap[str, str], checksum: str = "") -> SourceNode:
     attrs = {"http.filename": filename} | ({"http.checksum": checksum} if checksum else {})
     caps = {"source.http"} | ({"source.http.checksum"} if checksum else set())
-    return SourceNode(OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(url, FrozenMap(attrs)))
+    return SourceNode((), OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(url, FrozenMap(attrs)))
 
 
 def git_source(
@@ -125,4 +127,6 @@ def git_source(
         if wanted:
             attrs[attribute] = value
             caps.add(cap)
-    return SourceNode(OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(identifier, FrozenMap(attrs)))
+    return SourceNode(
+        (), OpMetadata(description=text, caps=frozenset(caps)), (), SourceOp(identifier, FrozenMap(attrs))
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bakepy.dockerfile import instructions as i
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.lower import config
-from bakepy.dockerfile.lower.copy import lower_copy
+from bakepy.dockerfile.lower.copy import read_copy
 from bakepy.dockerfile.lower.image import default_path
-from bakepy.dockerfile.lower.run import lower_run
+from bakepy.dockerfile.lower.run import read_run
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.lower.step import Step, StepMemo, reading
 from bakepy.dockerfile.text import parse_bool
 from bakepy.model.platform import Platform
 
@@ -23,7 +24,7 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     if "PATH" not in stage.image.env and stage.os != "windows":
         stage.image.env["PATH"] = default_path(stage.os)
     for name, value in stage.image.env.items():
-        stage.set_env(name, value)
+        stage.env.put(name, value)
     if scope.options.hostname:
         stage.hostname = scope.options.hostname
     if stage.image.working_dir:
@@ -38,11 +39,19 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     return stage
 
 
-def lower_commands(stage: StageState, start: int, stop: int, scope: Scope) -> None:
+def lower_commands(stage: StageState, start: int, stop: int, scope: Scope, steps: StepMemo) -> None:
     """Some of its instructions. Raises DockerfileError with the place of the instruction."""
+    warnings = scope.checker.warnings
     for command in stage.commands[start:stop]:
         try:
-            _lower(stage, command, scope)
+            key = reading(command, stage, scope)
+            step = steps.find(key)
+            if step is None:
+                told = len(warnings)
+                step = _read(stage, command, scope)
+                if len(warnings) == told:  # what is told now has to be told for each target
+                    steps.put(key, step)
+            step(stage, scope)
         except DockerfileError as error:
             if error.where is None and error.locations == ():
                 error.where = command.instruction.statement.find(error.part)
@@ -52,44 +61,44 @@ def lower_commands(stage: StageState, start: int, stop: int, scope: Scope) -> No
             raise
 
 
-def _lower(stage: StageState, command: Command, scope: Scope) -> None:
+def _read(stage: StageState, command: Command, scope: Scope) -> Step:
     stage.in_trigger = command.trigger
     instruction, location = command.instruction, command.location
     checker = scope.checker.merged(instruction.statement.comments)
     match instruction:
         case i.Run():
-            lower_run(stage, command, instruction, scope, checker)
+            return read_run(stage, command, instruction, scope, checker)
         case i.Copy() | i.Add():
-            lower_copy(stage, command, instruction, scope, checker)
+            return read_copy(stage, command, instruction, scope, checker)
         case i.Env():
-            config.lower_env(stage, instruction, scope, location, checker)
+            return config.read_env(stage, instruction, scope, location, checker)
         case i.Arg():
-            config.lower_arg(stage, instruction, scope, location, checker)
+            return config.read_arg(stage, instruction, scope, location, checker)
         case i.Label():
-            config.lower_label(stage, instruction, scope, location, checker)
+            return config.read_label(stage, instruction, scope, location, checker)
         case i.Workdir():
-            config.lower_workdir(stage, instruction, scope, location, checker)
+            return config.read_workdir(stage, instruction, scope, location, checker)
         case i.User():
-            config.lower_user(stage, instruction, scope, location, checker)
+            return config.read_user(stage, instruction, scope, location, checker)
         case i.Cmd():
-            config.lower_cmd(stage, instruction, scope, location, checker)
+            return config.read_cmd(stage, instruction, scope, location, checker)
         case i.Entrypoint():
-            config.lower_entrypoint(stage, instruction, scope, location, checker)
+            return config.read_entrypoint(stage, instruction, scope, location, checker)
         case i.HealthcheckInstruction():
-            config.lower_healthcheck(stage, instruction, scope, location, checker)
+            return config.read_healthcheck(stage, instruction, scope, location, checker)
         case i.Expose():
-            config.lower_expose(stage, instruction, scope, location, checker)
+            return config.read_expose(stage, instruction, scope, location, checker)
         case i.Volume():
-            config.lower_volume(stage, instruction, scope, location, checker)
+            return config.read_volume(stage, instruction, scope, location, checker)
         case i.StopSignal():
-            config.lower_stop_signal(stage, instruction, scope, location, checker)
+            return config.read_stop_signal(stage, instruction, scope, location, checker)
         case i.Maintainer():
-            config.lower_maintainer(stage, instruction, scope)
+            return config.read_maintainer(instruction, scope)
         case i.Shell():
-            stage.image.shell = instruction.args
-            stage.image.commit(f"SHELL [{' '.join(instruction.args)}]", epoch=scope.epoch)
+            return config.read_shell(instruction, scope)
         case i.OnBuild():
-            stage.image.on_build.append(instruction.expression)
+            return config.read_trigger(instruction)
+    raise AssertionError(f"no instruction of a stage: {instruction}")
 
 
 def end_stage(stage: StageState, scope: Scope) -> None:
@@ -98,7 +107,7 @@ def end_stage(stage: StageState, scope: Scope) -> None:
         wanted = False
         if name in scope.global_args:
             wanted = _is_enabled(stage.label, scope.global_args[name])
-        for item in stage.build_args:
+        for item in stage.env.arguments:
             if item.name == name and item.value is not None:
                 wanted = _is_enabled(stage.label, item.value)
         if wanted and name == SCAN_CONTEXT:

@@ -6,7 +6,8 @@ from dataclasses import field, replace
 
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.errors import Location
-from bakepy.dockerfile.instructions import ArgItem, From, Instruction
+from bakepy.dockerfile.instructions import From, Instruction
+from bakepy.dockerfile.lower.environment import Environment
 from bakepy.dockerfile.lower.image import ImageDraft, no_image
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.options import NamedContext
@@ -17,21 +18,16 @@ from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Command:
-    """An instruction of a stage, with the stages it reads from. `trigger`: it comes from an ONBUILD."""
+    """An instruction of a stage, with the stages it reads from. `trigger`: it comes from an ONBUILD. `mentions`: names
+    of variables, and of build arguments, that may have a say in it."""
 
     instruction: Instruction
     sources: tuple[StageState, ...] = ()
     trigger: bool = False
     location: Location = ()
-
-
-@dataclass(slots=True)
-class Once:
-    """Where an instruction was seen that counts only once."""
-
-    location: Location | None = None
+    mentions: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -64,16 +60,13 @@ class StageState:
     state_platform: Platform | None = None
     """The platform that RUN gets; None: that of the target."""
     node: Node | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    env_texts: dict[str, str] = field(default_factory=dict)
-    """The same as `NAME=VALUE`, so that no step needs to write them again."""
+    env: Environment = field(default_factory=Environment)
     dir: str = "/"
     user: str = ""
     hostname: str = ""
     network: NetMode = NetMode.SANDBOX
     image: ImageDraft = field(default_factory=no_image)
     base_image: ImageConfig | None = None
-    build_args: list[ArgItem] = field(default_factory=list)
     notes: OutlineNotes = field(default_factory=OutlineNotes)
 
     context_paths: set[str] = field(default_factory=set)
@@ -84,9 +77,8 @@ class StageState:
     """A process runs in it, which may read everything."""
     workdir_set: bool = False
     in_trigger: bool = False
-    cmd_seen: Once = field(default_factory=Once)
-    entrypoint_seen: Once = field(default_factory=Once)
-    healthcheck_seen: Once = field(default_factory=Once)
+    seen: dict[type[Instruction], Location] = field(default_factory=dict)
+    """Where the last instruction of each kind is that counts only once."""
     scan_stage: bool = False
     scan_context: bool = False
     warnings: list[Warning] = field(default_factory=list)
@@ -109,15 +101,13 @@ class StageState:
             platform=source.platform,
             state_platform=source.state_platform,
             node=source.node,
-            env=dict(source.env),
-            env_texts=dict(source.env_texts),
+            env=Environment(source.env),
             dir=source.dir,
             user=source.user,
             hostname=source.hostname,
             network=source.network,
             image=source.image.copy(with_triggers=base is None),
             base_image=source.base_image,
-            build_args=list(source.build_args),
             notes=self.notes.copy(),
             workdir_set=source.workdir_set,
         )
@@ -126,16 +116,12 @@ class StageState:
         """This stage, half compiled, to be compiled further."""
         return replace(
             self,
-            env=dict(self.env),
-            env_texts=dict(self.env_texts),
+            env=Environment(self.env),
             image=self.image.copy(with_triggers=True),
-            build_args=list(self.build_args),
             notes=self.notes.copy(),
             context_paths=set(self.context_paths),
             reads={source: set(paths) for source, paths in self.reads.items()},
-            cmd_seen=Once(self.cmd_seen.location),
-            entrypoint_seen=Once(self.entrypoint_seen.location),
-            healthcheck_seen=Once(self.healthcheck_seen.location),
+            seen=dict(self.seen),
         )
 
     def root(self) -> StageState:
@@ -144,13 +130,6 @@ class StageState:
         while stage.base is not None:
             stage = stage.base
         return stage
-
-    def set_env(self, name: str, value: str) -> None:
-        """A variable that is set again moves to the end."""
-        self.env.pop(name, None)
-        self.env_texts.pop(name, None)
-        self.env[name] = value
-        self.env_texts[name] = f"{name}={value}"
 
     @property
     def os(self) -> str:

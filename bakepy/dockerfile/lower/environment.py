@@ -1,0 +1,62 @@
+"""The variables of a stage, ready for its steps: each line is written and marshalled once, not for every RUN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bakepy.dockerfile.instructions import ArgItem
+from bakepy.llb import wire
+
+
+class Variables(NamedTuple):
+    """Variables as a process gets them: `NAME=VALUE`, and the same marshalled. `arguments` is what the history of a
+    RUN begins with: `|N A=1 …` for the stage's build arguments."""
+
+    lines: tuple[str, ...]
+    data: bytes
+    arguments: str
+
+
+class Environment(dict[str, str]):
+    """Variables in order; changed only by `put`. One that is set again moves to the end.
+
+    `arguments` are the build arguments that were declared, whether they have a value or not.
+    """
+
+    __slots__ = ("_lines", "_variables", "arguments")
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        super().__init__(values or {})
+        self.arguments: tuple[ArgItem, ...] = ()
+        self._lines: dict[str, tuple[str, bytes]] = {}
+        self._variables: Variables | None = None
+        if isinstance(values, Environment):
+            self.arguments, self._lines, self._variables = values.arguments, dict(values._lines), values._variables
+
+    def put(self, name: str, value: str) -> None:
+        known = self.pop(name, None)
+        self[name] = value
+        line = self._lines.pop(name, None)
+        if line is None or known != value:
+            text = f"{name}={value}"
+            line = text, wire.variables([text])
+        self._lines[name] = line
+        self._variables = None
+
+    def declare(self, argument: ArgItem) -> None:
+        self.arguments = (*self.arguments, argument)
+        self._variables = None
+
+    def variables(self) -> Variables:
+        if self._variables is None:
+            lines = self._lines.values()
+            given = {item.name: self.get(item.name, item.value or "") for item in self.arguments}
+            self._variables = Variables(
+                tuple([text for text, _ in lines]),
+                b"".join([data for _, data in lines]),
+                " ".join([f"|{len(given)}", *[f"{name}={value}" for name, value in given.items()], ""])
+                if given
+                else "",
+            )
+        return self._variables
