@@ -127,9 +127,11 @@ class Checker:
 
     config: CheckConfig = field(default_factory=CheckConfig)
     warnings: list[Warning] = field(default_factory=list)
+    silent: bool = False
+    """Behind an error nothing is warned of."""
 
     def warn(self, rule: str, message: str, location: Location) -> None:
-        if self.config.runs(RULES[rule]):
+        if not self.silent and self.config.runs(RULES[rule]):
             self.warnings.append(Warning(RULES[rule], message, location))
 
     def merged(self, comments: Iterable[str]) -> Checker:
@@ -152,5 +154,5 @@ class Checker:
                 skip_all=mine.skip_all or other.skip_all,
                 experimental_all=mine.experimental_all or other.experimental_all,
             )
-            return Checker(config, self.warnings)
+            return Checker(config, self.warnings, self.silent)
         return self

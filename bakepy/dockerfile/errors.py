@@ -29,7 +29,12 @@ class DockerfileError(DefinitionError):
         detail: Iterable[str] = (),
         part: str = "",
     ) -> None:
-        super().__init__(what, where=where or (location[0] if location else None), hint=hint, detail=tuple(detail))
+        super().__init__(
+            shortened(what),
+            where=where or (location[0] if location else None),
+            hint=shortened(hint),
+            detail=tuple(detail),
+        )
         self.locations: tuple[Location, ...] = (location,) if location else ()
         self.part = part
 
@@ -44,6 +49,19 @@ class DockerfileError(DefinitionError):
             self.locations = (*self.locations, location)
             self.where = self.where or location[0]
         return self
+
+
+_SHOWN = 600
+
+
+def shortened(what: str) -> str:
+    """Without the middle of what is too long to be read: words of a Dockerfile can have any length."""
+    return what if len(what) <= _SHOWN else f"{what[: _SHOWN - 200]} […] {what[-150:]}"
+
+
+def each(error: BakeError) -> tuple[BakeError, ...]:
+    """The errors of which this one is made."""
+    return error.errors if isinstance(error, DefinitionErrors) else (error,)
 
 
 def raise_all(errors: Sequence[BakeError]) -> None:

@@ -27,6 +27,15 @@ class ExpansionError(Exception):
 
     unmatched: tuple[str, ...] = ()
 
+    @property
+    def hint(self) -> str:
+        text = str(self)
+        if "unsupported modifier" in text:
+            return "the forms are ${x}, ${x:-word}, ${x:+word}, ${x:?message}, ${x#start}, ${x%end} and ${x/this/that}"
+        if "${}" in text:
+            return "as in ${x/this/that}"
+        return "close what is open, or write a backslash before it" if "missing" in text or "matching" in text else ""
+
     def of(self, text: str) -> str:
         """The whole complaint about `text`, which is shown up to a length."""
         return f"failed to process {quote(text if len(text) <= 60 else text[:57] + '...')}: {self}"

@@ -42,8 +42,9 @@ def read_flags(
             known = (*texts, *lists, *switches)
             near = nearest(name, known)
             hint = near.replace("'", "'--", 1)
-            if not known:
-                hint = f"{statement.keyword.upper()} takes no flags"
+            if not hint:
+                flags = ", ".join(f"--{each}" for each in known) or "no flags"
+                hint = f"{statement.keyword.upper()} takes {flags}"
             raise statement.error(f"unknown flag: {written}", part=written, hint=hint)
         if name in found_texts or name in found_switches:
             raise statement.error(f"duplicate flag specified: {written}", part=written)
@@ -53,7 +54,7 @@ def read_flags(
                                       hint=f"{written} alone means true")  # fmt: skip
             if value.lower() not in ("", "true", "false"):
                 what = f"expecting boolean value for flag {written}, not: {value}"
-                raise statement.error(what, part=written)
+                raise statement.error(what, part=written, hint=f"{written}=true or {written}=false")
             found_switches[name] = value.lower() != "false"
         elif not equals:
             raise statement.error(f"missing a value on flag: {written}", part=written,

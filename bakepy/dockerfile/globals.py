@@ -53,6 +53,7 @@ def global_args(
                         error.of(value),
                         location=arg.location,
                         where=arg.statement.find(item.name),
+                        hint=error.hint,
                     ) from error
                 value, deps = result.text, frozenset(result.matched)
                 room -= len(value)

@@ -25,7 +25,7 @@ from bakepy.dockerfile.parser import line_location, parse_text
 from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.reader import MAX_ERRORS, Dialect, read_instruction
 from bakepy.dockerfile.stages import StageTable, check_cycles, reachable
-from bakepy.dockerfile.suggest import suggestion
+from bakepy.dockerfile.suggest import guess
 from bakepy.dockerfile.text import quote
 from bakepy.errors import BakeError, nearest
 from bakepy.model.location import SourceFile
@@ -172,7 +172,7 @@ class Planner:
             result = self.lexer.expand(text, self.args)
         except ExpansionError as error:
             self._warn_undeclared(error.unmatched, stage, checker)
-            raise head.statement.error(error.of(text), part=part) from error
+            raise head.statement.error(error.of(text), part=part, hint=error.hint) from error
         self._warn_undeclared(result.unmatched, stage, checker)
         return result
 
@@ -180,7 +180,7 @@ class Planner:
         known = {*self.args, *self.declared}
         for name in names:
             if name not in known:
-                near = suggestion(name, sorted(known))
+                near = guess(name, sorted(known), len(checker.warnings))
                 message = f"FROM argument '{name}' is not declared" + (f" (did you mean {near}?)" if near else "")
                 checker.warn("UndefinedArgInFrom", message, stage.head.location)
 
@@ -246,7 +246,8 @@ class Planner:
             names = [stage.label for stage in self.table.states[:_SEARCHED] if stage.label]
             what = f"failed to parse stage name {quote(written)}: {error.what}"
             same = [name for name in names if name.lower() == written.lower()]
-            hint = f"the stage is called '{same[0].lower()}'" if same else error.hint or nearest(written, names)
+            hint = f"the stage is called '{same[0].lower()}'" if same else nearest(written, names) or error.hint
+            hint = hint or _image_hint(written)
             raise DockerfileError(what, hint=hint) from error
         platform = state.platform or self.target_platform
         state.base_name = str(reference)
@@ -410,3 +411,11 @@ def followed(paths: Iterable[str]) -> tuple[str, ...]:
     if "/" in paths:
         return ()
     return tuple(sorted((path[1:] for path in paths), key=lambda path: path.encode("utf-8", "surrogateescape")))
+
+
+def _image_hint(written: str) -> str:
+    if written != written.lower():
+        return "names of images are lower case"
+    if written.endswith(":"):
+        return "the tag is empty; give the variable in it a default: ARG NAME=VALUE above FROM"
+    return "as in alpine, alpine:3.20 or registry.test:5000/team/app@sha256:…"

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.text import parse_int, quote
+from bakepy.errors import nearest
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MOST = 65536 * len(_PROTOCOLS)
@@ -17,7 +18,10 @@ def parse_ports(words: Iterable[str], location: Location, checker: Checker) -> l
     """`80/tcp`, ranges unfolded. Raises DockerfileError."""
     out: list[str] = []
     for word in words:
-        out += _port(word, location, checker)
+        try:
+            out += _port(word, location, checker)
+        except DockerfileError as error:
+            raise error.about(word) from error.__cause__
         if len(out) > _MOST:
             raise DockerfileError(f"EXPOSE names more than {_MOST} ports")
     return out
@@ -31,7 +35,8 @@ def _port(word: str, location: Location, checker: Checker) -> list[str]:
         what = f"invalid port: {quote(word)}: no port specified"
         raise DockerfileError(what, hint="as in EXPOSE 80 or EXPOSE 53/udp")
     if (protocol or "tcp").lower() not in _PROTOCOLS:
-        raise DockerfileError(f"invalid port: {quote(word)}: invalid proto: {protocol}", hint="it is tcp, udp or sctp")
+        raise DockerfileError(f"invalid port: {quote(word)}: invalid proto: {protocol}",
+                              hint=nearest(protocol.lower(), _PROTOCOLS) or "it is tcp, udp or sctp")  # fmt: skip
     if protocol != protocol.lower():
         message = f"Defined protocol '{word}' in EXPOSE instruction should be lowercase"
         checker.warn("ExposeProtoCasing", message, location)

@@ -48,9 +48,30 @@ def read_instruction(statement: Statement, dialect: Dialect) -> i.Instruction:
         raise statement.error(str(error), part="[", hint='as in ["make", "install"]') from error
 
 
+_FORMS = {
+    "ARG": "ARG NAME or ARG NAME=VALUE",
+    "ENV": "ENV NAME=VALUE",
+    "LABEL": "LABEL NAME=VALUE",
+    "EXPOSE": "EXPOSE 80 or EXPOSE 53/udp",
+    "MAINTAINER": "LABEL org.opencontainers.image.authors=NAME, which has replaced MAINTAINER",
+    "ONBUILD": "ONBUILD RUN make",
+    "SHELL": 'SHELL ["/bin/bash", "-c"]',
+    "STOPSIGNAL": "STOPSIGNAL SIGTERM",
+    "USER": "USER NAME or USER UID:GID",
+    "VOLUME": "VOLUME /data",
+    "WORKDIR": "WORKDIR /src",
+}
+
+
+def _none(statement: Statement, number: str = "at least") -> DockerfileError:
+    """The arguments are missing."""
+    keyword = statement.keyword.upper()
+    return statement.error(f"{keyword} requires {number} one argument", hint=f"as in {_FORMS[keyword]}")
+
+
 def _one_text(statement: Statement) -> str:
     if not statement.rest:
-        raise statement.error(f"{statement.keyword.upper()} requires exactly one argument")
+        raise _none(statement, "exactly")
     return statement.rest
 
 
@@ -63,10 +84,12 @@ def _pairs(statement: Statement, dialect: Dialect) -> tuple[i.Pair, ...]:
         hint = f"as in {keyword} NAME=VALUE"
         raise statement.error(str(error), part=statement.rest, hint=hint) from error
     if not pairs:
-        raise statement.error(f"{keyword} requires at least one argument")
+        raise _none(statement)
     for pair in pairs:
         if not pair.name:
-            raise statement.error(f"{keyword} names can not be blank", part=f"={pair.value}")
+            raise statement.error(
+                f"{keyword} names can not be blank", part=f"={pair.value}", hint=f"as in {_FORMS[keyword]}"
+            )
     return pairs
 
 
@@ -94,12 +117,12 @@ def _description(statement: Statement, name: str) -> str:
 def _arg(statement: Statement, dialect: Dialect) -> i.Arg:
     words = split_words(statement.rest, dialect.escape)
     if not words:
-        raise statement.error("ARG requires at least one argument")
+        raise _none(statement)
     items = []
     for word in words:
         name, equals, value = word.partition("=")
         if equals and not name:
-            raise statement.error("ARG names can not be blank", part=word)
+            raise statement.error("ARG names can not be blank", part=word, hint=f"as in {_FORMS['ARG']}")
         items.append(i.ArgItem(name, value if equals else None, _description(statement, name)))
     return i.Arg(statement, tuple(items))
 
@@ -231,7 +254,7 @@ def _entrypoint(statement: Statement, dialect: Dialect) -> i.Entrypoint:
 
 def _onbuild(statement: Statement, dialect: Dialect) -> i.OnBuild:
     if not statement.rest:
-        raise statement.error("ONBUILD requires at least one argument")
+        raise _none(statement)
     read_flags(statement)
     keyword, _, rest = split_statement(statement.rest, dialect.escape)
     _check_trigger(statement, keyword, rest, dialect)
@@ -274,7 +297,7 @@ def _user(statement: Statement, dialect: Dialect) -> i.User:
 
 def _expose(statement: Statement, dialect: Dialect) -> i.Expose:
     if not statement.rest:
-        raise statement.error("EXPOSE requires at least one argument")
+        raise _none(statement)
     read_flags(statement)
     return i.Expose(statement, tuple(sorted(split_blanks(statement.rest), key=_bytes)))
 
@@ -286,7 +309,7 @@ def _bytes(text: str) -> bytes:
 def _volume(statement: Statement, dialect: Dialect) -> i.Volume:
     words, _ = json_or_words(statement.rest)
     if not words:
-        raise statement.error("VOLUME requires at least one argument")
+        raise _none(statement)
     read_flags(statement)
     paths = tuple(word.strip(SPACE) for word in words)
     if not all(paths):
@@ -301,7 +324,7 @@ def _shell(statement: Statement, dialect: Dialect) -> i.Shell:
         raise statement.error("SHELL requires the arguments to be in JSON form", part=statement.rest,
                               hint='as in SHELL ["/bin/bash", "-c"]')  # fmt: skip
     if not args:
-        raise statement.error("SHELL requires at least one argument")
+        raise _none(statement)
     return i.Shell(statement, tuple(args))
 
 
@@ -324,7 +347,8 @@ def _healthcheck(statement: Statement, dialect: Dialect) -> i.HealthcheckInstruc
         raise statement.error(f"Unknown type {quote(kind.upper())} in HEALTHCHECK (try CMD)", part=kind,
                               hint=nearest(kind.upper(), ("CMD", "NONE")))  # fmt: skip
     if not command.args:
-        raise statement.error("Missing command after HEALTHCHECK CMD", part=kind)
+        raise statement.error("Missing command after HEALTHCHECK CMD", part=kind,
+                              hint="as in HEALTHCHECK CMD curl -f http://localhost/")  # fmt: skip
     check = Healthcheck(
         ("CMD-SHELL" if command.shell else "CMD", *command.args),
         interval=_interval(statement, flags, "interval"),

@@ -9,7 +9,7 @@ from bakepy.dockerfile.checks import CheckConfig, Checker, ChecksFailed, Warning
 from bakepy.dockerfile.directives import find_directive
 from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
-from bakepy.dockerfile.errors import DockerfileError, raise_all
+from bakepy.dockerfile.errors import DockerfileError, each, raise_all
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import global_args, predefined, proxy_env
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
@@ -24,7 +24,9 @@ from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, Part, cont
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
+from bakepy.dockerfile.parser import line_location
 from bakepy.dockerfile.plan import MissingImages, Planner, followed
+from bakepy.dockerfile.reader import MAX_ERRORS
 from bakepy.dockerfile.stages import reachable
 from bakepy.dockerfile.static import check_text
 from bakepy.dockerfile.text import parse_int
@@ -122,12 +124,14 @@ class Session:
         check = self.options.check
         known = self.memo.configs.get(check)
         if known is None:
-            found = find_directive(self.parsed.file.text, "check") if check is None else (check,)
+            found = find_directive(self.parsed.file.text, "check") if check is None else (check, 0)
             try:
                 known = self.memo.configs[check] = CheckConfig.parse(found[0] if found else "")
             except DockerfileError as error:
                 of = "check options" if check is None else "build-arg:BUILDKIT_DOCKERFILE_CHECK"
-                raise DockerfileError(f"failed to parse {of}: {error.what}", hint=error.hint) from error
+                line = found[1] if found and check is None else 0
+                where = line_location(self.parsed.file, line, line)[0] if line else None
+                raise DockerfileError(f"failed to parse {of}: {error.what}", where=where, hint=error.hint) from error
         return known
 
     def _text_warnings(self) -> tuple[Warning, ...]:
@@ -280,8 +284,10 @@ class Session:
             except BakeError as error:
                 if not errors:
                     self.warnings += scope.checker.warnings
-                errors.append(error)
+                errors += each(error)
                 failed.add(planned)
+                if len(errors) >= MAX_ERRORS:
+                    break
                 continue
             scope.compiled[planned] = stage
             if not errors:
@@ -295,7 +301,13 @@ class Session:
     def _stage(self, planned: StageState, parts: tuple[Part, ...], steps: StepMemo, scope: Scope) -> StageState:
         """The compiled stage. Raises DockerfileError; `scope.checker` has the warnings up to there."""
         stage = scope.compiled.get(planned.base) if planned.base else None
+        errors: list[BakeError] = []
         for part in parts:
+            if errors:  # only what else is wrong is wanted
+                assert stage is not None
+                if not lower_commands(stage, part.start, part.stop, scope, steps, errors):
+                    break
+                continue
             key = (
                 planned,
                 part.start,
@@ -309,12 +321,18 @@ class Session:
             if known is None:
                 scope.checker = Checker(self.config, list(stage.warnings) if stage and part.start else [])
                 known = stage.copy() if stage and part.start else begin_stage(planned, scope)
-                lower_commands(known, part.start, part.stop, scope, steps)
+                going_on = lower_commands(known, part.start, part.stop, scope, steps, errors)
+                if errors:
+                    stage = known
+                    if going_on:
+                        continue
+                    break
                 if part is parts[-1]:
                     end_stage(known, scope)
                 known.warnings = scope.checker.warnings
                 self.memo.stages.put(key, known)
             stage = known
+        raise_all(errors)
         assert stage is not None, "a stage has one part at least"
         return stage
 

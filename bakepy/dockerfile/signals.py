@@ -11,6 +11,9 @@ _NAMES = frozenset(
 ) | {f"RTMIN+{n}" for n in range(1, 16)} | {f"RTMAX-{n}" for n in range(1, 15)}  # fmt: skip
 
 
+NAMES = tuple(f"SIG{name}" for name in sorted(_NAMES))
+
+
 def is_signal(text: str) -> bool:
     number = parse_int(text)
     return number != 0 if number is not None else text.upper().removeprefix("SIG") in _NAMES

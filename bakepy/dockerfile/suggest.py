@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+_MOST_WARNINGS = 250
+_MOST_NAMES = 2000
+
+
+def guess(name: str, options: Collection[str], warned: int) -> str:
+    """The suggestion, unless there are so many warnings, or names, that nobody waits for more guesses."""
+    return "" if warned > _MOST_WARNINGS or len(options) > _MOST_NAMES else suggestion(name, options)
 
 
 def suggestion(name: str, options: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from bakepy.dockerfile.compile import Compilation, parse
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.errors import BakeError
-from tests.support.dockerfiles import AMD64, lower
+from tests.support.dockerfiles import AMD64, compilation, lower
 
 
 def failure(text: str, **options: object) -> str:
@@ -38,8 +38,74 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
         'hint: as in ["make", "install"]\n'
         "Dockerfile:6:5: dockerfile parse error on line 6: ENV names can not be blank\n"
         "    ENV =b\n"
-        "        ^^"
+        "        ^^\n"
+        "hint: as in ENV NAME=VALUE"
     )
+
+
+def test_all_independent_errors_of_a_stage_are_told_in_file_order() -> None:
+    text = (
+        "FROM alpine\nCOPY --chmod=abc a b\nARG A\nRUN --mount=type=cash,target=/x y\nARG B\nSTOPSIGNAL SIGTREM\n"
+        "EXPOSE 80/tpc\nRUN []\n"
+    )
+    assert failure(text) == (
+        "Dockerfile:2:6: invalid mode 'abc' of --chmod: invalid syntax\n"
+        "    COPY --chmod=abc a b\n"
+        "         ^^^^^^^\n"
+        "hint: as in 0755 or u=rwx,go=rx\n"
+        'Dockerfile:4:13: unsupported mount type "cash"\n'
+        "    RUN --mount=type=cash,target=/x y\n"
+        "                ^^^^^^^^^\n"
+        "hint: did you mean 'cache'?\n"
+        "Dockerfile:6:12: invalid signal: SIGTREM\n"
+        "    STOPSIGNAL SIGTREM\n"
+        "               ^^^^^^^\n"
+        "hint: did you mean 'SIGTERM'?\n"
+        'Dockerfile:7:8: invalid port: "80/tpc": invalid proto: tpc\n'
+        "    EXPOSE 80/tpc\n"
+        "           ^^^^^^\n"
+        "hint: did you mean 'tcp'?"
+    )
+
+
+def test_what_follows_a_wrong_variable_is_not_judged() -> None:
+    text = "FROM alpine\nENV A=${B:x}\nENV C=${A:?needed}\nSTOPSIGNAL nothing\n"
+    assert failure(text) == (
+        "Dockerfile:2:7: failed to process \"${B:x}\": unsupported modifier (:x) in substitution of 'B'\n"
+        "    ENV A=${B:x}\n"
+        "          ^^^^^^\n"
+        "hint: the forms are ${x}, ${x:-word}, ${x:+word}, ${x:?message}, ${x#start}, ${x%end} and ${x/this/that}"
+    )
+
+
+def test_behind_an_error_nothing_is_warned_of() -> None:
+    result = compilation("FROM alpine\nWORKDIR a\nARG A\nSTOPSIGNAL q\nARG B\nCMD x\nENV C=$D\n").check()
+    assert ([w.rule.name for w in result.warnings], str(result.error).splitlines()[0]) == (
+        ["WorkdirRelativePath"],
+        "Dockerfile:4:12: invalid signal: q",
+    )
+
+
+def test_words_of_any_length_make_short_messages() -> None:
+    for text in (
+        "{}",
+        "FROM a\n{} x",
+        "FROM a\nRUN --{} x",
+        "FROM {}",
+        "FROM a\nEXPOSE {}",
+        "FROM a\nCOPY --chmod={} a b",
+        "FROM a\nSTOPSIGNAL {}",
+        "FROM a\nRUN --mount={}=1 x",
+        "# check={}\nFROM a",
+        "FROM a\nADD https://h/x.git?{}=1 x",
+        "FROM a\nENV A=${{{}",
+        "FROM --platform=/{} a",
+        "FROM a AS {}!",
+        "FROM a\nRUN <<{}\nx",
+    ):
+        message = failure(text.format("q" * 60_000))
+        assert message.startswith("Dockerfile:"), text
+        assert len(message) < 2000, text
 
 
 @pytest.mark.parametrize(
@@ -106,12 +172,16 @@ def test_all_independent_errors_of_a_file_are_told_in_file_order() -> None:
             "FROM Alpine\n",
             'Dockerfile:1:6: failed to parse stage name "Alpine": '
             "invalid reference format: repository name (library/Alpine) must be lowercase\n"
-            "    FROM Alpine\n         ^^^^^^",
+            "    FROM Alpine\n         ^^^^^^\nhint: names of images are lower case",
         ),
-        ("FROM alpine\nRUN []\n", 'arguments are required for RUN\nhint: as in RUN ["make", "install"]'),
+        (
+            "FROM alpine\nRUN []\n",
+            "Dockerfile:2:1: arguments are required for RUN\n    RUN []\n    ^^^^^^\n"
+            'hint: as in RUN ["make", "install"]',
+        ),
         (
             "FROM alpine\nEXPOSE 80-70\n",
-            "Dockerfile:2:1: invalid containerPort: 80-70\n    EXPOSE 80-70\n    ^^^^^^\n"
+            "Dockerfile:2:8: invalid containerPort: 80-70\n    EXPOSE 80-70\n           ^^^^^\n"
             "hint: the range goes backwards",
         ),
     ],
@@ -185,8 +255,8 @@ def test_devices_are_refused_where_they_are_used() -> None:
     text = "FROM alpine AS a\nRUN --device=x/y=z a\nFROM alpine AS b\n"
     assert lower(text, target="b").warnings == ()
     assert failure(text, target="a") == (
-        "Dockerfile:2:1: device feature is only supported in Dockerfile frontend 1.14.0-labs or later\n"
-        "    RUN --device=x/y=z a\n    ^^^"
+        "Dockerfile:2:5: device feature is only supported in Dockerfile frontend 1.14.0-labs or later\n"
+        "    RUN --device=x/y=z a\n        ^^^^^^^^\nhint: # syntax=docker/dockerfile:1-labs"
     )
 
 
@@ -202,8 +272,8 @@ def test_faults_of_independent_stages_are_told_together() -> None:
         "Dockerfile:2:6: docker.io/library/missing-b:latest: not found",
     ]
     assert [line for line in failure(text).splitlines() if line[0] == "D"] == [
-        "Dockerfile:4:1: invalid containerPort: x",
-        "Dockerfile:8:1: invalid signal: z",
+        "Dockerfile:4:8: invalid containerPort: x",
+        "Dockerfile:8:12: invalid signal: z",
     ]
     assert [line for line in failure("FROM $A\nFROM --platform=x alpine\n").splitlines() if line[0] == "D"] == [
         "Dockerfile:1:6: base name ($A) should not be blank",

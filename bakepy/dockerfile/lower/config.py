@@ -38,8 +38,9 @@ from bakepy.dockerfile.lower.step import Step
 from bakepy.dockerfile.outline import ArgNote
 from bakepy.dockerfile.ports import parse_ports
 from bakepy.dockerfile.secrets import looks_secret
-from bakepy.dockerfile.signals import is_signal
+from bakepy.dockerfile.signals import NAMES, is_signal
 from bakepy.dockerfile.text import quote
+from bakepy.errors import nearest
 from bakepy.llb.op import MkDirAction, OpMetadata
 
 
@@ -129,7 +130,7 @@ def read_arg(stage: StageState, arg: Arg, scope: Scope, location: Location, chec
                 result = scope.lexer.expand(value, env)
             except ExpansionError as error:
                 report_undefined(error.unmatched, env, location, checker)
-                raise DockerfileError(error.of(value), part=value) from error
+                raise DockerfileError(error.of(value), part=value, hint=error.hint) from error
             report_undefined(result.unmatched, env, location, checker)
             value = result.text
             scope.spend(len(value))
@@ -216,12 +217,19 @@ def read_healthcheck(
 
 def read_expose(stage: StageState, expose: Expose, scope: Scope, location: Location, checker: Checker) -> Step:
     words: list[str] = []
+    written: dict[str, str] = {}
     for port in expose.ports:
         try:
-            words += scope.lexer.expand(port, stage.env).words
+            found = scope.lexer.expand(port, stage.env).words
         except ExpansionError as error:
-            raise DockerfileError(error.of(port), part=port) from error
-    ports = parse_ports(words, location, checker)
+            raise DockerfileError(error.of(port), part=port, hint=error.hint) from error
+        words += found
+        written |= dict.fromkeys(found, port)
+    try:
+        ports = parse_ports(words, location, checker)
+    except DockerfileError as error:
+        error.part = written.get(error.part, "")
+        raise
     line = history_line(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)
 
     def take(stage: StageState, scope: Scope) -> None:
@@ -247,7 +255,8 @@ def read_volume(stage: StageState, volume: Volume, scope: Scope, location: Locat
 def read_stop_signal(stage: StageState, stop: StopSignal, scope: Scope, location: Location, checker: Checker) -> Step:
     signal = scope.expand(stage, stop.signal, location, checker)
     if not is_signal(signal):
-        raise DockerfileError(f"invalid signal: {signal}", hint="as in SIGTERM or 15")
+        near = nearest(signal.upper(), NAMES) or "as in SIGTERM or 15"
+        raise DockerfileError(f"invalid signal: {signal}", part=stop.signal, hint=near)
     line = history_line(f"STOPSIGNAL {signal}", epoch=scope.epoch)
 
     def take(stage: StageState, scope: Scope) -> None:

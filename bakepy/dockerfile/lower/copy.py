@@ -60,7 +60,10 @@ def read_copy(stage: StageState, command: Command, written: Transfer, scope: Sco
         tree, ignored = step.result(origin), None
     os = stage.os
     dest = paths.relative_to(stage.dir, expanded.dest, os)
-    mode, mode_str = _mode(expanded.chmod)
+    try:
+        mode, mode_str = _mode(expanded.chmod)
+    except DockerfileError as error:
+        raise error.about("--chmod") from error.__cause__
     if expanded.checksum:
         _check_checksum(expanded)
     text = shown(scope.lexer, written.code, stage.env)
@@ -256,7 +259,9 @@ def check_digest(text: str) -> None:
     try:
         Digest.parse(text)
     except Exception as error:
-        raise DockerfileError(f"invalid checksum '{text}'", hint="as in sha256:… with 64 hex digits") from error
+        raise DockerfileError(
+            f"invalid checksum '{text}'", part="--checksum", hint="as in sha256:… with 64 hex digits"
+        ) from error
 
 
 def url_filename(url: str) -> str:

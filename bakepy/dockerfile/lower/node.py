@@ -149,7 +149,9 @@ class ExecForm:
     def _number(self, numbers: tuple[int, ...]) -> _NumberedExec:
         meta = self.meta
         if not meta.args:
-            raise DockerfileError("arguments are required for RUN", hint='as in RUN ["make", "install"]')
+            location = self.locations[0] if self.locations else ()
+            what = "arguments are required for RUN"
+            raise DockerfileError(what, location=location, hint='as in RUN ["make", "install"]')
         if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in meta.args):
             raise DockerfileError("the command of a RUN is not UTF-8")
         mounts: list[Mount] = []

@@ -210,7 +210,11 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
     network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(run.network, stage.network)
     security = SecurityMode.INSECURE if run.security == "insecure" else SecurityMode.SANDBOX
     if run.devices and not options.labs:
-        raise DockerfileError("device feature is only supported in Dockerfile frontend 1.14.0-labs or later")
+        raise DockerfileError(
+            "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
+            part="--device",
+            hint="# syntax=docker/dockerfile:1-labs",
+        )
     devices = _devices(run) if scope.supports("exec.meta.cdi") else ()
     platform = stage.state_platform or scope.target_platform
     shown_env: Mapping[str, str] = stage.env

@@ -14,7 +14,7 @@ from bakepy.dockerfile.lower.environment import Environment
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.options import LowerOptions
-from bakepy.dockerfile.suggest import suggestion
+from bakepy.dockerfile.suggest import guess
 from bakepy.llb.op import ProxyEnv
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
@@ -22,6 +22,9 @@ from bakepy.model.value import dataclass
 SCAN_CONTEXT, SCAN_STAGE = "BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"
 NO_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})
 """Arguments for the builder that never reach the environment."""
+
+
+MAX_PORTS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -39,6 +42,8 @@ class Scope:
     ignored: Ignored | None
     proxy: ProxyEnv | None
     room: int = MAX_TEXT
+    ports: int = MAX_PORTS
+    """How many more EXPOSE may name."""
     compiled: dict[StageState, StageState] = field(default_factory=dict)
     """Planned stages and what became of them."""
 
@@ -61,7 +66,7 @@ class Scope:
             result = lexer.expand(text, stage.env)
         except ExpansionError as error:
             report_undefined(error.unmatched, stage.env, location, checker)
-            raise DockerfileError(error.of(text), part=text) from error
+            raise DockerfileError(error.of(text), part=text, hint=error.hint) from error
         if result.unmatched:
             report_undefined(result.unmatched, stage.env, location, checker)
         if result.matched:
@@ -73,6 +78,12 @@ class Scope:
         self.room -= characters
         if self.room < 0:
             raise DockerfileError(f"the values of variables come to more than {MAX_TEXT} characters")
+
+    def expose(self, ports: int) -> None:
+        """Raises DockerfileError when all EXPOSEs of a build name more ports than there are, five times over."""
+        self.ports -= ports
+        if self.ports < 0:
+            raise DockerfileError(f"EXPOSE names more than {MAX_PORTS} ports in this build")
 
     def supports(self, capability: str) -> bool:
         return capability not in self.options.unsupported
@@ -92,6 +103,6 @@ def report_undefined(
     for name in names:
         if name in known or name in NO_ENV:
             continue
-        near = suggestion(name, env)
+        near = guess(name, env, len(checker.warnings))
         message = f"Usage of undefined variable '${name}'" + (f" (did you mean ${near}?)" if near else "")
         checker.warn("UndefinedVar", message, location)

@@ -11,7 +11,9 @@ from bakepy.dockerfile.lower.run import read_run
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.lower.step import Step, StepMemo, reading
+from bakepy.dockerfile.reader import MAX_ERRORS
 from bakepy.dockerfile.text import parse_bool
+from bakepy.errors import BakeError
 from bakepy.model.platform import Platform
 
 
@@ -39,8 +41,11 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     return stage
 
 
-def lower_commands(stage: StageState, start: int, stop: int, scope: Scope, steps: StepMemo) -> None:
-    """Some of its instructions. Raises DockerfileError with the place of the instruction."""
+def lower_commands(
+    stage: StageState, start: int, stop: int, scope: Scope, steps: StepMemo, errors: list[BakeError]
+) -> bool:
+    """Some of its instructions. What is wrong goes to `errors`, with the place of the instruction; False if nothing
+    behind it can be judged, because it would have set variables."""
     warnings = scope.checker.warnings
     for command in stage.commands[start:stop]:
         try:
@@ -49,7 +54,7 @@ def lower_commands(stage: StageState, start: int, stop: int, scope: Scope, steps
             if step is None:
                 told = len(warnings)
                 step = _read(stage, command, scope)
-                if len(warnings) == told:  # what is told now has to be told for each target
+                if len(warnings) == told and not errors:  # what is told now has to be told for each target
                     steps.put(key, step)
             step(stage, scope)
         except DockerfileError as error:
@@ -57,8 +62,11 @@ def lower_commands(stage: StageState, start: int, stop: int, scope: Scope, steps
                 error.where = command.instruction.statement.find(error.part)
                 if command.trigger:
                     error.where = command.location[0] if command.location else None
-            error.at(command.location)
-            raise
+            errors.append(error.at(command.location))
+            scope.checker.silent = True
+            if isinstance(command.instruction, i.Env | i.Arg) or len(errors) >= MAX_ERRORS:
+                return False
+    return True
 
 
 def _read(stage: StageState, command: Command, scope: Scope) -> Step:
