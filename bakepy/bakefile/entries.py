@@ -112,7 +112,7 @@ def parse_caches(text: str) -> list[CacheEntry]:
         return []
     fields = csv_fields(text)
     if "=" not in text:
-        return [CacheEntry("registry", FrozenMap({"ref": field})) for field in fields]
+        return [CacheEntry("registry", FrozenMap({"ref": _reference(field)})) for field in fields]
     kind, attrs = "", {}
     for field in fields:
         name, equals, value = field.partition("=")
@@ -126,6 +126,16 @@ def parse_caches(text: str) -> list[CacheEntry]:
     if not kind:
         raise EntryError(f"a cache needs a type: {text!r}")
     return [CacheEntry(kind, FrozenMap(attrs))]
+
+
+def _reference(field: str) -> str:
+    """Of a list of references each is a CSV record again, of one field."""
+    if not field:
+        raise EntryError("an empty reference: there is a comma too many")
+    parts = csv_fields(field)
+    if len(parts) > 1:
+        raise EntryError(f"expected one reference, found {field!r}")
+    return parts[0]
 
 
 def parse_secret(text: str) -> SecretEntry:

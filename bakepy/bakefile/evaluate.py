@@ -11,7 +11,17 @@ from typing import Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema, unknown_name
+from bakepy.bakefile.body import (
+    Attribute,
+    Block,
+    Body,
+    Content,
+    DataAttribute,
+    NativeBody,
+    Scalar,
+    Schema,
+    unknown_name,
+)
 from bakepy.bakefile.conversion import convert, without_optional
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
@@ -171,7 +181,9 @@ class Evaluation(Globals):
                 elif block.type == "pools":
                     self._pools.update(block.body.all_attributes())
         else:
-            self.attributes.update(body.all_attributes(frozenset((*schema.blocks, *self._reserved))))
+            # In JSON, "variable" is where variables stand; in native syntax it may be a value's name, too.
+            blocks = schema.blocks.keys() - {"variable"} if isinstance(body, NativeBody) else schema.blocks
+            self.attributes.update(body.all_attributes(frozenset((*blocks, *self._reserved))))
         for block in content.blocks:
             match block.type:
                 case "variable":
@@ -196,8 +208,7 @@ class Evaluation(Globals):
             return
         variable = Variable(name, block, content)
         if description := content.attributes.get("description"):
-            value = self._plain(description)
-            variable.description = description.node.converted(value, v.STRING, "description").raw or ""
+            variable.description = self._description(description, strict=block.body.strict)
         for rule in content.blocks:
             rule.body.content(_VALIDATION)
             for unknown, span in rule.body.unknown(_VALIDATION):
@@ -209,6 +220,17 @@ class Evaluation(Globals):
         content = variable.block.body.content(Schema(frozenset({"sensitive"})))
         attribute = content.attributes.get("sensitive")
         return attribute is not None and self._plain(attribute).raw is True
+
+    def _description(self, attribute: Attribute, *, strict: bool) -> str:
+        """Of a variable. It is read before there are values: strings of JSON are no templates here."""
+        if isinstance(attribute, DataAttribute) and isinstance(attribute.data, Scalar) and not strict:
+            value = attribute.data.value
+        else:
+            value = self._plain(attribute)
+        text = attribute.node.converted(value, v.STRING, "description").raw
+        if text is None:
+            raise attribute.node.error("the description can not be null")
+        return str(text)
 
     def _plain(self, attribute: Attribute) -> Value:
         """A value that may not refer to anything."""

@@ -90,9 +90,7 @@ def _attribute_name(key: tree.Node) -> str:
     inner = key.inner if isinstance(key, tree.ObjectKey) else key
     if word := inner.keyword():
         return word
-    if isinstance(inner, tree.Literal) and isinstance(inner.literal.raw, str):
-        return inner.literal.raw
-    raise key.error("an attribute's name must be a word")
+    raise key.error("an attribute's name must be a word", hint="write it without quotes")
 
 
 # -- values from outside

@@ -63,6 +63,24 @@ def test_json_goes_before_the_plain_value_of_a_typed_variable() -> None:
     assert "there is no attribute 'z'" in failure(text, env={"A_JSON": '{"z": 1}'})
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("string", "1.50", '"1.50"'),
+        ("list(string)", "[1.50, true]", '["1.50","true"]'),
+        ("string", '"a,b",c', '"a,b"'),
+        ("number", "1_0", "1"),
+    ],
+)
+def test_json_of_simple_types_is_taken_as_it_is_written(kind: str, given: str, expected: str) -> None:
+    text = f'variable "A" {{ type = {kind} }}\ntarget "default" {{ args = {{ a = jsonencode(A) }} }}'
+    assert args(text, env={"A_JSON": given}) == {"a": expected}
+
+
+def test_variable_is_a_name_like_any_other() -> None:
+    assert args('variable = "x"\ntarget "default" { args = { a = variable } }') == {"a": "x"}
+
+
 def test_a_variable_without_default_is_empty_and_with_a_type_null() -> None:
     text = 'variable "A" {}\nvariable "B" { type = string }\ntarget "default" { args = { a = A, b = B == null } }'
     assert args(text) == {"a": "", "b": "true"}
@@ -157,6 +175,8 @@ target "members" { args = { all = join(",", group.g.targets) } }
             'target "default" { args = { a = f(1) } }\nfunction "f" {\n  params = []\n  result = 1\n}',
             "f() takes 0 arguments",
         ),
+        ('variable "v" { type = object({"a" = string}) }', "an attribute's name must be a word"),
+        ('variable "v" { type = object({a = string}) }\nx = merge(v, v)', "merge(): all arguments are null"),
         ('target "a b" {}', "'a b' can not be a name"),
         ('target "x" { name = "y" }', "'name' needs a 'matrix'"),
         ('target "x" {\n  name = "x-${b}"\n  matrix = { a = [1] }\n}', "there is no variable 'b'"),
@@ -206,6 +226,14 @@ def test_an_empty_matrix_is_one_target_and_an_empty_axis_none() -> None:
     assert list(printed('target "a" { matrix = {} }', "a")["target"]) == ["a"]
     text = 'target "a" {\n  name = "x-${v}"\n  matrix = { v = [] }\n}\ntarget "b" {}'
     assert list(printed(text, "b")["target"]) == ["b"]
+
+
+def test_the_description_of_a_variable_is_plain_text() -> None:
+    assert failure('variable "A" {\n  description = null\n}\ntarget "default" {}') == (
+        "docker-bake.hcl:2:17: the description can not be null\n      description = null\n                    ^^^^"
+    )
+    text = '{"variable": {"A": {"description": "${B}"}}, "target": {"default": {"tags": ["x"]}}}'
+    assert one_target(text, name="docker-bake.json").tags == ("x",)
 
 
 def test_unknown_attributes_are_skipped_in_hcl_and_json_but_not_in_toml() -> None:

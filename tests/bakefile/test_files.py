@@ -277,6 +277,8 @@ def test_entries_from_text() -> None:
     [
         (parse_output, "dest=x,tar=true"),
         (parse_caches, "mode=max"),
+        (parse_caches, "a,,b"),
+        (parse_caches, '"a,b"'),
         (parse_secret, "id=a,foo=b"),
         (parse_secret, "type=x"),
         (parse_attest, "mode=max"),

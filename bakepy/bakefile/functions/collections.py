@@ -178,6 +178,9 @@ def _merge(*given: Value) -> Value:
         merged.update(each.raw or {})
     if given and isinstance(given[0].type, v.MapType) and all(each.type == given[0].type for each in given):
         return v.map_of(merged, given[0].type.element)
+    kinds = {each.type for each in given}
+    if len(kinds) == 1 and not merged and any(isinstance(each, v.ObjectType) and each.attributes for each in kinds):
+        raise FunctionError("all arguments are null")
     return v.object_of(merged)
 
 

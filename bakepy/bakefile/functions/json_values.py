@@ -15,6 +15,10 @@ from bakepy.model.location import SourceFile
 
 _SPECIAL: Final = re.compile('["\\\\<>&\x00-\x1f\u2028\u2029]')
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_FIRST: Final = re.compile(
+    r'[ \t\r\n]*(?:"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)', re.DOTALL
+)
+"""The value that JSON text begins with, if it is a simple one."""
 
 
 class JSONError(Exception):
@@ -98,6 +102,8 @@ def _value(data: Data) -> Value:
 
 def decode_typed(text: str, want: v.Type) -> Value:
     """JSON of a given type: attributes that are not in it are null, further ones are errors."""
+    if want in v.PRIMITIVES and (first := _FIRST.match(text)):
+        text = first[0]  # as buildx does it: what comes behind a simple value is not looked at
     return _typed(_read(text), want)
 
 
@@ -144,6 +150,8 @@ def _items(data: Data) -> list[Data]:
 def _primitive(data: Data, want: v.Type) -> Value:
     if not isinstance(data, Scalar):
         raise JSONError(f"expected {v.article(want)}, found {data.kind()}")
+    if want is v.STRING and data.value.type is v.NUMBER:
+        return v.string(data.text.text[data.start : data.end])  # as it is written: 1.50
     try:
         return convert(data.value, want)
     except ConvertError as reason:
