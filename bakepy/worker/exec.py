@@ -29,6 +29,7 @@ from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.cgroups import LIMITS
 from bakepy.worker.context import NETWORK_HOST, SECURITY_INSECURE, ExecContext
 from bakepy.worker.emulation import check_runnable
+from bakepy.worker.launcher import end
 from bakepy.worker.mounts import StepMounts, missing_secret
 from bakepy.worker.oci import DEFAULT_CAPABILITIES, HOSTNAME, PATH, Container, all_capabilities, hosts_text, is_ulimit
 from bakepy.worker.oomcount import INSIDE, OomCount
@@ -116,6 +117,7 @@ class _Step:
     resources: LinuxResources | None
     held: ExitStack = field(default_factory=ExitStack)
     closed: bool = False
+    files: Path | None = None
     stubs: Stubs | None = None
     notes: list[str] = field(default_factory=list)
     kills: int = 0
@@ -127,15 +129,13 @@ class _Step:
         if lost:
             self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
         own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
-        files = self.context.volatile / f"{self.context.new_id()}-files"
-        files.mkdir(mode=0o700)
-        self.held.callback(remove_tree, files)
-        self.mounts.build(files, self.held)
+        claimed = self.context.launcher.claim(own_cgroup=own_cgroup)
+        self.held.callback(end, claimed)
+        self.mounts.build(self._files, self.held)
         if self.mounts.root is None:
             raise BuildError("no root mount")
         rootfs = self.mounts.root.path
-        process = self.context.launcher.take(own_cgroup=own_cgroup)
-        self.held.callback(remove_tree, process.bundle)
+        process = claimed.result()
         memory = limits.get("memory")
         if memory and (count := OomCount.begin(self.context.cgroups, self.context.token, process.id, memory)):
             self.oom = count
@@ -146,7 +146,7 @@ class _Step:
         cgroup = "" if inherits else f"{self.context.cgroups.parent(self.context.token)}/{process.id}"
         if self.oom is not None:
             cgroup += f"/{INSIDE}"
-        container = self._container(rootfs, files, cgroup, limits)
+        container = self._container(rootfs, cgroup, limits)
         parents = self.op.meta.remove_mount_stubs_recursive
         try:
             self.stubs = Stubs.make(rootfs, self.mounts.mounts, parents=parents)
@@ -178,7 +178,15 @@ class _Step:
         self.closed = True
         self.held.close()
 
-    def _container(self, rootfs: Path, files: Path, cgroup: str, limits: dict[str, Any]) -> Container:
+    def _files(self) -> Path:
+        """A folder in memory for what only this step has."""
+        if self.files is None:
+            self.files = self.context.volatile / f"{self.context.new_id()}-files"
+            self.files.mkdir(mode=0o700)
+            self.held.callback(remove_tree, self.files)
+        return self.files
+
+    def _container(self, rootfs: Path, cgroup: str, limits: dict[str, Any]) -> Container:
         op, context, meta = self.op, self.context, self.op.meta
         user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
         insecure = op.security is SecurityMode.INSECURE
@@ -194,7 +202,7 @@ class _Step:
             cwd=meta.cwd or "/",
             user=user,
             hostname=meta.hostname or HOSTNAME,
-            hosts=self._hosts(files),
+            hosts=self._hosts(),
             resolv_conf=context.sandbox_resolv_conf if network else context.resolv_conf,
             mounts=tuple(self.mounts.mounts),
             own_network=op.network is NetMode.NONE,
@@ -245,11 +253,11 @@ class _Step:
             env.append(f"{secret.name}={(data or b'').decode(errors='surrogateescape')}")
         return tuple(env)
 
-    def _hosts(self, files: Path) -> Path:
+    def _hosts(self) -> Path:
         meta = self.op.meta
         if not meta.extra_hosts and meta.hostname in ("", HOSTNAME):
             return self.context.hosts
-        path = files / "hosts"
+        path = self._files() / "hosts"
         path.write_text(hosts_text(meta.hostname or HOSTNAME, [(entry.host, entry.ip) for entry in meta.extra_hosts]))
         path.chmod(0o644)
         return path

@@ -7,7 +7,6 @@ the configuration is missing. Measured in docs/decisions/launcher.md.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,13 +34,17 @@ class Launcher:
         self._next: Future[ContainerProcess] | None = None
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="launcher")
 
-    def take(self, *, own_cgroup: bool) -> ContainerProcess:
-        """A process that waits for its configuration. Raises EngineError if the runtime can not be started."""
-        if own_cgroup and self.shared is not None:
-            return self._make(own_cgroup=True)
-        with self._lock:
-            prepared, self._next = self._next, None
-        return prepared.result() if prepared is not None else self._make(own_cgroup=False)
+    def claim(self, *, own_cgroup: bool) -> Future[ContainerProcess]:
+        """A process that waits for its configuration, or soon will: one that is being started is not waited for here.
+        The caller `end`s it. Raises EngineError, here or as the result, if the runtime can not be started."""
+        if not own_cgroup or self.shared is None:
+            with self._lock:
+                prepared, self._next = self._next, None
+            if prepared is not None:
+                return prepared
+        made: Future[ContainerProcess] = Future()
+        made.set_result(self._make(own_cgroup=own_cgroup))
+        return made
 
     def prepare(self) -> None:
         """Begins to start the process of the step after this one; waits for nothing."""
@@ -56,10 +59,7 @@ class Launcher:
         with self._lock:
             prepared, self._next = self._next, None
         if prepared is not None:
-            with contextlib.suppress(EngineError):  # of no interest any more
-                process = prepared.result()
-                process.abandon()
-                remove_tree(process.bundle)
+            end(prepared)
 
     def close(self) -> None:
         self.drop()
@@ -78,3 +78,13 @@ class Launcher:
                 process.abandon()
                 raise EngineError(f"a container can not enter the cgroup {self.shared.folder}: {error}") from error
         return process
+
+
+def end(claimed: Future[ContainerProcess]) -> None:
+    """Ends a process, if it has not ended, and removes its bundle. Blocks."""
+    try:
+        process = claimed.result()
+    except (EngineError, OSError):
+        return  # it could not be started: who waits for it is told
+    process.abandon()
+    remove_tree(process.bundle)

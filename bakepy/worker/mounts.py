@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import field, replace
 from functools import partial
@@ -64,8 +64,8 @@ class StepMounts:
                 if socket is not None:
                     self._sockets[index] = socket
 
-    def build(self, files: Path, stack: ExitStack) -> None:
-        """Mounts and makes everything; blocks. `files` is a folder in memory that is removed after the step."""
+    def build(self, files: Callable[[], Path], stack: ExitStack) -> None:
+        """Mounts and makes everything; blocks. `files` gives a folder in memory that is removed after the step."""
         for index, mount in enumerate(self.op.mounts):
             if _destination(mount, self.op) == ROOT:
                 self._build_root(mount, stack)
@@ -84,7 +84,7 @@ class StepMounts:
         if mount.output != NONE:
             self.trees[mount.output] = self.root
 
-    def _build_mount(self, index: int, mount: Mount, files: Path, stack: ExitStack) -> None:
+    def _build_mount(self, index: int, mount: Mount, files: Callable[[], Path], stack: ExitStack) -> None:
         destination = _destination(mount, self.op)
         match mount.type:
             case MountType.BIND:
@@ -137,7 +137,7 @@ class StepMounts:
     def _input(self, mount: Mount) -> Ref | None:
         return None if mount.input == NONE else self.inputs[mount.input]
 
-    def _build_secret(self, index: int, mount: Mount, destination: str, files: Path) -> None:
+    def _build_secret(self, index: int, mount: Mount, destination: str, files: Callable[[], Path]) -> None:
         option = mount.secret
         if option is None or not option.id:
             raise BuildError("invalid secret mount options")
@@ -146,7 +146,7 @@ class StepMounts:
             if option.optional:
                 return
             raise missing_secret(option.id)
-        path = files / f"secret{index}"
+        path = files() / f"secret{index}"
         path.touch(mode=0o600)
         path.write_bytes(value)
         os.chown(path, option.uid, option.gid)

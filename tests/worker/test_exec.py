@@ -413,8 +413,8 @@ async def _fails_there(gone: Steps) -> None:
 async def test_a_step_is_started_before_it_is_known(steps: Steps) -> None:
     launcher = steps.context.launcher
     await steps.run("true")
-    waiting = launcher.take(own_cgroup=False)
-    again = launcher.take(own_cgroup=False)
+    waiting = launcher.claim(own_cgroup=False).result()
+    again = launcher.claim(own_cgroup=False).result()
     assert waiting.bundle != again.bundle
     started = [process.pid for process in (waiting, again) if steps.context.runtime.waits]
     assert sorted(map(int, children())) == sorted(started)
