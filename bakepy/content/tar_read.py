@@ -6,7 +6,7 @@ streamed. Global PAX headers have no effect, as in containerd.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from types import TracebackType
 from typing import BinaryIO
 
@@ -74,15 +74,16 @@ class LayerReader:
         return Digest(f"sha256:{self._ahead.hexdigest()}")
 
 
-def entries(stream: TarStream) -> Iterator[Item]:
-    """The entries of a tar, not a layer's in particular; reads no further than to its end."""
-    while (item := _next_entry(stream)) is not None:
+def entries(stream: TarStream, refused: Collection[bytes] = ()) -> Iterator[Item]:
+    """The entries of a tar, not a layer's in particular; reads no further than to its end. Entries of the types
+    `refused` are unknown ones."""
+    while (item := _next_entry(stream, refused)) is not None:
         yield item
         if item[1] is not None:
             item[1].skip_rest()
 
 
-def _next_entry(stream: TarStream) -> Item | None:
+def _next_entry(stream: TarStream, refused: Collection[bytes]) -> Item | None:
     """The next entry, with the headers that only say something about it."""
     records: dict[bytes, bytes] = {}
     repeated: list[bytes] = []
@@ -102,20 +103,20 @@ def _next_entry(stream: TarStream) -> Item | None:
                     records.setdefault(b"path", long_name)
                 if long_link is not None:
                     records.setdefault(b"linkpath", long_link)
-                return _entry(stream, header, typeflag, records, repeated)
+                known = None if typeflag in refused else _KINDS.get(typeflag)
+                return _entry(stream, header, known, records, repeated)
     if records or long_name is not None or long_link is not None:
         raise BuildError("layer tar ends after a header that announces an entry")
     return None
 
 
 def _entry(
-    stream: TarStream, header: bytes, typeflag: bytes, records: dict[bytes, bytes], repeated: list[bytes]
+    stream: TarStream, header: bytes, kind: str | None, records: dict[bytes, bytes], repeated: list[bytes]
 ) -> Item:
-    kind = _KINDS.get(typeflag)
     name = records.get(b"GNU.sparse.name") or records.get(b"path") or _ustar_name(header)
     if kind is None:
-        raise UnknownEntry(f"unhandled tar header type {typeflag[0]}: {name.decode(errors='replace')}")
-    if typeflag == b"\0" and name.endswith(b"/"):
+        raise UnknownEntry(f"unhandled tar header type {header[156]}: {name.decode(errors='replace')}")
+    if header[156] == 0 and name.endswith(b"/"):
         kind = "dir"  # how tars before POSIX have it
     content: EntryContent | None = None
     size = 0

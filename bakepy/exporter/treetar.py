@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import BinaryIO
 
 from bakepy.content.entry import LayerEntry
@@ -12,15 +13,19 @@ from bakepy.content.tar_header import END, encode_header, padding
 from bakepy.errors import BuildError
 
 _SMALL = 1 << 16
+_SECOND = 10**9
 
 
 def write_tar(entries: Iterable[LayerEntry], out: BinaryIO) -> int:
-    """Writes `entries` in the order given; returns the bytes. Blocks. Big files are copied inside the kernel.
+    """Writes `entries` in the order given; returns the bytes. Blocks. Big files are copied inside the kernel. Times are
+    those of whole seconds, the nearest ones: Go's tar writer, which BuildKit uses, has no others by default.
 
     BuildError if a file is not as long as its entry says.
     """
     size = 0
     for entry in entries:
+        if entry.mtime_ns % _SECOND:
+            entry = replace(entry, mtime_ns=(entry.mtime_ns + _SECOND // 2) // _SECOND * _SECOND)
         header = encode_header(entry)
         out.write(header)
         size += len(header)

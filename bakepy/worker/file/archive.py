@@ -19,6 +19,8 @@ from bakepy.errors import BuildError
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"
 """Of a zstd frame without content, after its first byte."""
+_REFUSED = (b"7", b"S")
+"""What BuildKit does not unpack: contiguous files, and sparse ones in the oldest of GNU's ways."""
 _BLOCK = 512
 _READ = 1 << 18
 _PIECE = 1 << 20
@@ -33,7 +35,7 @@ def is_archive(file: BinaryIO) -> bool:
         return False
     try:
         # in small pieces: what is wrong further on is not looked at
-        return next(entries(TarStream(_plain(file, _BLOCK))), None) is not None
+        return next(entries(TarStream(_plain(file, _BLOCK)), _REFUSED), None) is not None
     except UnknownEntry:
         return True
     except (BuildError, OSError, ValueError):
@@ -43,7 +45,7 @@ def is_archive(file: BinaryIO) -> bool:
 
 def members(file: BinaryIO) -> Iterator[Item]:
     """The entries of the tar in `file`. BuildError where it is damaged or cut short."""
-    return entries(TarStream(_plain(file, _PIECE)))
+    return entries(TarStream(_plain(file, _PIECE)), _REFUSED)
 
 
 def _is_compressed(head: bytes) -> bool:
