@@ -93,6 +93,10 @@ class TerminalDisplay:
                     took = f" {seconds(event.time - target.started)}" if target.started is not None else ""
                     said = "" if event.outcome == "succeeded" else f" {event.outcome}"
                     lines.append(Text(f"{mark} {event.target}{said}{took}", style=style))
+                case VertexLog() if event.digest not in self._running:
+                    # what is not under way tells only why: that it waits for memory, or for another attempt
+                    told = " ".join(event.data.decode(errors="replace").split())
+                    lines.append(Text(f"{self._name(self._record.step(event.digest))}: {told}", style="dim"))
                 case VertexAdded() | VertexLog():
                     return
         for line in lines:

@@ -58,6 +58,8 @@ class Pools(Generic[R]):
         self._lines: dict[Claim, list[tuple[float, int, Node[R]]]] = {}
         self.held_back = False
         """The last `take` left something waiting because memory is short; nobody will tell when it no longer is."""
+        self._told: set[Node[R]] = set()
+        self._waits: list[tuple[Node[R], str]] = []
 
     def put(self, node: Node[R]) -> None:
         """The node is READY."""
@@ -74,6 +76,7 @@ class Pools(Generic[R]):
         while (claim := self._next()) is not None:
             if self._count and self._short():
                 self.held_back = True
+                self._tell(claim, "waits: the machine is short of memory")
                 break
             node = heapq.heappop(self._lines[claim])[2]
             for pool in claim.pools:
@@ -102,8 +105,21 @@ class Pools(Generic[R]):
             if all(self._busy.get(pool, 0) < self._limits.of(pool) for pool in claim.pools):
                 if not claim.memory or (not memory_taken and self._fits(claim.memory)):
                     return claim
+                if not memory_taken:
+                    self._tell(claim, f"waits for {claim.memory / (1 << 20):,.0f} MiB of the run's memory budget")
                 memory_taken = True
         return None
+
+    def take_waits(self) -> list[tuple[Node[R], str]]:
+        """Who has begun to wait for memory, and what is to be told of it; of each once."""
+        taken, self._waits = self._waits, []
+        return taken
+
+    def _tell(self, claim: Claim, what: str) -> None:
+        node = self._lines[claim][0][2]
+        if node not in self._told:
+            self._told.add(node)
+            self._waits.append((node, what))
 
     def _waiting(self) -> list[tuple[Claim, list[tuple[float, int, Node[R]]]]]:
         """The lines that are not empty, without those at their heads that wait no more."""

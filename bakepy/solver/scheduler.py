@@ -160,6 +160,8 @@ class Solver(Generic[R]):
                 self._answer(questions)
                 continue
             commands = self._state.take_commands()
+            for node, told in self._state.take_waits():
+                self._emit(VertexLog(node.vertex.digest, 2, f"{told}\n".encode(), self._clock()))
             if self._state.held_back:
                 self._look_again()
             if not commands:

@@ -166,6 +166,10 @@ class State(Generic[R]):
         """Something waits for memory, about which nothing here will tell: ask for commands again in a while."""
         return self._pools.held_back
 
+    def take_waits(self) -> list[tuple[Node[R], str]]:
+        """Who has begun to wait for memory, and what is to be told of it."""
+        return self._pools.take_waits()
+
     def settle(self) -> None:
         """Moves every vertex as far as it goes on its own."""
         while self._queue:

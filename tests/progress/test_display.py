@@ -55,7 +55,7 @@ def test_quiet_says_nothing() -> None:
 
 
 def test_the_terminal_shows_running_steps_with_their_last_lines_and_what_ended() -> None:
-    make, test, base = (Digest.of(name) for name in (b"make", b"test", b"base"))
+    make, test, base, late = (Digest.of(name) for name in (b"make", b"test", b"base", b"late"))
     stream = Terminal()
     display = TerminalDisplay(stream, colour=False)
     events: list[Event] = [
@@ -68,16 +68,19 @@ def test_the_terminal_shows_running_steps_with_their_last_lines_and_what_ended()
         VertexLog(make, 1, b"one\ntwo\n", 1.0),
         VertexStarted(test, 1.0),
         VertexFailed(test, 2.0, "exit code: 2\nmore"),
+        VertexAdded(late, "RUN late"),
+        VertexLog(late, 2, b"waits for memory\n", 2.0),
         TargetDone("web", 3.0, "failed", "exit code: 2"),
     ]
     with display:
         for event in events:
             display(event)
         picture = [line.plain for line in display._picture(10)]
-    assert picture[0].endswith("  2/3 steps (1 cached)  1/1 targets")
+    assert picture[0].endswith("  2/4 steps (1 cached)  1/1 targets")
     assert picture[1].startswith(" → RUN make  ")
     assert picture[2:] == ["   one", "   two"]
     assert "✗ RUN test: exit code: 2" in stream.getvalue()
+    assert "RUN late: waits for memory" in stream.getvalue()
     assert "✗ web failed 2.0s" in stream.getvalue()
 
 

@@ -77,6 +77,12 @@ class TestPools:
         ]
 
 
+def _told(bench: Bench) -> list[tuple[str, str]]:
+    """What was told of waiting."""
+    logs = [(event.digest, event.data.decode()) for event in bench.events if isinstance(event, VertexLog)]
+    return [(digest, text) for digest, text in logs if text.startswith("waits")]
+
+
 class TestMemory:
     async def test_together_they_claim_no_more_than_the_budget(self) -> None:
         vertices = [toy(f"v{number}", number, share=Share(memory=3 * GIB)) for number in range(6)]
@@ -111,6 +117,10 @@ class TestMemory:
             await wait_all_tasks_blocked()
             assert bench.ran == ["first", "large"]
             bench.let_go("large")
+        assert _told(bench) == [
+            (large.digest, "waits for 8,192 MiB of the run's memory budget\n"),
+            (small[0].digest, "waits for 1,024 MiB of the run's memory budget\n"),
+        ]
         assert bench.ran == ["first", "large", "small 0", "small 1", "small 2"]
 
 
@@ -120,6 +130,8 @@ class TestPressure:
         bench = Bench(short=True)
         await _run_all(bench, vertices)
         assert (bench.most, len(bench.ran)) == (1, 4)
+        waited = [(vertex.digest, "waits: the machine is short of memory\n") for vertex in vertices[1:]]
+        assert _told(bench) == waited
 
     async def test_when_there_is_memory_again_the_others_begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scheduler, "_SHORT_SECONDS", 0.0)
