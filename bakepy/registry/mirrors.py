@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bakepy.errors import UsageError
 from bakepy.model.reference import ImageReference
@@ -36,7 +36,22 @@ class Mirror:
 
     def of(self, ref: ImageReference) -> ImageReference:
         """Where this host has what `ref` means."""
-        return replace(ref, domain=self.host, path=f"{self.prefix}{ref.path}")
+        # one mirror may serve several registries: it is told which is meant, as containerd and BuildKit do
+        namespace = "" if (ref.domain, self.host) == ("docker.io", "registry-1.docker.io") else ref.domain
+        return MirroredReference(self.host, f"{self.prefix}{ref.path}", ref.tag, ref.digest, namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredReference(ImageReference):
+    """A reference at a mirror; `namespace` is the registry that it is of."""
+
+    namespace: str = ""
+
+
+def namespace_query(ref: ImageReference) -> str:
+    """What a request for content of `ref` has behind its path: `?ns=docker.io` at a mirror, else nothing."""
+    namespace = ref.namespace if isinstance(ref, MirroredReference) else ""
+    return f"?ns={quote(namespace, safe='')}" if namespace else ""
 
 
 class Mirrors:

@@ -15,7 +15,7 @@ from bakepy.model.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIF
 from bakepy.model.reference import ImageReference
 from bakepy.registry.answer import Answer, read_bounded
 from bakepy.registry.auth import scope
-from bakepy.registry.mirrors import Mirrors
+from bakepy.registry.mirrors import Mirrors, namespace_query
 from bakepy.registry.retry import Patience, RetryPolicy, Temporary
 from bakepy.registry.transfer import Download, Progress, Upload, digest_of
 from bakepy.registry.transport import Transport
@@ -222,7 +222,7 @@ class Registry:
         return self._transport.request(
             method,
             ref.domain,
-            f"/v2/{ref.path}/manifests/{name}",
+            f"/v2/{ref.path}/manifests/{name}{namespace_query(ref)}",
             scopes=(scope(ref.path),),
             what=ref.familiar(),
             expect=(200,),

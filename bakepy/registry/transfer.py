@@ -17,6 +17,7 @@ from bakepy.model.oci import Descriptor
 from bakepy.model.reference import ImageReference
 from bakepy.registry.answer import Answer
 from bakepy.registry.auth import scope
+from bakepy.registry.mirrors import namespace_query
 from bakepy.registry.retry import Temporary
 from bakepy.registry.transport import Refused, Transport
 
@@ -70,7 +71,7 @@ class Download:
         async with self._transport.request(
             "GET",
             self._ref.domain,
-            f"/v2/{self._ref.path}/blobs/{self._descriptor.digest}",
+            f"/v2/{self._ref.path}/blobs/{self._descriptor.digest}{namespace_query(self._ref)}",
             scopes=(scope(self._ref.path),),
             what=f"pull blob {self._descriptor.digest} of {self._ref.path}",
             expect=(200, 206, 416),

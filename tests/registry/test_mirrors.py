@@ -64,6 +64,8 @@ async def test_a_mirror_gives_all_that_it_has(
 
     assert store.read(Digest.of(BLOB)) == BLOB
     assert origin.requests == []
+    # it is told whose content is meant
+    assert [dict(request.query) for request in fake.requests] == [{"ns": origin.host}] * 3
 
 
 async def test_what_a_mirror_lacks_comes_from_the_registry(
@@ -76,6 +78,7 @@ async def test_what_a_mirror_lacks_comes_from_the_registry(
 
     assert store.read(Digest.of(BLOB)) == BLOB
     assert len(fake.requests) == 1
+    assert [dict(request.query) for request in origin.requests] == [{}]
 
 
 async def test_a_transfer_that_a_mirror_breaks_off_goes_on_at_the_registry(
