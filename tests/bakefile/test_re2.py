@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
+from bakepy.bakefile.functions import re2
 from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
 
 
@@ -16,6 +19,11 @@ def found(pattern: str, text: str) -> list[str]:
     [
         ("a|ab", "ab", ["a"]),
         ("(?i)É", "é", ["é"]),
+        ("(?i)σ+", "σςΣ", ["σςΣ"]),
+        ("(?i)[k\u017f]+", "kK\u212aSs\u017f", ["kK\u212aSs\u017f"]),
+        ("(?i)[\\x{2000}-\\x{FFFF}]+", "k\u212a", ["k\u212a"]),
+        ("(?i)[\u0130\u0131]", "iI\u0131", ["\u0131"]),
+        ("(?i)\\p{Lu}+", "aB\u01c5ß\u1e9e1", ["aB\u01c5ß\u1e9e"]),
         ("a(?i)b|C", "aB c", ["aB", "c"]),
         (r"\pL+", "aé1", ["aé"]),
         (r"\p{Greek}+", "aβγ", ["βγ"]),
@@ -65,3 +73,18 @@ def test_what_can_not_be_used_is_said(pattern: str, problem: str) -> None:
 def test_a_pattern_that_makes_others_backtrack_takes_linear_steps() -> None:
     assert found("(a*)*b", "a" * 2000) == []
     assert found("(x+x+)+y", "x" * 2000) == []
+
+
+def test_no_character_beyond_those_that_are_looked_at_has_cases_or_a_category() -> None:
+    inhabited = [range(first, last + 1) for first, last in re2._INHABITED]
+    outside = (chr(code) for code in range(0x110000) if not any(code in each for each in inhabited))
+    assert {unicodedata.category(each) for each in outside} == {"Cn", "Co"}
+    assert all(chr(code).lower() == chr(code) == chr(code).upper() for code in range(re2._CASED, 0x40000))
+
+
+@pytest.mark.parametrize("name", ["L", "Nd", "Co"])
+def test_categories_hold_the_characters_that_have_them(name: str) -> None:
+    ranges = re2._property_ranges(name)
+    assert ranges is not None
+    found = {code for low, high in ranges for code in range(low, high + 1)}
+    assert found == {code for code in range(0x110000) if unicodedata.category(chr(code)).startswith(name)}

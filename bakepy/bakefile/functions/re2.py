@@ -6,7 +6,9 @@ character (a Pike machine). The first alternative that matches counts, as in Per
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
@@ -15,6 +17,14 @@ _REPEAT: Final = 1000
 _SIZE: Final = 20_000
 _DEPTH: Final = 250
 _LAST: Final = 0x10FFFF
+_INHABITED: Final = ((0, 0x3FFFF), (0xE0000, 0xE0FFF))
+"""What is beyond is not assigned, or for private use."""
+_CASED: Final = 0x1F000
+"""From here on no character has cases."""
+_FOLDED_TO: Final = {"k": "\u212a", "s": "\u017f"}
+"""What else counts as an ASCII letter."""
+_TURKISH: Final = (0x130, 0x131)
+"""Their other cases are those of other letters; they fold to themselves."""
 
 Range = tuple[int, int]
 Span = tuple[int, int]
@@ -371,22 +381,36 @@ def _normal(ranges: list[Range], negated: bool) -> list[Range]:
 def _folded(ranges: list[Range]) -> list[Range]:
     """With the other cases of every character."""
     added = list(ranges)
+    if all(high < 128 for _, high in ranges):
+        letters = {chr(code) for low, high in ranges for code in range(low, high + 1) if chr(code).isalpha()}
+        added += [
+            (ord(each), ord(each))
+            for letter in letters
+            for each in letter.swapcase() + _FOLDED_TO.get(letter.lower(), "")
+        ]
+        return added
+    cased, orbits = _orbits()
     for low, high in ranges:
-        if high - low > 5000:  # so wide a range holds both cases of nearly everything
-            continue
-        for code in range(low, high + 1):
-            for other in _cases(chr(code)):
-                added.append((ord(other), ord(other)))
+        for code in cased[bisect_left(cased, low) : bisect_right(cased, high)]:
+            added += [(other, other) for other in orbits[code]]
     return added
 
 
-def _cases(character: str) -> set[str]:
-    found = {character.lower(), character.upper(), character.lower().upper(), character.upper().lower()}
-    extra = {"k": "\u212a", "s": "\u017f", "\u00e5": "\u212b"}
-    for each in list(found):
-        if each in extra:
-            found.add(extra[each])
-    return {each for each in found if len(each) == 1}
+@cache
+def _orbits() -> tuple[list[int], dict[int, tuple[int, ...]]]:
+    """The characters with cases, in order, and all that count as the same as each: what their upper and lower cases,
+    if they are one character each, lead to (Go: `unicode.SimpleFold`)."""
+    orbit: dict[int, set[int]] = {}
+    for code in range(_CASED):
+        character = chr(code)
+        lower, upper = character.lower(), character.upper()
+        if (lower == character == upper) or code in _TURKISH:
+            continue
+        for other in (lower, upper):
+            if len(other) == 1 and other != character:
+                joined = orbit.setdefault(code, {code}) | orbit.setdefault(ord(other), {ord(other)})
+                orbit.update(dict.fromkeys(joined, joined))
+    return sorted(orbit), {code: tuple(sorted(found)) for code, found in orbit.items()}
 
 
 @cache
@@ -395,17 +419,29 @@ def _property_ranges(name: str) -> list[Range] | None:
     if name == "Any":
         return [(0, _LAST)]
     if len(name) <= 2 and name[:1] in "CLMNPSZ" and name:
-        codes = [code for code in range(_LAST + 1) if unicodedata.category(chr(code)).startswith(name)]
-    elif name and name[0].isupper() and name.replace("_", "").isalpha():
-        word = {"Han": "CJK"}.get(name, name.upper().replace("_", " "))
-        codes = [
-            code
-            for code in range(_LAST + 1)
-            if unicodedata.name(chr(code), "").startswith(f"{word} ") and unicodedata.category(chr(code))[0] in "LMN"
+        pattern = re.compile(f"(?:{re.escape(name)})+" if len(name) == 2 else f"(?:{name}[a-z])+")
+        found = [
+            (first + run.start() // 2, first + run.end() // 2 - 1)
+            for first, last in ([(0, _LAST)] if name[0] == "C" else _INHABITED)
+            for run in pattern.finditer(_categories(first, last))
         ]
-    else:
+        return found or None
+    if not (name and name[0].isupper() and name.replace("_", "").isalpha()):
         return None
+    word = {"Han": "CJK"}.get(name, name.upper().replace("_", " "))
+    codes = [
+        code
+        for first, last in _INHABITED
+        for code in range(first, last + 1)
+        if unicodedata.name(chr(code), "").startswith(f"{word} ") and unicodedata.category(chr(code))[0] in "LMN"
+    ]
     return _normal([(code, code) for code in codes], False) if codes else None
+
+
+@cache
+def _categories(first: int, last: int) -> str:
+    """The categories of characters, two letters each."""
+    return "".join(map(unicodedata.category, map(chr, range(first, last + 1))))
 
 
 # -- the program
