@@ -2,6 +2,7 @@
 # make test   installs what the tests need and runs them
 # make check  format, lint, types
 # make conformance  the cases of ../shared/conformance against the floors in tests/conformance/floors.toml
+# make engine tests beside a real Docker Engine, which it unpacks under build/peers (as root, 110 MB of Debian packages)
 # make bench  beside docker buildx and the Docker Engine, in one run
 # make fuzz   every kind of input under libFuzzer, MINUTES=10 each; FUZZ="hcl compose" chooses
 
@@ -14,7 +15,7 @@ MINUTES ?= 10
 FUZZ   ?=
 TESTS  ?=
 
-.PHONY: demo test check conformance bench fuzz proto clean venv venv-dev
+.PHONY: demo test engine check conformance bench fuzz proto clean venv venv-dev
 
 venv: $(VENV)/.installed
 venv-dev: $(VENV)/.installed-dev
@@ -40,6 +41,11 @@ demo: venv
 test: venv-dev
 	@.ci/packages test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+engine: venv-dev
+	@.ci/packages test
+	@.ci/engine build/peers
+	@BAKEPY_PEERS=build/peers $(BIN)/python -m pytest tests/e2e/test_daemon.py
 
 check: venv-dev
 	@$(BIN)/ruff format --check .

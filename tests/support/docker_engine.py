@@ -1,7 +1,8 @@
 """A Docker Engine of the tests' own: private sockets and folders, stopped and removed at the end.
 
 The environment variable BAKEPY_PEERS names the prefix under which its programs are unpacked (`usr/sbin/dockerd`, buildx
-as a plugin of the command line). It has no bridge, so steps must ask for another network than the default.
+as a plugin of the command line); without it that is build/peers, where `make engine` unpacks them. It has no bridge, so
+steps must ask for another network than the default.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import pytest
 
 VARIABLE = "BAKEPY_PEERS"
+_UNPACKED = Path(__file__).parent.parent.parent / "build" / "peers"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
@@ -61,12 +63,13 @@ class DockerEngine:
 
 def unavailable() -> str:
     """Why no engine can be started here; empty if one can."""
-    prefix = os.environ.get(VARIABLE)
-    if not prefix:
-        return f"{VARIABLE} does not name a prefix with a Docker Engine"
-    if not Path(prefix, "usr/sbin/dockerd").exists():
-        return f"there is no usr/sbin/dockerd under {prefix} ({VARIABLE})"
+    if not (dockerd := _prefix() / "usr/sbin/dockerd").exists():
+        return f"no {dockerd}: `make engine` unpacks one, or {VARIABLE} names where it is"
     return "" if os.geteuid() == 0 else "a Docker Engine needs root"
+
+
+def _prefix() -> Path:
+    return Path(os.environ.get(VARIABLE) or _UNPACKED).absolute()
 
 
 @contextmanager
@@ -131,5 +134,5 @@ def docker_engine() -> Iterator[DockerEngine]:
     """One engine for the tests of a module, which has nothing cached at first."""
     if reason := unavailable():
         pytest.skip(reason)
-    with running_engine(Path(os.environ[VARIABLE])) as engine:
+    with running_engine(_prefix()) as engine:
         yield engine

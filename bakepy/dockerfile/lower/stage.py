@@ -62,7 +62,8 @@ def lower_commands(
                 error.where = command.instruction.statement.find(error.part)
                 if command.trigger:
                     error.where = command.location[0] if command.location else None
-            errors.append(error.at(command.location))
+            # without the frames, which would keep what the instruction was made into
+            errors.append(error.at(command.location).with_traceback(None))
             scope.checker.silent = True
             if isinstance(command.instruction, i.Env | i.Arg) or len(errors) >= MAX_ERRORS:
                 return False
