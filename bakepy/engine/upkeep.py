@@ -262,6 +262,7 @@ def _leftovers(stock: Stock, counts: Counter[str], name: Callable[[], Path]) -> 
 
 _STEPS_KEPT = 20_000
 _FILES_KEPT = 1_000_000
+_TREES_KEPT = 10_000
 
 
 def _tidy_rows(stock: Stock, everything: bool) -> None:
@@ -282,12 +283,11 @@ def _tidy_rows(stock: Stock, everything: bool) -> None:
                 "DELETE FROM steps WHERE key NOT IN (SELECT key FROM steps ORDER BY made DESC LIMIT ?)", kept
             )
             database.execute("DELETE FROM durations WHERE op NOT IN (SELECT op FROM steps)")
-        if "local_files" in tables:
-            ((count,),) = database.query("SELECT count(*) FROM local_files")
-            if everything or count > _FILES_KEPT:
-                database.execute("DELETE FROM local_files")
-        if "local_trees" in tables and everything:
-            database.execute("DELETE FROM local_trees")
+        for table, most in (("local_files", _FILES_KEPT), ("local_trees", _TREES_KEPT)):
+            if table in tables:
+                ((count,),) = database.query(f"SELECT count(*) FROM {table}")
+                if everything or count > most:
+                    database.execute(f"DELETE FROM {table}")
     database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
