@@ -193,7 +193,8 @@ class _Reader:
     def _array_is_broken(self) -> bool:
         """Whether the array that begins here has an end of line between its own items."""
         depth = 0
-        for kind, text in self.tokens[self.position :]:
+        for position in range(self.position, len(self.tokens)):
+            kind, text = self.tokens[position]
             if kind == SIGN and text in "[{":
                 depth += 1
             elif kind == SIGN and text in "]}":
