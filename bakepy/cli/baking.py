@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -91,9 +92,20 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
                 raise
             finally:
                 journal.end(interruption.status or status)
+                _tell_left_out(engine, options)
     if not interruption.status:
         await anyio.to_thread.run_sync(_collect, options, abandon_on_cancel=True)
     return interruption.status or status
+
+
+def _tell_left_out(engine: Embedded, options: BakeOptions) -> None:
+    if (left_out := engine.snapshots.left_out) and options.talks:
+        origin, path = left_out[0]
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        terminal.warn(
+            f"device files of images were left out, an ordinary user can not make them: /{os.fsdecode(path)}{more}"
+            f" ({origin.partition('://')[2] or 'a layer'})"
+        )
 
 
 def _collect(options: BakeOptions) -> None:

@@ -129,6 +129,8 @@ class SnapshotStore:
         self._present: set[str] = set()
         self._gone = gone
         self._probe = threading.Lock()
+        self.left_out: list[tuple[str, bytes]] = []
+        """Device files that an ordinary user could not make: where their layer is from, and their paths."""
         self._empty = self.scratch.new("empty")
         self._empty.chmod(0o755)
         database.create(*_TABLES)
@@ -453,6 +455,7 @@ class SnapshotStore:
             Unpacker(tree, mark=mark) as unpacker,
         ):
             unpacker.apply(reader)
+            self.left_out += [(row.origin, path) for path in unpacker.left_out]
             return tuple(unpacker.implied)
 
     # ---- places

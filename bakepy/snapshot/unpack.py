@@ -49,6 +49,7 @@ class Unpacker:
         self._unpacked: set[bytes] = set()
         self._stale = False
         self.implied: list[bytes] = []
+        self.left_out: list[bytes] = []
 
     def __enter__(self) -> Unpacker:
         return self
@@ -64,7 +65,9 @@ class Unpacker:
             if not entry.path:
                 continue  # the root's own mode and owner are not a layer's to change
             if self._restricted and entry.kind in ("char", "block"):
-                continue  # only the machine's root makes devices; the layer itself, as a blob, still has it
+                # only the machine's root makes devices; the layer itself, as a blob, still has it
+                self.left_out.append(entry.path)
+                continue
             try:
                 self._apply(entry, content)
             except OSError as error:

@@ -163,6 +163,34 @@ def test_without_lent_ids(home: Path) -> None:
     assert "hint: bakepy doctor tells how to lend the user more ids" in done.stderr
 
 
+def test_devices_of_images_are_left_out_and_that_is_told(home: Path, bakepy: Bakepy) -> None:
+    folder = write(home / "project", {"base/Dockerfile": "FROM scratch\nADD devices.tar /\n"})
+    with tarfile.open(folder / "base/devices.tar", "w") as tar:
+        for name in ("dev/null", "dev/zero", "file"):
+            info = tarfile.TarInfo(name)
+            info.type, info.devmajor, info.devminor = tarfile.REGTYPE if name == "file" else tarfile.CHRTYPE, 1, 3
+            tar.addfile(info)
+    bakepy.run("build", "--output", f"type=oci,dest={folder}/base-image,tar=false", "base", cwd=folder)
+    write(folder, {"Dockerfile": "FROM base\nCOPY Dockerfile /\n"})
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, USER, USER)
+    words = (
+        "build",
+        f"--build-context=base=oci-layout://{folder}/base-image",
+        "--output",
+        f"type=local,dest={home}/out",
+    )
+    told = []
+    for _ in range(2):
+        done = as_user(home, *words, ".", folder=folder)
+        assert done.returncode == 0, done.stderr
+        told.append([line for line in done.stderr.splitlines() if line.startswith("WARNING")])
+    assert [len(lines) for lines in told] == [1, 0]
+    what = "WARNING: device files of images were left out, an ordinary user can not make them: /dev/null and 1 more ("
+    assert told[0][0].startswith(what)
+    assert (home / "out/file").exists() and not (home / "out/dev/null").exists()
+
+
 def test_what_an_ordinary_user_can_not_do(home: Path) -> None:
     files = {
         "device/Dockerfile": "FROM scratch\nADD a.tar /\n",
