@@ -135,8 +135,7 @@ class Memo:
     configs: dict[str | None, CheckConfig] = field(default_factory=dict)
     """By the options that override those in the file."""
     text_warnings: dict[CheckConfig, tuple[Warning, ...]] = field(default_factory=dict)
-    plans: Recent[KnownPlan] = field(default_factory=lambda: Recent(_PLANS))
-    asked: Recent[AskedImages] = field(default_factory=lambda: Recent(_PLANS))
+    plans: Recent[KnownPlan | AskedImages] = field(default_factory=lambda: Recent(_PLANS))
     stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
     steps: Recent[StepMemo] = field(default_factory=lambda: Recent(_PLANS))
     """By the plan and everything else that all stages have in common."""

@@ -52,13 +52,14 @@ class StagePlan:
 
     table: StageTable
     target: StageState
+    needed: Mapping[StageState, None]
+    """The target and all stages that it needs, the target first."""
 
     def wanted(self, all_stages: bool) -> list[StageState]:
         """The stages to compile."""
         if all_stages:
             return self.table.states
-        needed = reachable(self.target)
-        return [stage for stage in self.table.states if stage in needed and not stage.dispatched]
+        return [stage for stage in self.table.states if stage in self.needed and not stage.dispatched]
 
 
 class Planner:
@@ -83,9 +84,25 @@ class Planner:
         self.missing: list[ImageRequest] = []
         self.references: dict[str, ImageReference] = {}
         self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
+        self.entered: StageState | None = None
 
     def make(self) -> StagePlan:
-        """Raises DockerfileError, or DefinitionErrors for several stages; MissingImages."""
+        """Goes on where it stopped if it is called again with more images. Raises DockerfileError, or DefinitionErrors
+        for several stages; MissingImages."""
+        if self.entered is None:
+            self.entered = self._enter_all()
+        while True:
+            needed = reachable(self.entered)
+            self.missing = []
+            self.resolve(needed)
+            if self.missing:
+                raise MissingImages(self.missing)
+            if not self.add_triggers(needed):
+                break
+        return StagePlan(self.table, self.entered, needed)
+
+    def _enter_all(self) -> StageState:
+        """All stages with their instructions; gives the target."""
         errors: list[DockerfileError] = []
         for stage in self.dockerfile.stages:
             try:
@@ -105,14 +122,7 @@ class Planner:
         check_cycles(self.table.states)
         if len(self.table.states) == 1:
             self.table.states[0].label = ""
-        while True:
-            needed = reachable(target)
-            self.resolve(needed)
-            if self.missing:
-                raise MissingImages(self.missing)
-            if not self.add_triggers(needed):
-                break
-        return StagePlan(self.table, target)
+        return target
 
     def enter(self, stage: Stage) -> None:
         """Expands FROM and adds the stage to the table."""
@@ -213,6 +223,7 @@ class Planner:
     def resolve(self, needed: Mapping[StageState, None]) -> None:
         """Finds the base of every stage that has none among the stages; checks the names of all."""
         errors: list[DockerfileError] = []
+        put_off: list[tuple[StageState, str, int]] = []
         for state in self.table.states:
             if state.base is not None or state.dispatched or state.resolved:
                 continue
@@ -223,20 +234,27 @@ class Planner:
                 state.platform = self.target_platform
                 state.dispatched = not state.registered
                 continue
+            written, step = state.base_name, state.step
+            if not wanted and state.registered:
+                put_off.append((state, written, step))
             try:
                 self._resolve_base(state, wanted)
             except MissingImages as missing:
                 self.missing += missing.requests
+                state.resolved, state.base_name = False, written
             except DockerfileError as error:
+                state.resolved, state.base_name = False, written  # told again if nothing is missing
                 if error.where is None and state.head:
                     error.where = state.head.statement.find(state.head.base)
                 errors.append(error.at(state.location))
                 if len(errors) >= MAX_ERRORS:
                     break
-            if not state.registered:
-                state.dispatched = True
+            else:
+                state.dispatched = state.dispatched or not state.registered
         if not self.missing:
             raise_all(errors)
+        for state, written, step in put_off if self.missing else ():  # all of this is done again
+            state.base_name, state.step = written, step
 
     def _resolve_base(self, state: StageState, wanted: bool) -> None:
         written = state.base_name

@@ -27,7 +27,6 @@ from bakepy.dockerfile.parsed import ParsedDockerfile
 from bakepy.dockerfile.parser import line_location
 from bakepy.dockerfile.plan import MissingImages, Planner, followed
 from bakepy.dockerfile.reader import MAX_ERRORS
-from bakepy.dockerfile.stages import reachable
 from bakepy.dockerfile.static import check_text
 from bakepy.dockerfile.text import parse_int
 from bakepy.errors import BakeError
@@ -85,6 +84,9 @@ class Session:
         self.epoch = options.epoch
         self.start: dict[str, str] = {}
         self.key: Hashable = None
+        self.planner: Planner | None = None
+        self.checker = Checker()
+        """Of the planner."""
         self.known: KnownPlan | None = None
         self.scope: Scope | None = None
 
@@ -99,6 +101,7 @@ class Session:
     def _begin(self) -> None:
         parsed, options = self.parsed, self.options
         self.config = self._check_config()
+        self.checker = Checker(self.config)
         if parsed.errors:
             self.warnings += self._warnings_before_fault()
         parsed.require()
@@ -160,20 +163,36 @@ class Session:
             self.key = self._plan_key()
         key = self.key
         known = self.memo.plans.find(key)
-        if known is not None:
+        if isinstance(known, KnownPlan):
             missing = [request for request in known.used if request not in self.images]
             if missing:
                 raise MissingImages(missing)
             if all(self.images[request] in (answer,) for request, answer in known.used.items()):  # is, or equal
                 return known
-        asked = self.memo.asked.find(key)
-        if asked is not None and (still := [request for request in asked.requests if request not in self.images]):
+        elif known is not None and (still := [one for one in known.requests if one not in self.images]):
             raise MissingImages(still)
         held = tuple(self.options.contexts.values())
-        checker = Checker(self.config)
+        checker = self.checker
         try:
+            planner = self._planner(checker)
+            plan = planner.make()
+        except MissingImages as missing:
+            self.memo.plans.put(key, AskedImages(missing.requests, held))
+            raise
+        except BakeError:
+            self.planner = None
+            self.warnings += checker.warnings
+            raise
+        made = KnownPlan(plan, tuple(checker.warnings), planner.used, held)
+        self.memo.plans.put(key, made)
+        return made
+
+    def _planner(self, checker: Checker) -> Planner:
+        """The one that asked for images, unless it has used others than there are now."""
+        if self.planner is None or any(self.images.get(one) is not answer for one, answer in self.planner.used.items()):
+            checker.warnings.clear()
             self._check_defaults(checker)
-            planner = Planner(
+            self.planner = Planner(
                 self.parsed.dockerfile,
                 self.options,
                 args=self.args,
@@ -182,14 +201,7 @@ class Session:
                 images=self.images,
                 checker=checker,
             )
-            plan = planner.make()
-        except MissingImages as missing:
-            self.memo.asked.put(key, AskedImages(missing.requests, held))
-            raise
-        except BakeError:
-            self.warnings += checker.warnings
-            raise
-        return self.memo.plans.put(key, KnownPlan(plan, tuple(checker.warnings), planner.used, held))
+        return self.planner
 
     def _check_defaults(self, checker: Checker) -> None:
         """Warns of FROMs that are invalid when no build argument is given."""
@@ -197,14 +209,18 @@ class Session:
             args, _ = global_args(self.start, self.parsed.dockerfile.global_args, self.lexer, {})
         except DockerfileError:
             return  # reported when the arguments are needed
+        sound: set[str] = set()
         for stage in self.parsed.dockerfile.stages:
             head = stage.head
             try:
                 name = self.lexer.word(head.base, args)
             except ExpansionError:
                 return
+            if name in sound:
+                continue
             try:
                 ImageReference.parse(name)
+                sound.add(name)
             except BakeError:
                 message = f"Default value for ARG {head.base} results in empty or invalid base image name"
                 checker.warn("InvalidDefaultArgInFrom", message, head.location)
@@ -386,7 +402,7 @@ class Session:
         uncached = target.ignore_cache
         if target.scan_context:
             scans["context"] = self._edge(assembler, scope.context)
-        for planned in reachable(plan.target):
+        for planned in plan.needed:
             stage = scope.compiled.get(planned, planned)
             if planned is not plan.target and stage.scan_stage:
                 scans[stage.label] = self._edge(assembler, stage.node)
@@ -415,5 +431,5 @@ class Session:
         plan, scope = self._known().plan, self.scope
         assert scope is not None
         head = plan.target.head
-        notes = [scope.compiled.get(stage, stage).notes for stage in reachable(plan.target)]
+        notes = [scope.compiled.get(stage, stage).notes for stage in plan.needed]
         return make_outline(plan.target.name, head.description if head else "", notes, self.arg_notes)

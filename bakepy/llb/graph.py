@@ -134,7 +134,16 @@ class Graph(Mapping[Digest, Vertex]):
 
     def union(self, *others: Graph) -> Graph:
         """All vertices of all graphs, this one's order first."""
-        return Graph(vertex for graph in (self, *others) for vertex in graph.values())
+        found = dict(self._vertices)
+        mentions: dict[Digest, dict[int, Vertex]] = {}
+        for graph in others:
+            for digest, vertex in graph._vertices.items():
+                first = found.setdefault(digest, vertex)
+                if first is not vertex:
+                    mentions.setdefault(digest, {})[id(vertex)] = vertex
+        for digest, more in mentions.items():
+            found[digest] = found[digest].merged(more.values())
+        return Graph.ordered(found)
 
     def reachable(self, heads: Iterable[Edge]) -> tuple[Vertex, ...]:
         """The vertices that `heads` need, in definition order: depth first, inputs in `visits` order, each once."""

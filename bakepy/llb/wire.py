@@ -108,6 +108,11 @@ def variables(lines: Iterable[str]) -> bytes:
     return texts(2, lines)
 
 
+def variable(line: str) -> bytes:
+    """One of them."""
+    return message(2, _utf8(line))
+
+
 def settings(meta: o.Meta) -> bytes:
     """All of a Meta but its arguments and its environment."""
     out = text(3, meta.cwd) + text(4, meta.user)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from hashlib import sha256
 
 from bakepy.errors import BakeError
 
@@ -25,7 +25,7 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes) -> Digest:
         """The sha256 digest of `data`."""
-        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+        return cls("sha256:" + sha256(data).hexdigest())
 
     @property
     def algorithm(self) -> str:

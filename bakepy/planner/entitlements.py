@@ -16,6 +16,9 @@ def check_entitlements(plan: Plan, granted: frozenset[str]) -> None:
     """Raises DefinitionError (DefinitionErrors) for steps that ask for what is not granted."""
     errors = []
     for vertex in plan.graph.values():
+        op = vertex.op
+        if not (isinstance(op, ExecOp) and (op.network or op.security)):
+            continue  # nearly all
         for entitlement in asked_for(vertex):
             if entitlement not in granted:
                 errors.append(
@@ -33,16 +36,11 @@ def check_entitlements(plan: Plan, granted: frozenset[str]) -> None:
 
 def asked_for(vertex: Vertex) -> tuple[str, ...]:
     """The entitlements that a step needs."""
-    if not isinstance(vertex.op, ExecOp):
+    op = vertex.op
+    if not isinstance(op, ExecOp):
         return ()
-    return tuple(
-        name
-        for name, needed in (
-            (NETWORK_HOST, vertex.op.network is NetMode.HOST),
-            (SECURITY_INSECURE, vertex.op.security is SecurityMode.INSECURE),
-        )
-        if needed
-    )
+    host = (NETWORK_HOST,) if op.network is NetMode.HOST else ()
+    return (*host, SECURITY_INSECURE) if op.security is SecurityMode.INSECURE else host
 
 
 def _place(vertex: Vertex) -> SourceRange | None:

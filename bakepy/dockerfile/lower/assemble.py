@@ -32,7 +32,7 @@ class VertexMemo:
         twin = self.twins.setdefault(vertex.digest, vertex)
         if twin is not vertex and twin.metadata == vertex.metadata and twin.locations == vertex.locations:
             vertex = twin
-        made = node.made = Made(inputs, vertex, Edge(vertex.digest))
+        made = node.made = (inputs, Edge(vertex.digest), vertex)
         return made
 
     def united(self, vertices: list[Vertex]) -> Graph:
@@ -71,17 +71,18 @@ class Assembler:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
         edges = self.edges
         stack = [head]
+        waiting: set[Node] = set()
         while stack:
-            node = stack[-1]
+            node = stack.pop()
             if node in edges:
-                stack.pop()
                 continue
-            missing = [tree for tree in node.trees if tree is not None and tree not in edges]
-            if missing:
-                missing.reverse()
-                stack += missing
-                continue
-            stack.pop()
+            if node not in waiting:
+                missing = [tree for tree in node.trees if tree is not None and tree not in edges]
+                if missing:
+                    waiting.add(node)
+                    stack.append(node)
+                    stack += reversed(missing)
+                    continue
             if isinstance(node, LateNode):
                 edges[node] = self.add(node.with_paths(self.followed(node.owner)))
                 continue
@@ -90,12 +91,12 @@ class Assembler:
                 edges[node] = node.edge
                 continue
             inputs = [None if tree is None else edges[tree] for tree in node.trees]
-            known = node.made
-            if known is None or known.inputs != inputs:
-                known = self.memo.make(node, inputs)
-            edges[node] = known.edge
-            self.room -= len(known.vertex.data)
-            self.vertices.append(known.vertex)
+            made = node.made
+            if made is None or made[0] != inputs:
+                made = self.memo.make(node, inputs)
+            _, edges[node], vertex = made
+            self.room -= len(vertex.data)
+            self.vertices.append(vertex)
             if self.room < 0:
                 raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
         return edges[head]

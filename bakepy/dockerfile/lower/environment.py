@@ -24,13 +24,14 @@ class Environment(dict[str, str]):
     `arguments` are the build arguments that were declared, whether they have a value or not.
     """
 
-    __slots__ = ("_lines", "_variables", "arguments")
+    __slots__ = ("_above", "_lines", "_variables", "arguments")
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         super().__init__(values or {})
         self.arguments: tuple[ArgItem, ...] = ()
         self._lines: dict[str, tuple[str, bytes]] = {}
         self._variables: Variables | None = None
+        self._above: Environment | None = None
         if isinstance(values, Environment):
             self.arguments, self._lines, self._variables = values.arguments, dict(values._lines), values._variables
 
@@ -40,13 +41,24 @@ class Environment(dict[str, str]):
         line = self._lines.pop(name, None)
         if line is None or known != value:
             text = f"{name}={value}"
-            line = text, wire.variables([text])
+            line = text, wire.variable(text)
         self._lines[name] = line
-        self._variables = None
+        self._variables = self._above = None
 
     def declare(self, argument: ArgItem) -> None:
         self.arguments = (*self.arguments, argument)
-        self._variables = None
+        self._variables = self._above = None
+
+    def above(self, image: Mapping[str, str]) -> Environment:
+        """What a stage on top begins with: the variables of the image are set once more. That is the same for all
+        such stages."""
+        if self._above is None:
+            env = Environment(self)
+            for name, value in image.items():
+                env.put(name, value)
+            env.variables()
+            self._above = env
+        return Environment(self._above)
 
     def variables(self) -> Variables:
         if self._variables is None:

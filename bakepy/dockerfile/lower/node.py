@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.lower.environment import Variables
@@ -50,7 +50,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 @dataclass(slots=True, eq=False)
 class Node:
     """Nodes are compared by identity. `trees` are those that the step reads; None is the empty tree. What the node
-    says does not change; `made` is remembered for the next target."""
+    says does not change; what was `made` of it is remembered for the next target."""
 
     trees: tuple[Node | None, ...]
     made: Made | None = field(default=None, init=False)
@@ -60,12 +60,8 @@ class Node:
         raise NotImplementedError
 
 
-class Made(NamedTuple):
-    """What became of a node: the edges of its trees then, and the vertex."""
-
-    inputs: list[Edge | None]
-    vertex: Vertex
-    edge: Edge
+Made: TypeAlias = tuple[list[Edge | None], Edge, Vertex]
+"""What became of a node: the edges of its trees then, its own edge, and the vertex."""
 
 
 @dataclass(slots=True, eq=False)
@@ -296,8 +292,8 @@ class FileNode(Node):
 def _numbers(edges: Sequence[Edge | None]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
     """The inputs of a vertex, each once, and for each tree the number of its input."""
     inputs: dict[Edge, int] = {}
-    numbers = [NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges]
-    return tuple(inputs), tuple(numbers)
+    numbers = tuple([NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges])
+    return tuple(inputs), numbers
 
 
 def _owned(action: Action, base: int) -> Action:

@@ -284,12 +284,13 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
     created, text = created_at(scope.epoch), " ".join(args) + " # buildkit"
 
     def take(stage: StageState, scope: Scope) -> None:
-        stage.node = ExecNode(tuple([origin(stage, scope) for origin in origins]), form, stage.env.variables())
+        variables = stage.env.variables()
+        stage.node = ExecNode(tuple([origin(stage, scope) for origin in origins]), form, variables)
         stage.step = number
         stage.reads_itself = True
         if note is not None:
             note(stage)
-        if given := stage.env.variables().arguments:
+        if given := variables.arguments:
             scope.spend(len(given) + len(text))
         stage.image.history.append(HistoryEntry(created, f"RUN {given}{text}", comment=COMMENT))
 

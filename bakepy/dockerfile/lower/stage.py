@@ -20,16 +20,16 @@ from bakepy.model.platform import Platform
 def begin_stage(planned: StageState, scope: Scope) -> StageState:
     """The stage before its first instruction. Raises DockerfileError with the place of its FROM."""
     base = planned.base
-    stage = planned.begin(scope.compiled.get(base, base) if base else None)
+    below = scope.compiled.get(base, base) if base else None
+    stage = planned.begin(below)
     if stage.platform is None:
         stage.platform = Platform("", "")
     if "PATH" not in stage.image.env and stage.os != "windows":
         stage.image.env["PATH"] = default_path(stage.os)
-    for name, value in stage.image.env.items():
-        stage.env.put(name, value)
+    stage.env = (below or planned).env.above(stage.image.env)
     if scope.options.hostname:
         stage.hostname = scope.options.hostname
-    if stage.image.working_dir:
+    if stage.image.working_dir and (base is None or base.dispatched):
         try:
             config.enter_directory(stage, stage.image.working_dir)
         except DockerfileError as error:

@@ -101,7 +101,6 @@ class StageState:
             platform=source.platform,
             state_platform=source.state_platform,
             node=source.node,
-            env=Environment(source.env),
             dir=source.dir,
             user=source.user,
             hostname=source.hostname,

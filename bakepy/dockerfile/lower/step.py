@@ -55,13 +55,11 @@ def fixed(node: Node | None) -> Origin:
 class StepMemo:
     """Steps that were read for stages of one plan and with equal settings, by what else they depend on."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_steps", "find")
 
     def __init__(self) -> None:
         self._steps: dict[Hashable, Step] = {}
-
-    def find(self, key: Hashable) -> Step | None:
-        return self._steps.get(key)
+        self.find = self._steps.get
 
     def put(self, key: Hashable, step: Step) -> None:
         if len(self._steps) >= _REMEMBERED:
