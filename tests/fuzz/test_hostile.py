@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MEGABYTES = 1024
-SECONDS = 550
+SECONDS = 300
 """Generous: these take a second or two where nothing else runs."""
 
 RUN = """
@@ -94,6 +94,13 @@ CASES = {
         + b"FROM b\n"
         + b"".join(b"COPY --from=s%d / /\n" % n for n in range(100)),
     ),
+    "every port, a thousand times": ("compile", b"FROM a\n" + b"EXPOSE 1-65535\n" * 1000),
+    "variables that nobody set": (
+        "compile",
+        b"FROM a\n" + b"".join(b"ENV VARIABLE_%d=$VARIABEL_%d\n" % (n, n) for n in range(4000)),
+    ),
+    "directories that multiply": ("ignore", b"a/" * 100 + b"c\n" + b"**/a/" * 30 + b"b\n"),
+    "thousands of patterns": ("ignore", b"x/y/z\n" + b"".join(b"**/*a%d*\n" % n for n in range(2000))),
     "stars that multiply": ("ignore", b"a" * 4000 + b"\n" + b"*a" * 200 + b"b\n"),
 }
 
