@@ -68,7 +68,7 @@ class Platform:
             variant = "v8"
         if len(parts) == 1:
             if architecture not in _ARCHITECTURES:
-                raise DefinitionError(f"unknown operating system or architecture '{text}'",
+                raise DefinitionError(f'"{text}": unknown operating system or architecture',
                                       hint=nearest(text, (*_OSES, *_ARCHITECTURES)))  # fmt: skip
             os_name = host.os
         return cls(os_name, architecture, variant, os_version, features)

@@ -277,7 +277,7 @@ def test_faults_of_independent_stages_are_told_together() -> None:
     ]
     assert [line for line in failure("FROM $A\nFROM --platform=x alpine\n").splitlines() if line[0] == "D"] == [
         "Dockerfile:1:6: base name ($A) should not be blank",
-        "Dockerfile:2:17: failed to parse platform x: unknown operating system or architecture 'x'",
+        'Dockerfile:2:17: failed to parse platform x: "x": unknown operating system or architecture',
     ]
 
 
