@@ -128,6 +128,9 @@ class _Step:
         limits, lost = _limits(self.resources, self.context)
         if lost:
             self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
+        if self.op.cdi_devices:
+            names = ", ".join(device.name for device in self.op.cdi_devices)
+            self.notes.append(f"no device {names}: the embedded engine gives steps none, and it is not required")
         own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
         claimed = self.context.launcher.claim(own_cgroup=own_cgroup)
         self.held.callback(end, claimed)

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from bakepy.errors import BuildError, EngineError, ProcessError
-from bakepy.llb.op import HostIP, LinuxResources, NetMode, ProxyEnv, SecretEnv, SecurityMode, Ulimit
+from bakepy.llb.op import CDIDevice, HostIP, LinuxResources, NetMode, ProxyEnv, SecretEnv, SecurityMode, Ulimit
 from bakepy.model.platform import Platform
 from bakepy.snapshot.tree import remove_tree
 from bakepy.worker.cgroups import Cgroups
@@ -333,6 +333,13 @@ async def test_limits_that_can_not_be_set_are_told(steps: Steps) -> None:
         assert (
             ran.err == "bakepy: no limit of memory and cpu and cpuset: cgroups do not allow it here (bakepy doctor)\n"
         )
+
+
+async def test_devices_that_can_not_be_given_are_told_or_refused(steps: Steps) -> None:
+    ran = await steps.run("true", cdi_devices=(CDIDevice("a.com/x=1", optional=True),))
+    assert ran.err == "bakepy: no device a.com/x=1: the embedded engine gives steps none, and it is not required\n"
+    with pytest.raises(BuildError, match=r"^devices \(CDI\) can not be given to a step of the embedded engine$"):
+        await steps.run("true", cdi_devices=(CDIDevice("a.com/x=1"),))
 
 
 async def test_secret_variable_is_in_no_file_on_disk(steps: Steps) -> None:
