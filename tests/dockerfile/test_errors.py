@@ -281,6 +281,20 @@ def test_faults_of_independent_stages_are_told_together() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("checksum", "what"),
+    [
+        ("foo", "invalid checksum digest format: 'foo'"),
+        ("md5:" + "a" * 32, f"unsupported digest algorithm: 'md5:{'a' * 32}'"),
+        ("sha256:00", "invalid checksum digest length: 'sha256:00'"),
+        ("sha256:" + "A" * 64, f"invalid checksum digest format: 'sha256:{'A' * 64}'"),
+    ],
+)
+def test_a_checksum_that_is_none_is_told_as_the_package_for_digests_does(checksum: str, what: str) -> None:
+    told = failure(f"FROM alpine\nADD --checksum={checksum} http://h/x /d\n")
+    assert told.splitlines()[0] == f"Dockerfile:2:5: {what}"
+
+
 def test_an_unknown_target_names_the_nearest_stage() -> None:
     assert failure("FROM alpine AS build\nFROM alpine AS test\n", target="biuld") == (
         "target stage \"biuld\" could not be found\nhint: did you mean 'build'?"
