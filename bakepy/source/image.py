@@ -215,7 +215,7 @@ def _choose(index: ImageIndex, platform: Platform, name: str) -> Descriptor:
         return silent[0]
     offered = [str(entry.platform) for entry in entries if entry.platform and entry.platform.os != "unknown"]
     hint = f"it has {', '.join(offered)}" if offered else ""
-    raise BuildError(f"{name}: no match for platform {platform} in its index", hint=hint)
+    raise BuildError(f"{name}: no match for platform in manifest: not found ({platform})", hint=hint)
 
 
 class _about:
