@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.values import (
@@ -424,20 +425,52 @@ def _as_list(types: Sequence[TupleType], unsafe: bool) -> Type | None:
 
 
 def _by_generality(types: Sequence[Type]) -> list[Type]:
-    """Distinct types, the most general first: a string before a number or bool, a list before a tuple."""
-    distinct: list[Type] = []
-    for each in types:
-        if each not in distinct:
-            distinct.append(each)
-    order = {STRING: 0, DYNAMIC: 9}
-    rank = {ListType: 1, MapType: 1, TupleType: 2, ObjectType: 2, SetType: 0}
-    return sorted(distinct, key=lambda each: (order.get(each, rank.get(type(each), 1)), _depth_rank(each)))
+    """Distinct types, the most general first: a string before a number or bool, a list before a tuple, both before a
+    set. Those that nothing says about keep their order (cty sorts them so, topologically)."""
+    distinct = list(dict.fromkeys(types))
+    narrower: list[list[int]] = [[] for _ in distinct]
+    above = [0] * len(distinct)
+    for left in range(len(distinct)):
+        for right in range(left + 1, len(distinct)):
+            order = _more_general(distinct[left], distinct[right])
+            if order:
+                first, second = (left, right) if order > 0 else (right, left)
+                narrower[first].append(second)
+                above[second] += 1
+    ready = [position for position, count in enumerate(above) if not count]
+    for position in ready:
+        for each in narrower[position]:
+            above[each] -= 1
+            if not above[each]:
+                ready.append(each)
+    return [distinct[position] for position in ready]
 
 
-def _depth_rank(type: Type) -> int:
-    if isinstance(type, CollectionType):
-        return 0 if type.element is STRING else 1
-    return 0
+_KINDS: Final = {ListType: 3, TupleType: 2, SetType: 1}
+
+
+def _more_general(left: Type, right: Type) -> int:
+    """1 if `left` takes more than `right`, -1 the other way round, 0 if nothing can be said."""
+    if left is DYNAMIC or right is DYNAMIC:
+        return (left is not DYNAMIC) - (right is not DYNAMIC)
+    if left in PRIMITIVES and right in PRIMITIVES:
+        return (left is STRING) - (right is STRING)
+    if isinstance(left, CollectionType) and type(left) is type(right):
+        return _more_general(left.element, right.element)
+    kinds = _KINDS.get(type(left)), _KINDS.get(type(right))
+    if kinds[0] and kinds[1] and kinds[0] != kinds[1]:
+        return 1 if kinds[0] > kinds[1] else -1
+    if isinstance(left, MapType) and isinstance(right, ObjectType):
+        return 1
+    if isinstance(left, ObjectType) and isinstance(right, MapType):
+        return -1
+    orders: set[int] = set()
+    if isinstance(left, ObjectType) and isinstance(right, ObjectType):
+        if left.attributes.keys() == right.attributes.keys():
+            orders = {_more_general(each, right.attributes[name]) for name, each in left.attributes.items()}
+    elif isinstance(left, TupleType) and isinstance(right, TupleType) and len(left.elements) == len(right.elements):
+        orders = {_more_general(mine, theirs) for mine, theirs in zip(left.elements, right.elements, strict=True)}
+    return 0 if {1, -1} <= orders else next((order for order in orders if order), 0)
 
 
 def unify_values(items: Sequence[Value]) -> list[Value]:

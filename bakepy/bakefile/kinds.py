@@ -296,9 +296,9 @@ class ResourcesKind(Kind):
     adds = True
     empty_is_absent = False
 
-    def decode(self, value: Value) -> dict[str, str | int] | None:
+    def decode(self, value: Value) -> dict[str, str | int]:
         if value.raw is None:
-            return None
+            raise FieldError("null is not allowed here; leave it out")
         try:
             return e.resources_from(value)
         except EntryError as error:

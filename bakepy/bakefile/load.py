@@ -190,8 +190,8 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
     name = text.name.lower()
     if text.name.endswith(".hcl"):
         return _native(text, errors)
-    check_text(text)
     if name.endswith(".toml"):
+        check_text(text)
         from bakepy.bakefile.toml_reader import read_toml
 
         body, found = read_toml(text)
@@ -200,7 +200,10 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
     if text.name.endswith(".json"):
         from bakepy.bakefile.json_reader import parse_json
 
-        return parse_json(text)
+        # As buildx reads JSON: a byte that is no UTF-8 becomes the character that stands for such.
+        known = Text(SourceFile(text.name, _FOREIGN.sub("\ufffd", text.text)))
+        return parse_json(text if text.text.isascii() else known)
+    check_text(text)
     from bakepy.bakefile.compose import read_compose
 
     if name.endswith((".yaml", ".yml")):
@@ -250,7 +253,7 @@ def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body
     raise native
 
 
-_FOREIGN: Final = re.compile("[\ud800-\udfff]+")
+_FOREIGN: Final = re.compile("[\ud800-\udfff]")
 
 
 def check_text(text: Text, *, comments: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import replace
 
 from bakepy.bakefile import expression as tree
@@ -122,6 +122,15 @@ class Places(FrozenMap[str, SourceRange]):
         if found is None:
             raise KeyError(key)
         return found.where()
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and find_place(self._written, key) is not None
+
+    def items(self) -> ItemsView[str, SourceRange]:
+        return ItemsView(self)
+
+    def values(self) -> ValuesView[SourceRange]:
+        return ValuesView(self)
 
     def __hash__(self) -> int:
         return hash(tuple(sorted(self._written)))

@@ -186,6 +186,7 @@ target "members" { args = { all = join(",", group.g.targets) } }
         ('group "g" {\n  targets = []\n  name = "x"\n}', "a group has no 'name'"),
         ('target "x" { platforms = "linux" }', "a list of string is required, not a string"),
         ('target "x" { output = null }', "null is not allowed here; leave it out"),
+        ('target "x" { resources = null }', "null is not allowed here; leave it out"),
         ('target "x" { output = [{ dest = "x" }] }', "an output needs a type"),
         ('target "x" { no-cache = "yes" }', "a bool is required"),
         ('variable "A" { type = lst(string) }', "there is no type 'lst'"),
@@ -234,6 +235,11 @@ def test_the_description_of_a_variable_is_plain_text() -> None:
     )
     text = '{"variable": {"A": {"description": "${B}"}}, "target": {"default": {"tags": ["x"]}}}'
     assert one_target(text, name="docker-bake.json").tags == ("x",)
+
+
+def test_json_may_have_bytes_that_are_no_utf_8() -> None:
+    text = '{"target": {"default": {"args": {"a": "caf\udce9"}}}}'
+    assert args(text, name="docker-bake.json") == {"a": "caf\ufffd"}
 
 
 def test_unknown_attributes_are_skipped_in_hcl_and_json_but_not_in_toml() -> None:

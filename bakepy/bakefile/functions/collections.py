@@ -134,7 +134,7 @@ def _indexof(items: Value, wanted: Value) -> Value:
     if not elements:
         raise FunctionError("the list is empty", 0)
     for position, each in enumerate(elements):
-        if each.raw is None:
+        if each.raw is None and each.type is v.DYNAMIC:
             raise FunctionError(f"element {position} is null", 0)
         if equal(each, wanted):
             return v.number(position)
