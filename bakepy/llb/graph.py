@@ -52,22 +52,33 @@ class Vertex:
         metadata: OpMetadata | None = None,
         visits: Iterable[int] | None = None,
         locations: Iterable[tuple[SourceRange, ...]] = (),
-        body: bytes | None = None,
     ) -> Vertex:
-        """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it, and `body` if what
-        follows the inputs (`wire.body`) is marshalled already."""
+        """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it."""
         edges = tuple(inputs)
-        data = wire.inputs(edges) + (wire.body(op, platform) if body is None else body)
-        return cls(
-            Digest.of(data),
+        return cls.marshalled(
             op,
             edges,
             platform,
-            data,
+            wire.body(op, platform),
             metadata or OpMetadata(),
             tuple(range(len(edges)) if visits is None else visits),
             tuple(locations),
         )
+
+    @classmethod
+    def marshalled(
+        cls,
+        op: Op,
+        inputs: tuple[Edge, ...],
+        platform: Platform | None,
+        body: bytes,
+        metadata: OpMetadata,
+        visits: tuple[int, ...],
+        locations: tuple[tuple[SourceRange, ...], ...],
+    ) -> Vertex:
+        """The same if what follows the inputs (`wire.body`) is marshalled already."""
+        data = wire.inputs(inputs) + body
+        return cls(Digest.of(data), op, inputs, platform, data, metadata, visits, locations)
 
     @property
     def name(self) -> str:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from bakepy.dockerfile.compile import Compilation, Lowered, ParsedDockerfile, parse
 from bakepy.dockerfile.options import LocalContext, LowerOptions
 from bakepy.llb.definition import Definition
+from bakepy.llb.op import FileOp
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform
 from tests.support.dockerfiles import AMD64, provided
+from tests.support.fake_images import resolve
 
 TEXT = """\
 ARG BASE=alpine
@@ -126,3 +128,27 @@ def test_images_are_asked_for_once_per_target_even_if_the_plan_is_known() -> Non
     assert [request.reference for request in second.missing()] == ["docker.io/library/alpine:latest"]
     with pytest.raises(RuntimeError, match="not provided"):
         second.lower()
+
+
+def test_an_instruction_is_read_once_for_all_targets_that_mean_the_same_by_it() -> None:
+    lines = ["FROM alpine", "ARG EARLY", *(f"RUN step {n}" for n in range(5)), "COPY a b", "RUN echo $EARLY"]
+    parsed = parse("\n".join(lines), "Dockerfile")
+    results = []
+    for n in range(3):
+        wanted = LowerOptions(build_args=FrozenMap({"EARLY": str(n)}), build_platform=AMD64)
+        results.append(lowered(parsed, wanted))
+        assert shown(results[-1]) == shown(lowered(parse("\n".join(lines), "Dockerfile"), wanted))
+    copies = [vertex for result in results for vertex in result.graph.values() if isinstance(vertex.op, FileOp)]
+    assert len({vertex.digest for vertex in copies}) == 3
+    assert len({id(vertex.op) for vertex in copies}) == 1
+
+
+def test_a_plan_that_asked_for_images_goes_on_and_says_what_a_new_one_says() -> None:
+    text = "FROM example/onbuild-from AS a\nFROM example/amd64-only\nCOPY --from=a / /\nFROM alpine AS builder\n"
+    parsed = parse(text, "Dockerfile")
+    wanted = LowerOptions(platform=Platform("linux", "arm64"), build_platform=AMD64, all_stages=True)
+    compilation = Compilation(parsed, wanted)
+    while requests := compilation.missing():
+        answer = resolve(requests[0])  # one at a time
+        compilation.provide(requests[0], answer)
+    assert shown(compilation.lower()) == shown(lowered(parse(text, "Dockerfile"), wanted))

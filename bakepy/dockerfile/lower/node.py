@@ -177,6 +177,7 @@ class ExecForm:
             metadata = replace(metadata, caps=metadata.caps | {"exec.mount.bind"})
         return _NumberedExec(
             metadata,
+            tuple(range(max(numbers) + 1)),
             all_mounts,
             wire.constraints(self.platform),
             wire.arguments(meta),
@@ -189,6 +190,7 @@ class _NumberedExec(NamedTuple):
     """An ExecForm whose inputs are known. The variables belong between `arguments` and `settings`."""
 
     metadata: OpMetadata
+    visits: tuple[int, ...]
     mounts: tuple[Mount, ...]
     constraints: bytes
     arguments: bytes
@@ -215,14 +217,8 @@ class ExecNode(Node):
             form.secret_env,
             form.devices,
         )
-        return Vertex.make(
-            op,
-            inputs,
-            platform=form.platform,
-            metadata=known.metadata,
-            locations=form.locations,
-            body=known.constraints + wire.run(known.arguments, variables.data, known.settings, known.around),
-        )
+        body = known.constraints + wire.run(known.arguments, variables.data, known.settings, known.around)
+        return Vertex.marshalled(op, inputs, form.platform, body, known.metadata, known.visits, form.locations)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,18 +275,13 @@ class FileNode(Node):
         form = self.form
         inputs, numbers = _numbers(edges)
         known = form.numbered(numbers)
-        return Vertex.make(
-            known.op,
-            inputs,
-            metadata=form.metadata,
-            locations=form.locations,
-            visits=known.visits,
-            body=known.body,
-        )
+        return Vertex.marshalled(known.op, inputs, None, known.body, form.metadata, known.visits, form.locations)
 
 
 def _numbers(edges: Sequence[Edge | None]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
     """The inputs of a vertex, each once, and for each tree the number of its input."""
+    if len(edges) == 1 and (only := edges[0]) is not None:  # most RUNs
+        return (only,), (0,)
     inputs: dict[Edge, int] = {}
     numbers = tuple([NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges])
     return tuple(inputs), numbers
