@@ -168,19 +168,25 @@ def _check_items(service: Mapping[str, Any], path: Path, error: Error) -> None:
                 raise error(place, f"{each!r} is no device: there are too many colons")
 
 
-_DRIVE: Final = re.compile(r"(?:^|(?<=:))[a-zA-Z]:(?=[\\\\/])")
-
-
 def _volume_problem(text: str) -> str:
-    """What is wrong with a short form of a volume: `[SOURCE:]TARGET[:OPTIONS]`."""
+    """What is wrong with a short form of a volume: `[SOURCE:]TARGET[:OPTIONS]`. A letter alone before a colon is taken
+    for a drive."""
     if not text:
         return "it is empty"
     if len(text) <= 2:
         return ""
-    parts = _DRIVE.sub("", re.sub(r"\$\{[^}]*\}", "x", text)).split(":")
-    if "" in parts:
-        return "there is nothing between colons"
-    return "there are too many colons" if len(parts) > 3 else ""
+    fields, field = 0, ""
+    for character in re.sub(r"\$\{[^}]*\}", "x", text) + "\0":
+        if (character == ":" and len(field) == 1 and field.isalpha()) or character not in ":\0":
+            field += character
+        elif not field:
+            return "there is nothing between colons"
+        else:
+            fields += 1
+            if fields == 3 and character == ":":
+                return "there are too many colons"
+            field = ""
+    return ""
 
 
 def _port_fits(text: str) -> bool:

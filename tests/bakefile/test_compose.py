@@ -196,7 +196,7 @@ def test_sizes_have_four_digits(size: int, text: str) -> None:
         ("ports: [{published: 1}]", "services.s.ports[0]: a port needs a 'target', its number in the container"),
         (f"ports: ['{'9' * 5000}']", "is no port"),
         ("volumes: [5]", "services.s.volumes[0]: expected a mapping or the short form of one of the volumes"),
-        ("volumes: ['a:b:c:d']", "services.s.volumes[0]: 'a:b:c:d' is no volume: there are too many colons"),
+        ("volumes: ['/a:/b:ro:x']", "services.s.volumes[0]: '/a:/b:ro:x' is no volume: there are too many colons"),
         ("depends_on: x", "services.s.depends_on: expected a list or a mapping of services"),
         ("depends_on: {a: 5}", "services.s.depends_on.a: expected a mapping"),
         ("gpus: {}", "services.s.gpus: expected 'all' or a list of devices"),
