@@ -86,6 +86,12 @@ def test_behind_an_error_nothing_is_warned_of() -> None:
     )
 
 
+def test_a_build_names_no_endless_number_of_ports() -> None:
+    assert failure("FROM a\n" + "EXPOSE 0-65535\n" * 30).splitlines()[0] == (
+        "Dockerfile:18:1: EXPOSE names more than 1048576 ports in this build"
+    )
+
+
 def test_words_of_any_length_make_short_messages() -> None:
     for text in (
         "{}",

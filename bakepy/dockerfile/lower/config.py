@@ -233,6 +233,7 @@ def read_expose(stage: StageState, expose: Expose, scope: Scope, location: Locat
     line = history_line(f"EXPOSE {plain_list(ports)}", epoch=scope.epoch)
 
     def take(stage: StageState, scope: Scope) -> None:
+        scope.expose(len(ports))
         stage.image.ports.update(dict.fromkeys(ports))
         stage.image.history.append(line)
 

@@ -85,6 +85,11 @@ class Scope:
         if self.ports < 0:
             raise DockerfileError(f"EXPOSE names more than {MAX_PORTS} ports in this build")
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether a bound is reached: what comes now would be refused for that only."""
+        return self.room < 0 or self.ports < 0
+
     def supports(self, capability: str) -> bool:
         return capability not in self.options.unsupported
 

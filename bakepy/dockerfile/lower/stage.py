@@ -65,7 +65,7 @@ def lower_commands(
             # without the frames, which would keep what the instruction was made into
             errors.append(error.at(command.location).with_traceback(None))
             scope.checker.silent = True
-            if isinstance(command.instruction, i.Env | i.Arg) or len(errors) >= MAX_ERRORS:
+            if isinstance(command.instruction, i.Env | i.Arg) or scope.is_spent or len(errors) >= MAX_ERRORS:
                 return False
     return True
 
