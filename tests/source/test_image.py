@@ -181,7 +181,8 @@ async def test_platform_that_is_not_there_is_an_error_that_lists_what_is(
         await ImageSource(registry, store).resolve(f"docker-image://{fake.host}/base:1", Platform("linux", "s390x"))
 
     assert str(caught.value) == (
-        f"{fake.host}/base:1: no match for platform in manifest: not found (linux/s390x)\nhint: it has linux/amd64, linux/arm64"
+        f"{fake.host}/base:1: no match for platform in manifest: not found (linux/s390x)\n"
+        "hint: it has linux/amd64, linux/arm64"
     )
 
 
