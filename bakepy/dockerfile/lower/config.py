@@ -315,6 +315,7 @@ def read_workdir(stage: StageState, workdir: Workdir, scope: Scope, location: Lo
         checker.warn("WorkdirRelativePath", message, location)
     written = paths.workdir(stage.image.working_dir, path, stage.os)
     directory = paths.to_slash(written, stage.os)
+    scope.spend(len(directory))  # relative ones grow with each
     form: FileForm | None = None
     number = stage.step
     if directory != "/":

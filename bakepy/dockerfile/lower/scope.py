@@ -74,7 +74,7 @@ class Scope:
         return result.text
 
     def spend(self, characters: int) -> None:
-        """Raises DockerfileError when variables make more text than any build needs."""
+        """Raises DockerfileError when variables (or directories) make more text than any build needs."""
         self.room -= characters
         if self.room < 0:
             raise DockerfileError(f"the values of variables come to more than {MAX_TEXT} characters")
