@@ -57,15 +57,18 @@ class _Quoted(dict[str, str]):
 def _shown(value: Any, newline: str, quoted: _Quoted) -> str:
     """`newline` is the new line and the indentation of this level."""
     kind = value.__class__
-    if kind is str:
-        return quoted[value]
     if kind is dict or kind is list:
         inner = newline + "  "
         if kind is dict:
-            parts = [f"{quoted[name]}: {_shown(each, inner, quoted)}" for name, each in value.items()]
+            parts = [
+                f"{quoted[name]}: {quoted[each] if each.__class__ is str else _shown(each, inner, quoted)}"
+                for name, each in value.items()
+            ]
             return f"{{{inner}{f',{inner}'.join(parts)}{newline}}}" if parts else "{}"
-        parts = [_shown(each, inner, quoted) for each in value]
+        parts = [quoted[each] if each.__class__ is str else _shown(each, inner, quoted) for each in value]
         return f"[{inner}{f',{inner}'.join(parts)}{newline}]" if parts else "[]"
+    if kind is str:
+        return quoted[value]
     if value is None:
         return "null"
     return ("true" if value else "false") if kind is bool else str(value)

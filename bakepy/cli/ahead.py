@@ -1,8 +1,9 @@
-"""The engine's process, started before the command line is read.
+"""The process that does the work, started before the command line is read.
 
 Importing what bakes takes longer than reading bake files does, so two processes do these side by side: the first reads,
-checks and hands over a job; the other one has entered the engine's namespaces and imported meanwhile. Measured in
-docs/decisions/start-up.md. The sooner they part the better: nothing that takes time is imported here before.
+checks and hands over a job; the other one has entered the engine's namespaces and imported meanwhile. For `--print`,
+the first reads the command line only, and the other one the files. Measured in docs/decisions/start-up.md. The sooner
+they part the better: nothing that takes time is imported here before.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import NoReturn
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn
 
     from bakepy.cli.job import Job
 
@@ -47,19 +48,48 @@ class Ahead:
         namespace.wait_outside(self._process, stopped_by=signal.SIGTSTP)
 
 
-def start(arguments: Sequence[str]) -> Ahead | None:
-    """Starts the engine's process if this command line looks as if it will bake; None in all other cases."""
+class Reader:
+    """A process that waits for what is to be printed. It ends as `Ahead` does."""
+
+    def __init__(self, process: int, pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+
+    def hand_over(self, asked: Mapping[str, Any], allowed: Sequence[str]) -> NoReturn:
+        """Lets the other process do it, and ends as that one ends. For the arguments see `reading.print_request`."""
+        import marshal  # built in: pickle has to be imported
+
+        try:
+            with os.fdopen(self._pipe, "wb") as stream:
+                marshal.dump((dict(asked), list(allowed)), stream)
+        except BrokenPipeError:
+            pass  # it has ended already; its status tells why
+        _, status = os.waitpid(self._process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        sys.exit(code if code >= 0 else 128 - code)
+
+
+def start(arguments: Sequence[str]) -> Ahead | Reader | None:
+    """Starts another process if this command line looks as if it will bake, or print; None in all other cases."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    if command not in _BAKING or any(argument.partition("=")[0] in _ONLY_TELLING for argument in arguments):
+    if command not in _BAKING:
         return None
+    telling = _ONLY_TELLING.intersection(argument.partition("=")[0] for argument in arguments)
+    if not telling:
+        return Ahead(*_fork(_serve))
+    return Reader(*_fork(_read)) if telling == {"--print"} and command != "build" else None
+
+
+def _fork(work: Callable[[int, int], NoReturn]) -> tuple[int, int]:
+    """A new process, which does `work` with its end of a pipe and the number of this process; and this end."""
     theirs, ours = os.pipe2(os.O_CLOEXEC)
     above = os.getpid()
     process = os.fork()
     if process == 0:
         os.close(ours)
-        _serve(theirs, above)
+        work(theirs, above)
     os.close(theirs)
-    return Ahead(process, ours)
+    return process, ours
 
 
 def enter() -> None:
@@ -77,19 +107,47 @@ def enter() -> None:
 
 
 def _serve(pipe: int, above: int) -> NoReturn:
-    """The whole life of the process that was started ahead."""
+    """The whole life of the engine's process."""
+    _begin(above)
+    os.setpgid(0, 0)  # what is typed at the terminal reaches the first process, which passes it on
+    _end(lambda: _work(pipe))
+
+
+def _read(pipe: int, above: int) -> NoReturn:
+    """The whole life of the process that prints."""
+    _begin(above)
+    _end(lambda: _print(pipe))
+
+
+def _begin(above: int) -> None:
+    """From here on a process ends with the one that started it, whose number is `above`."""
     from bakepy.snapshot import syscalls
 
     syscalls.die_with_parent(signal.SIGKILL)
     if os.getppid() != above:
         os._exit(128 + signal.SIGKILL)  # it ended before that could be noticed
-    os.setpgid(0, 0)  # what is typed at the terminal reaches the first process, which passes it on
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+
+def _end(work: Callable[[], int]) -> NoReturn:
     from bakepy.cli import ended
     from bakepy.cli.terminal import guarded
 
-    os._exit(ended(guarded(lambda: _work(pipe))))
+    os._exit(ended(guarded(work)))
+
+
+def _print(pipe: int) -> int:
+    import marshal
+
+    from bakepy.cli.reading import print_request
+
+    with os.fdopen(pipe, "rb") as stream:
+        try:
+            asked, allowed = marshal.load(stream)
+        except EOFError:
+            return 1  # the first process has found something else to do
+    print_request(asked, allowed)
+    return 0
 
 
 def _work(pipe: int) -> int:

@@ -19,7 +19,7 @@ from bakepy.cli.terminal import guarded
 from bakepy.model.value import dataclass
 
 if TYPE_CHECKING:
-    from bakepy.cli.ahead import Ahead
+    from bakepy.cli.ahead import Ahead, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ COMPLETE = "_BAKEPY_COMPLETE"
 _HELP = {"bake": "The same as run, for fingers that are used to buildx."}
 
 
-def run(arguments: Sequence[str], ahead: Ahead | None = None) -> int:
-    """Runs one command line, a bake by the engine that was started `ahead`; returns the exit status. Never raises a
+def run(arguments: Sequence[str], ahead: Ahead | Reader | None = None) -> int:
+    """Runs one command line, with the process that was started `ahead`; returns the exit status. Never raises a
     BakeError or an OSError."""
     before = signal.signal(signal.SIGINT, _end_now)
     try:
@@ -78,7 +78,7 @@ def _end_now(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _run(arguments: Sequence[str], ahead: Ahead | None) -> int:
+def _run(arguments: Sequence[str], ahead: Ahead | Reader | None) -> int:
     try:
         _app(arguments)(args=[_plain_switch(argument) for argument in arguments], prog_name="bakepy", obj=ahead)
     except SystemExit as ending:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bakepy.bakefile.load import LoadOptions, load_definitions
-from bakepy.cli.bakefiles import Disk
+from bakepy.cli.reading import Disk
 from bakepy.cli.terminal import warn
 from bakepy.cli.writing import replace_file
 from bakepy.errors import BakeError, DefinitionError, UsageError, nearest

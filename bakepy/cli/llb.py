@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from bakepy.cli import terminal
-from bakepy.cli.bakefiles import Files, Set, Var, complete_targets, read_request
+from bakepy.cli.bakefiles import Files, Set, Var, complete_targets
 from bakepy.cli.options import Allow, NoCache, Pull, Root, state_root
+from bakepy.cli.reading import read_request
 from bakepy.errors import UsageError, nearest
 from bakepy.llb.definition import Definition
 from bakepy.llb.op import SourceOp

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from bakepy.bakefile.overview import GroupOverview, TargetOverview, groups_of, targets_of
-from bakepy.cli.bakefiles import Files, Var, read_request
+from bakepy.cli.bakefiles import Files, Var
+from bakepy.cli.reading import read_request
 from bakepy.cli.terminal import warn
 from bakepy.errors import UsageError, nearest
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bakepy.cli.bakefiles import Files, Set, Targets, Var, read_request
+from bakepy.cli.bakefiles import Files, Set, Targets, Var
 from bakepy.cli.options import Allow, NoCache, Pull, Root, state_root
+from bakepy.cli.reading import read_request
 from bakepy.errors import UsageError, nearest
 
 FORMATS = ("text", "json", "dot")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bakepy.cli.bakefiles import BakeRequest, Files, PolicyFlags, Set, Targets, Var, read_request
+from bakepy.cli.ahead import Ahead, Reader
+from bakepy.cli.bakefiles import Files, PolicyFlags, Set, Targets, Var
 from bakepy.cli.options import (
     Allow,
     Builder,
@@ -33,11 +34,11 @@ from bakepy.cli.options import (
     Snapshotter,
     state_root,
 )
-from bakepy.cli.supported import granted
-from bakepy.model.target import BakeFile
 
 if TYPE_CHECKING:
+    from bakepy.cli.reading import BakeRequest
     from bakepy.cli.resume import Request
+    from bakepy.model.target import BakeFile
 
 
 def run(
@@ -93,24 +94,31 @@ def run(
         context.meta[_EARLIER] = earlier
         run(context, **earlier.parameters)
         return
-    request = read_request(
-        targets=targets, files=file, root=root, overrides=set_, variables=var, push=push, load=load,
-        no_cache=no_cache, pull=pull, call="check" if check else call, sbom=sbom, provenance=provenance,
-        policies=policy,
-    )  # fmt: skip
-    granted(allow or ())
+    asked: dict[str, Any] = {
+        "targets": targets, "files": file, "root": root and str(root), "overrides": set_, "variables": var,
+        "push": push, "load": load, "no_cache": no_cache, "pull": pull, "call": "check" if check else call,
+        "sbom": sbom, "provenance": provenance, "policies": policy,
+    }  # fmt: skip
     list_ = list_ or ("targets" if list_targets else "variables" if list_variables else "")
-    if list_:
-        if print_:
+    if print_:
+        if list_:
             raise typer.BadParameter("it can not be given together with --print", param_hint="--list")
+        if isinstance(context.obj, Reader):
+            context.obj.hand_over(asked, allow or ())
+        from bakepy.cli.reading import print_request
+
+        print_request(asked, allow or ())
+        return
+
+    from bakepy.cli.reading import read_request
+    from bakepy.cli.supported import granted
+
+    request = read_request(**asked)
+    granted(allow or ())
+    if list_:
         print(request.listed(list_), end="")
         return
     bake_file = request.load()
-    if print_:
-        from bakepy.bakefile.render import render
-
-        print(render(bake_file))
-        return
 
     from bakepy.cli.launch import Launch, launch
 
@@ -133,7 +141,7 @@ def run(
             call="check" if check else call,
             request=journal,
         ),
-        context.obj,
+        context.obj if isinstance(context.obj, Ahead) else None,
     )
 
 

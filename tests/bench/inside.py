@@ -64,7 +64,7 @@ def evaluated(folders: list[str]) -> dict[str, float]:
     from bakepy.bakefile import load, render
     from bakepy.bakefile.lookup import read_files
     from bakepy.bakefile.request import Request
-    from bakepy.cli.bakefiles import Disk
+    from bakepy.cli.reading import Disk
     from tests.bench.corpus import BakeCase
 
     disk, characters = Disk(), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -21,7 +22,10 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples/monorepo/bake.toml"
 
 @pytest.mark.parametrize(
     "line",
-    ["", "--help", "plan", "doctor", "run --print", "bake --list=targets", "run -h", "build . --call=check", "ls run"],
+    [
+        *("", "--help", "plan", "doctor", "run -h", "ls run", "build . --call=check", "build . --print"),
+        *("bake --list=targets", "run --print --list=targets"),
+    ],
 )
 def test_commands_that_bake_nothing_start_nothing(line: str) -> None:
     assert ahead.start(line.split()) is None
@@ -67,3 +71,30 @@ def test_nothing_is_left_when_the_first_process_ends_without_a_job(tmp_path: Pat
     while left := processes_of(tmp_path):  # the kernel ends them a moment after the first
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
+
+
+def test_what_is_printed_is_read_by_the_other_process(tmp_path: Path) -> None:
+    (tmp_path / "bake.toml").write_text("[target.web]\ntags = ['a:${1 + 1}']\n")
+    done = run(tmp_path, "--print", "web", "--set", "web.args.A=b")
+    target = {"context": ".", "dockerfile": "Dockerfile", "args": {"A": "b"}, "tags": ["a:2"]}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"group": {"default": {"targets": ["web"]}}, "target": {"web": target}}
+    assert not (tmp_path / "state").exists()
+    assert processes_of(tmp_path) == []
+
+
+def test_a_mistake_in_what_is_to_be_printed_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "bake.toml").write_text("[target.web]\n")
+    done = run(tmp_path, "--print", "wep")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("ERROR: there is no target 'wep'") == 1
+    done = run(tmp_path, "--print", "--no-print", "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_switches_that_take_printing_back_are_obeyed(tmp_path: Path) -> None:
+    target = "[target.web]\ndockerfile-inline = 'FROM scratch'\noutput = ['type=cacheonly']\n"
+    (tmp_path / "bake.toml").write_text(target)
+    done = run(tmp_path, "web", "--print", "--no-print", "--progress", "quiet")
+    assert done.returncode == 0, done.stderr
+    assert '"context"' not in done.stdout
