@@ -50,3 +50,10 @@ def hasty(pauses: Pauses) -> Registry:
     """One that soon gives up on peers that move nothing."""
     patience = Patience(silent=0.5, storing=0.5)
     return Registry(Credentials({}), policy=RetryPolicy(attempts=3), patience=patience, sleep=pauses.sleep)
+
+
+@pytest.fixture
+def steady(pauses: Pauses) -> Registry:
+    """One that gives up on peers that move nothing, and waits for those that are slow."""
+    patience = Patience(silent=3, storing=3)
+    return Registry(Credentials({}), policy=RetryPolicy(attempts=3), patience=patience, sleep=pauses.sleep)

@@ -160,12 +160,12 @@ async def test_failures_that_get_further_are_not_counted_together(
 
 @pytest.mark.parametrize("after", [3_000_000, None], ids=["in the middle", "before the answer"])
 async def test_registry_that_falls_silent_is_asked_for_the_rest(
-    fake: FakeRegistry, hasty: Registry, store: ContentStore, after: int | None
+    fake: FakeRegistry, steady: Registry, store: ContentStore, after: int | None
 ) -> None:
     fake.put_blob("team/app", BLOB)
     fake.fail("GET .*/blobs/", Stall(after))
 
-    async with hasty as registry:
+    async with steady as registry:
         await registry.fetch(reference(fake), layer(BLOB), store)
 
     assert store.read(Digest.of(BLOB)) == BLOB

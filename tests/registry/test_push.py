@@ -117,11 +117,11 @@ async def test_upload_whose_answer_was_lost_is_not_repeated(
 
 
 async def test_registry_that_takes_nothing_gets_the_blob_again(
-    fake: FakeRegistry, hasty: Registry, full: ContentStore
+    fake: FakeRegistry, steady: Registry, full: ContentStore
 ) -> None:
     fake.fail("PUT", Stall())
 
-    async with hasty as registry:
+    async with steady as registry:
         await registry.push_blob(reference(fake), LAYER, full)
 
     assert fake.blobs["team/app", LAYER.digest] == BLOB
