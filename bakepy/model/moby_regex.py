@@ -65,6 +65,8 @@ _CLASS_ESCAPES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\f\r ", "a": r"\a", 
 _CLASS_ESCAPES |= {"r": r"\r", "t": r"\t", "v": r"\v"}
 _CLASS_ESCAPES |= {"D": r"\x00-/:-\U0010ffff", "S": r"\x00-\x08\x0b\x0e-\x1f!-\U0010ffff"}
 _CLASS_ESCAPES |= {"W": r"\x00-/:-@\[-^`{-\U0010ffff"}
+_SETS = frozenset(_CLASS_ESCAPES[name] for name in "dwsDWS")
+_CONTROLS = {r"\a": 7, r"\t": 9, r"\n": 10, r"\v": 11, r"\f": 12, r"\r": 13}
 _POSIX = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -166,8 +168,11 @@ def _regex_class(pattern: str, regex: str, position: int) -> tuple[str, int]:
             position = posix.end()
             continue
         low, position = _regex_member(pattern, regex, position)
-        if regex.startswith("-", position) and not regex.startswith("-]", position) and position + 1 < len(regex):
+        begins = regex.startswith("-", position) and not regex.startswith("-]", position) and position + 1 < len(regex)
+        if begins and low not in _SETS:
             high, position = _regex_member(pattern, regex, position + 1)
+            if high in _SETS or _code(high) < _code(low):
+                raise BadPattern(pattern, hint="inside [...], a range goes from a character to a later one")
             members.append(f"{low}-{high}")
         else:
             members.append(low)
@@ -181,3 +186,8 @@ def _regex_member(pattern: str, regex: str, position: int) -> tuple[str, int]:
     if position + 1 >= len(regex):
         raise BadPattern(pattern)
     return _escape(pattern, regex[position + 1], _CLASS_ESCAPES), position + 2
+
+
+def _code(member: str) -> int:
+    """The number of a single character in a class, which may have a backslash before it."""
+    return _CONTROLS.get(member) or ord(member[-1])

@@ -295,6 +295,8 @@ def test_patterns_of_many_stars_are_soon_decided(pattern: str, path: str, matche
         "a{2,1}?",
         "a|{2}?",
         "b*[",
+        r"[a-\+]x*",
+        r"[a-\d]*",
         r"*[^x]*[^x]*\b",
         "*[^x]*[^x]*" + "a{1000}" * 30,
     ],

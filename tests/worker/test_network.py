@@ -124,7 +124,7 @@ async def test_steps_beside_pasta_reach_this_machine_by_its_address(pasta: Steps
         thread.start()
         try:
             address, port = web.server_address[:2]
-            assert (await pasta.run(f"wget -q -T 120 -O - http://{address!s}:{port}/")).out == "hello"
+            assert (await pasta.run(f"wget -q -O - http://{address!s}:{port}/")).out == "hello"
         finally:
             web.shutdown()
             thread.join()
