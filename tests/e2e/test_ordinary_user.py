@@ -270,19 +270,27 @@ def test_kill_leaves_no_process_and_no_mount(home: Path, busybox: Path, victim: 
 
 
 def _family(first: int) -> list[int]:
-    """A process and all that came from it, oldest first."""
+    """A process and all that came from it."""
     found, waiting = [], [first]
     while waiting:
         here = waiting.pop()
         found.append(here)
         for task in Path(f"/proc/{here}/task").iterdir():
             waiting += [int(child) for child in (task / "children").read_text().split()]
-    return sorted(found)
+    return found
 
 
 def _engine(family: list[int]) -> int:
-    """The last of the family that is a bakepy: it has started the runtime."""
-    return [pid for pid in family if b"/bin/bakepy\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()][-1]
+    """The bakepy that has started another program, the runtime. What it is about to start looks like itself."""
+    above = {
+        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in family if not _bakes(pid)
+    }
+    [engine] = filter(_bakes, above.intersection(family))
+    return engine
+
+
+def _bakes(pid: int) -> bool:
+    return b"/bin/bakepy\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _wait(descriptor: int) -> None:
