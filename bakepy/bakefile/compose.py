@@ -107,6 +107,14 @@ class Surroundings:
             return parse_attest(f"type={kind},{text}")
         return make_attest(kind, disabled, {})
 
+    def entries(self, text: str, parse: Callable[[str], list[Any]]) -> list[Any]:
+        """What a text says that has a form of its own: caches, an output, a secret, an agent. Raises EntryError."""
+        return parse(text)
+
+    def words(self, text: str) -> list[str]:
+        """A list that is written as one string."""
+        return text.split()
+
 
 @dataclass(slots=True)
 class Project:

@@ -319,7 +319,9 @@ class ServiceReader:
 
     def _caches(self, build: dict[str, Any], key: str, path: Path) -> tuple[Any, ...]:
         try:
-            return tuple(entry for each in build.get(key) or () for entry in e.parse_caches(each))
+            return tuple(
+                entry for each in build.get(key) or () for entry in self.surroundings.entries(each, e.parse_caches)
+            )
         except EntryError as error:
             raise self.error((*path, key), str(error)) from None
 
@@ -437,16 +439,14 @@ class ServiceReader:
             ("output", lambda text: [e.parse_output(text)]),
         ):
             items = self._words(value.get(name), (*path, name))
-            if not items:
+            if not any(items):
                 continue
             try:
-                new = tuple(entry for text in items if text for entry in parse(text))
+                new = tuple(entry for text in items if text for entry in self.surroundings.entries(text, parse))
             except EntryError as error:
                 raise self.error((*path, name), str(error)) from None
-            merged = (*(values.get(name) or ()), *new)
-            values[name] = BY_NAME[name].kind.normalize(merged)
-            if name == "ssh":
-                values[name] = tuple(sorted(values[name], key=lambda each: (each.id, each.paths)))
+            merged = BY_NAME[name].kind.normalize((*(values.get(name) or ()), *new))
+            values[name] = tuple(sorted(merged, key=lambda each: (each.id, each.paths))) if name == "ssh" else merged
         for name in ("pull", "no-cache"):
             if value.get(name) is not None:
                 values[name] = self._yaml_bool(value[name], (*path, name))
@@ -466,7 +466,7 @@ class ServiceReader:
         if isinstance(value, list) and all(isinstance(each, (*_SCALARS, type(None))) for each in value):
             return ["" if each is None else scalar_text(each) for each in value]
         if isinstance(value, _SCALARS):
-            return scalar_text(value).split()
+            return self.surroundings.words(scalar_text(value))
         raise self.error(path, f"expected a list of strings, found {_kind(value)}")
 
     def _yaml_bool(self, value: Any, path: Path) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Body, BodyParser, NativeBody
@@ -22,7 +21,7 @@ from bakepy.bakefile.own import OWN
 from bakepy.bakefile.places import Places, Written
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import Selection, add_epoch, raise_all, select
-from bakepy.bakefile.source import Span, Text
+from bakepy.bakefile.source import Text, check_text, without_foreign
 from bakepy.errors import BakeError, DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile, SourceRange
@@ -200,13 +199,11 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
     if text.name.endswith(".json"):
         from bakepy.bakefile.json_reader import parse_json
 
-        # As buildx reads JSON: a byte that is no UTF-8 becomes the character that stands for such.
-        known = Text(SourceFile(text.name, _FOREIGN.sub("\ufffd", text.text)))
-        return parse_json(text if text.text.isascii() else known)
-    check_text(text)
-    from bakepy.bakefile.compose import read_compose
-
+        return parse_json(without_foreign(text))
     if name.endswith((".yaml", ".yml")):
+        from bakepy.bakefile.compose import read_compose
+
+        check_text(text)
         compose.append(read_compose(text))
         return None
     return _guess(text, compose, options)
@@ -231,6 +228,7 @@ def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body
     from bakepy.bakefile.toml_reader import read_toml
 
     try:
+        check_text(text)
         file = read_compose(text)
         compose_config([file], _surroundings(options), checked=False)
         compose.append(file)
@@ -239,37 +237,21 @@ def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body
         pass  # then it is something else
     native: DefinitionError
     try:
-        return BodyParser(text).file()
+        hcl = BodyParser(text).file()
+        check_text(text, comments=False)
+        return hcl
     except DefinitionError as error:
         native = error
     try:
-        return parse_json(text)
+        return parse_json(without_foreign(text))
     except DefinitionError as error:
         if text.text.lstrip().startswith("{"):
             raise error from None
+    check_text(text)
     body, found = read_toml(text)
     if not found:
         return body
     raise native
-
-
-_FOREIGN: Final = re.compile("[\ud800-\udfff]")
-
-
-def check_text(text: Text, *, comments: bool = True) -> None:
-    """Text that was no UTF-8 came with surrogates in the place of its bytes. Without `comments`, those of HCL, which
-    has been read before, may have such bytes."""
-    if text.text.isascii():
-        return
-    found = _FOREIGN.search(text.text)
-    if found and not comments:
-        from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
-
-        said = (each for each in tokens(text.text) if each.kind != COMMENT and _FOREIGN.search(each.text))
-        first = next(said, None)
-        found = _FOREIGN.search(text.text, first.start) if first else None
-    if found:
-        raise Span(text, found.start(), found.end()).error("this is not UTF-8")
 
 
 def _in_file_order(errors: Sequence[BakeError], files: Sequence[SourceFile]) -> list[BakeError]:
@@ -393,6 +375,8 @@ def _target(draft: TargetDraft, linked: bool) -> Target:
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    if hosts := values.get("extra-hosts"):
+        values = {**values, "extra-hosts": dict(sorted(hosts.items()))}  # the order of the lines in /etc/hosts
     return {
         BY_NAME[name].field: FrozenMap(plain) if isinstance(plain, dict) else plain
         for name, plain in values.items()

@@ -6,8 +6,10 @@ two dozen of them would be felt in `--print`.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Final
 
 from bakepy.errors import DefinitionError
 from bakepy.model.location import Position, SourceFile, SourceRange
@@ -59,3 +61,31 @@ class Span:
 
     def error(self, what: str, *, hint: str = "", path: str = "", detail: Sequence[str] = ()) -> DefinitionError:
         return DefinitionError(what, where=self.where(), path=path, hint=hint, detail=detail)
+
+
+# -- text that was no UTF-8 comes with surrogates in the place of its bytes
+
+_FOREIGN: Final = re.compile("[\ud800-\udfff]")
+
+
+def check_text(text: Text, *, comments: bool = True) -> None:
+    """Raises DefinitionError for text that is not UTF-8. Without `comments`, those of native syntax, which has been
+    read before, may be in another encoding."""
+    if text.text.isascii():
+        return
+    found = _FOREIGN.search(text.text)
+    if found and not comments:
+        from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
+
+        said = (each for each in tokens(text.text) if each.kind != COMMENT and _FOREIGN.search(each.text))
+        first = next(said, None)
+        found = _FOREIGN.search(text.text, first.start) if first else None
+    if found:
+        raise Span(text, found.start(), found.end()).error("this is not UTF-8")
+
+
+def without_foreign(text: Text) -> Text:
+    """As buildx reads JSON: a byte that is no UTF-8 becomes the character that stands for such."""
+    if text.text.isascii():
+        return text
+    return Text(SourceFile(text.name, _FOREIGN.sub("\ufffd", text.text)))

@@ -328,3 +328,8 @@ def test_the_value_is_shown_or_the_key_if_that_is_wrong(line: str, place: str) -
     with pytest.raises(BakeError) as caught:
         load_files({"compose.yaml": f"services:\n  a:\n    build:\n      {line}\n"})
     assert place in caught.value.render() + "\n"
+
+
+def test_entries_of_bake_that_are_empty_say_nothing() -> None:
+    text = "services: {a: {build: {context: ., x-bake: {ssh: [''], secret: [''], output: [''], tags: ['']}}}}"
+    assert targets(text)["a"] == {"context": ".", "dockerfile": "Dockerfile"}

@@ -540,3 +540,10 @@ def test_real_files_stay_what_they_are(way: tuple[str, ...]) -> None:
                         assert env != environment, path
             count += 1
     assert count > 150
+
+
+def test_what_is_no_utf_8_becomes_the_character_for_such() -> None:
+    comment = SourceFile("docker-bake.hcl", '# caf\udce9\ntarget "a" {}\n')
+    assert convert(comment, "bake.toml", "toml").file.text == "# caf\ufffd\n[target.a]\n"
+    json_file = SourceFile("docker-bake.json", '{"target": {"a": {"tags": ["\udcff"]}}}')
+    assert convert(json_file, "bake.toml", "toml").file.text == '[target.a]\ntags = ["\ufffd"]\n'

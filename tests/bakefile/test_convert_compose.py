@@ -9,7 +9,7 @@ import pytest
 
 from bakepy.bakefile import LoadOptions, load, render
 from bakepy.bakefile.convert import convert
-from bakepy.errors import BakeError, DefinitionError, UsageError
+from bakepy.errors import BakeError, DefinitionError, DefinitionErrors, UsageError
 from bakepy.model.location import SourceFile
 from tests.support.bakefiles import MemoryReader
 
@@ -52,6 +52,16 @@ CASES = {
             {"A": "type=gha,scope=x", "B": "b,mode=max", "C": "type=docker,name=n"},
             {"B": "b", "C": "-"},
         ],
+    ),
+    "what is in quotes is one field, whatever a variable says": (
+        'services: {a: {build: {context: ., cache_from: [\'type=local,"src=$A"\', \'"$A"\', "$A<<: *a"],'
+        " x-bake: {output: ['\"type=local\",dest=$A'], secret: ['id=a,src=$B', 'id=a$C'], ssh: ['$S']}}}}",
+        [{"A": "b", "C": ",env=E"}, {"A": "b,c"}, {"B": "e.x"}, {"A": "x", "S": "default=k"}, {"A": "x", "C": "c"}],
+    ),
+    "empty values of caches, outputs and attestations": (
+        "services: {a: {build: {context: ., cache_from: ['type=local,s$A=', 'type=local,src='], sbom: 'generator=',"
+        " x-bake: {output: ['type=local,dest=x,s='], cache-to: ['type=local,dest=']}}}}",
+        [{}, {"A": "rc"}, {"A": "x,y"}],
     ),
     "an include with an environment file": (
         "include: [{path: sub/a.yaml, env_file: [other.env]}]\nservices: {b: {build: '.', image: 'b:${X-none}'}}",
@@ -101,7 +111,7 @@ def outcome(file: SourceFile, env: Mapping[str, str], reader: MemoryReader) -> o
     """What `--print` says, or None for an error."""
     try:
         return json.loads(render(load([file], LoadOptions(environment=env, reader=reader))))
-    except DefinitionError as error:
+    except (DefinitionError, DefinitionErrors) as error:
         assert "Traceback" not in error.render()
         return None
 
@@ -163,6 +173,14 @@ def test_a_context_that_is_a_variable_for_another_folder() -> None:
         (
             "services: {a: {build: {context: ., args: ['B=list', 'X\"']}}}",
             "a variable called 'X\"' can not be expressed in a bake file",
+        ),
+        (
+            "services: {a: {build: {context: ., x-bake: {tags: 'a $B'}}}}",
+            "a variable in a list that is written as one string can not be expressed in a bake file",
+        ),
+        (
+            "services: {a: {build: {context: ., x-bake: {ssh: [z, $A]}}}}",
+            "a variable in one of several SSH agents, which have an order, can not be expressed in a bake file",
         ),
         ("services: {a: {build: {context: ., args: {'a b': }}}}", "a variable called 'a b' can not be expressed"),
         ("services: {a: {build: {context: ., args: [true=$null]}}}", "a variable called 'null' can not be expressed"),

@@ -166,6 +166,17 @@ def test_layout_keeps_tokens_and_meaning_and_is_final(text: str) -> None:
     assert format_hcl(once) == once
 
 
+def test_comments_keep_their_bytes() -> None:
+    text = "# caf\udce9\na=1#\udcff\n"
+    assert formatted(text) == formatted(text, "-") == "# caf\udce9\na = 1 #\udcff\n"
+
+
+@pytest.mark.parametrize("text", ['# \udce9\na = "\udcff"', "a = \udcff", "a.\udcff = 1"])
+def test_what_is_no_comment_is_utf_8(text: str) -> None:
+    with pytest.raises(DefinitionError, match="this is not UTF-8"):
+        formatted(text)
+
+
 def words(text: str) -> list[Any]:
     return [token.text for token in tokens(text) if token.kind != NEWLINE]
 

@@ -67,8 +67,17 @@ def test_hostile_files_are_refused(text: str, name: str, message: str) -> None:
     assert message in failure(text, name)
 
 
-def test_comments_may_be_in_any_encoding() -> None:
-    assert one_target('# caf\udce9\ntarget "default" { tags = ["x"] } /* \udcff */\n').tags == ("x",)
+@pytest.mark.parametrize("name", ["docker-bake.hcl", "x.HCL", "bake"])
+def test_comments_may_be_in_any_encoding(name: str) -> None:
+    text = '# caf\udce9\ntarget "default" { tags = ["x"] } /* \udcff */\n'
+    assert one_target(text, name=name).tags == ("x",)
+
+
+@pytest.mark.parametrize(
+    "text", ['x = "\udcff"\n', "x = \udcff\n", "services: {a: {build: .}} # \udcff", "[locals] # \udcff"]
+)
+def test_values_and_other_syntaxes_are_utf_8(text: str) -> None:
+    assert "this is not UTF-8" in failure(text, "bake")
 
 
 def test_a_thousand_variables_may_refer_to_each_other() -> None:

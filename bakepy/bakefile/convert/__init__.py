@@ -15,9 +15,9 @@ from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.own import gathered
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
-from bakepy.bakefile.load import Definitions, LoadOptions, check_text, deep_calls, load_definitions
+from bakepy.bakefile.load import Definitions, LoadOptions, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
-from bakepy.bakefile.source import Text
+from bakepy.bakefile.source import Text, check_text, without_foreign
 from bakepy.errors import UsageError
 from bakepy.model.location import SourceFile
 
@@ -70,26 +70,29 @@ def read_document(file: SourceFile, reader: Reader | None = None, folder: str = 
     """What a file says, for a writer; paths of compose files as they are meant from `folder`. Raises DefinitionError
     and UsageError."""
     text = Text(file)
-    check_text(text)
     match syntax_of(file.name):
         case "hcl":
             from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
 
             body = BodyParser(text).file()
+            check_text(text, comments=False)
             found = [(each.start, each.end) for each in tokens(file.text) if each.kind == COMMENT]
-            return DocumentReader(text, body, Remarks(file.text, found)).read()
+            return DocumentReader(text, body, Remarks(without_foreign(text).text, found)).read()
         case "json":
             from bakepy.bakefile.json_reader import parse_json
 
-            return DocumentReader(text, parse_json(text), Remarks(file.text, [])).read()
+            text = without_foreign(text)
+            return DocumentReader(text, parse_json(text), Remarks(text.text, [])).read()
         case "compose":
             from bakepy.bakefile.convert.compose import read_compose_document
 
+            check_text(text)
             return read_compose_document(text, reader, folder)
         case "toml":
             from bakepy.bakefile.format.toml import comment_places
             from bakepy.bakefile.toml_reader import parse_toml
 
+            check_text(text)
             body_of_toml = parse_toml(text)
             return DocumentReader(text, body_of_toml, Remarks(file.text, comment_places(file.text))).read()
     raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json, .yaml")

@@ -7,7 +7,7 @@ that gives a size, say), the file is refused.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bakepy.bakefile import values as v
@@ -21,6 +21,7 @@ from bakepy.bakefile.convert.compose_marks import (
     RESERVED,
     UNKNOWN,
     Attestation,
+    Entry,
     Marks,
     Moved,
     Switch,
@@ -126,6 +127,14 @@ class _Marked(Surroundings):
     def attest(self, kind: str, text: str) -> FrozenMap[str, str]:
         return Attestation({"type": kind, "": text}) if BEGIN in text else super().attest(kind, text)
 
+    def entries(self, text: str, parse: Callable[[str], list[Any]]) -> list[Any]:
+        return [Entry(text)] if BEGIN in text else super().entries(text, parse)
+
+    def words(self, text: str) -> list[str]:
+        if BEGIN in text:
+            raise self.marks.refusal("a variable in a list that is written as one string")
+        return super().words(text)
+
 
 def read_compose_document(text: Source, reader: Reader | None, folder: str = "") -> Document:
     """Raises DefinitionError and UsageError. `folder`: what paths of contexts shall be meant from, rather than the
@@ -181,6 +190,8 @@ def _target(target: TargetDraft, marks: Marks) -> Section:
         if plain is None or plain in ((), {}, ""):
             continue
         kind = BY_NAME[name].kind
+        if name == "ssh" and len(plain) > 1 and any(isinstance(each, Entry) for each in plain):
+            raise marks.refusal("a variable in one of several SSH agents, which have an order,")
         if isinstance(plain, Switch):
             value: Value = marks.switch(plain)
         elif isinstance(kind, EntriesKind):
@@ -195,19 +206,12 @@ def _entry(name: str, plain: Any, kind: EntriesKind, marks: Marks) -> Value:
     """What may become several entries, or ones of another type, stays the text that it was."""
     if isinstance(plain, Attestation):
         return marks.attestation(plain)
+    if isinstance(plain, Entry):
+        return marks.text(plain)
     (value,) = kind.to_value((plain,)).raw
-    given = {key: each for key, each in value.raw.items() if each.raw not in (None, "", ())}
-    if name not in ("cache-from", "cache-to", "output") or not any(BEGIN in str(each.raw) for each in given.values()):
-        return Fields([Field(_key(key, marks), _value(each, marks)) for key, each in given.items()])
-    attributes = {key: str(each.raw) for key, each in given.items()}
-    match attributes:
-        case {"type": "registry", "ref": only, **rest} | {"type": "local", "dest": only, **rest} if not rest:
-            return marks.text(only)
-    return marks.text(",".join(_csv_field(f"{key}={each}") for key, each in attributes.items()))
-
-
-def _csv_field(text: str) -> str:
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if "," in text or '"' in text else text
+    optional = value.raw.keys() if not kind.open_properties else ("dest",) if name == "output" else ()
+    given = {key: each for key, each in value.raw.items() if key not in optional or each.raw not in (None, "", ())}
+    return Fields([Field(_key(key, marks), _value(each, marks)) for key, each in given.items()])
 
 
 def _key(key: str, marks: Marks) -> Text:

@@ -65,6 +65,22 @@ class Switch(str):
     __slots__ = ()
 
 
+class Entry(str):
+    """A marked text that has a form of its own, which is read when its variables are known."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """Stands for the identifier that it will have."""
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """SSH agents have an order."""
+        return ()
+
+
 class Attestation(FrozenMap[str, str]):
     """An attestation that is switched or described by a marked text, which has an empty key."""
 

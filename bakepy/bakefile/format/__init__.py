@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bakepy.bakefile.body import BodyParser
-from bakepy.bakefile.load import check_text, deep_calls
-from bakepy.bakefile.source import Text
+from bakepy.bakefile.load import deep_calls
+from bakepy.bakefile.source import Text, check_text
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.location import SourceFile
 
@@ -15,10 +15,8 @@ def format_text(file: SourceFile) -> str:
     A file without a telling name (standard input) is what it can be read as, HCL first. Raises DefinitionError for a
     file that can not be read, which is left alone, and UsageError for one of another kind.
     """
-    text = Text(file)
-    check_text(text)
     with deep_calls():
-        return _formatted(text)
+        return _formatted(Text(file))
 
 
 def _formatted(text: Text) -> str:
@@ -41,7 +39,12 @@ def _formatted(text: Text) -> str:
 def _hcl(text: Text) -> str:
     from bakepy.bakefile.format.hcl import format_hcl
 
-    BodyParser(text).file()
+    try:
+        BodyParser(text).file()
+    except DefinitionError:
+        check_text(text)  # what is strange to the parser may be that
+        raise
+    check_text(text, comments=False)
     return format_hcl(text.text)
 
 
@@ -49,5 +52,6 @@ def _toml(text: Text) -> str:
     from bakepy.bakefile.format.toml import format_toml
     from bakepy.bakefile.toml_reader import parse_toml
 
+    check_text(text)
     parse_toml(text)
     return format_toml(text.text)
