@@ -96,6 +96,11 @@ _SWITCHES = {
     "--print": "--no-print",
     "--quiet": "--no-quiet",
     "--check": "--no-check",
+    "--squash": "--no-squash",
+    "--compress": "--no-compress",
+    "--rm": "--no-rm",
+    "--force-rm": "--no-force-rm",
+    "--debug": "--no-debug",
     "--keep-going": "--no-keep-going",
 }
 """Switches, and what says the opposite."""

@@ -39,6 +39,13 @@ def _several(*names: str, help: str, metavar: str) -> typer.models.OptionInfo:
     return option
 
 
+def _old(*names: str) -> typer.models.OptionInfo:
+    """A flag of `docker build` that buildx still takes and does not list."""
+    option = typer.Option(*names, hidden=True)
+    assert isinstance(option, typer.models.OptionInfo)
+    return option
+
+
 def build(
     invocation: typer.Context,
     context: Annotated[
@@ -89,6 +96,7 @@ def build(
     cache_from: Annotated[Several, _several("--cache-from", help="Not supported yet.", metavar="SPEC")] = None,
     cache_to: Annotated[Several, _several("--cache-to", help="Not supported yet.", metavar="SPEC")] = None,
     attest: Annotated[Several, _several("--attest", help="Not supported yet.", metavar="SPEC")] = None,
+    policy: Annotated[Several, _several("--policy", help="Not supported yet.", metavar="SPEC")] = None,
     provenance: Provenance = "",
     sbom: Sbom = "",
     builder: Builder = "",
@@ -98,15 +106,36 @@ def build(
     root: Root = None,
     snapshotter: Snapshotter = "",
     engine: Engine = "embedded",
+    memory: Annotated[str, _old("--memory", "-m")] = "",
+    memory_swap: Annotated[str, _old("--memory-swap")] = "",
+    cpu_shares: Annotated[str, _old("--cpu-shares", "-c")] = "",
+    cpu_period: Annotated[str, _old("--cpu-period")] = "",
+    cpu_quota: Annotated[str, _old("--cpu-quota")] = "",
+    cpuset_cpus: Annotated[str, _old("--cpuset-cpus")] = "",
+    cpuset_mems: Annotated[str, _old("--cpuset-mems")] = "",
+    isolation: Annotated[str, _old("--isolation")] = "",
+    security_opt: Annotated[Several, _old("--security-opt")] = None,
+    squash: Annotated[bool, _old("--squash/--no-squash")] = False,
+    compress: Annotated[bool, _old("--compress/--no-compress")] = False,
+    rm: Annotated[bool, _old("--rm/--no-rm")] = True,
+    force_rm: Annotated[bool, _old("--force-rm/--no-force-rm")] = False,
+    debug: Annotated[bool, _old("--debug/--no-debug", "-D")] = False,
 ) -> None:
     """Build one image from a Dockerfile, with the flags of docker buildx build."""
+    del compress, rm, force_rm, debug  # these mean nothing here, nor with BuildKit
     _refuse(
-        cache_from=cache_from, cache_to=cache_to, attest=attest,
+        cache_from=cache_from, cache_to=cache_to, attest=attest, policy=policy,
         provenance=provenance if provenance not in ("", "false", "0") else "",
         sbom=sbom if sbom not in ("", "false", "0") else "",
     )  # fmt: skip
     if quiet and progress not in ("auto", "quiet"):
         raise UsageError(f"--progress {progress} and --quiet can not be given together")
+
+    _leave_out(isolation=isolation, security_opt=security_opt, squash="true" if squash else "")
+    limits = {
+        "memory": memory, "memory-swap": memory_swap, "cpu-shares": cpu_shares, "cpu-period": cpu_period,
+        "cpu-quota": cpu_quota, "cpuset-cpus": cpuset_cpus, "cpuset-mems": cpuset_mems,
+    }  # fmt: skip
 
     from bakepy.cli.adhoc import BuildFlags, bake_file
     from bakepy.cli.launch import Launch, launch
@@ -141,7 +170,7 @@ def build(
             add_hosts=add_host or (),
             shm_size=shm_size,
             ulimits=ulimit or (),
-            resources=resource or (),
+            resources=(*(f"{name}={value}" for name, value in limits.items() if value), *(resource or ())),
             call="check" if check else call,
             environment=os.environ,
         )
@@ -171,3 +200,12 @@ def _refuse(**flags: Several | str) -> None:
     for name, value in flags.items():
         if value:
             raise UsageError(f"--{name.replace('_', '-')} is not supported yet", hint="leave it out")
+
+
+def _leave_out(**flags: Several | str) -> None:
+    """Flags that BuildKit knows no more, and that buildx leaves out with a warning."""
+    for name, value in flags.items():
+        if value:
+            from bakepy.cli.terminal import warn
+
+            warn(f"--{name.replace('_', '-')} is left out: BuildKit has nothing like it, and bakepy neither")

@@ -159,9 +159,9 @@ def _transfer(statement: Statement) -> tuple[tuple[str, ...], str, tuple[Heredoc
     keyword = statement.keyword.upper()
     words, _ = json_or_words(statement.rest)
     if len(words) < 2:
-        what = f"{keyword} requires at least two arguments"
-        if words:
-            what += ", but only one was provided. Destination could not be determined"
+        # also where there is none
+        what = f"{keyword} requires at least two arguments, but only one was provided."
+        what += " Destination could not be determined"
         raise statement.error(what, part=statement.rest, hint=f"as in {keyword} SOURCE DESTINATION")
     if find_heredoc(words[-1]):
         raise statement.error(f"{keyword} cannot accept a heredoc as a destination", part=words[-1])

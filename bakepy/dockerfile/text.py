@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bakepy.model.quoted import quote as quote
+
 SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680"
     "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -48,38 +50,3 @@ def parse_unsigned(text: str, base: int = 10, bits: int = 32) -> int | None:
         return None
     value = parse_int(text, base)
     return value if value is not None and value < 1 << bits else None
-
-
-def quote(text: str) -> str:
-    """The text in double quotes as Go's `%q` prints it."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    out = ['"']
-    for char in text:
-        if char in _ESCAPES:
-            out.append(_ESCAPES[char])
-        elif char == "\ufffd" or (char.isprintable() and not "\ud800" <= char <= "\udfff"):
-            out.append(char)
-        elif "\udc80" <= char <= "\udcff":  # an undecodable byte of the file
-            out.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif ord(char) < 0x80:
-            out.append(f"\\x{ord(char):02x}")
-        elif ord(char) < 0x10000:
-            out.append(f"\\u{ord(char):04x}")
-        else:
-            out.append(f"\\U{ord(char):08x}")
-    out.append('"')
-    return "".join(out)
-
-
-_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}

@@ -278,7 +278,7 @@ def _limits(target: Target, faults: _Faults) -> dict[str, Any]:
     for number, text in enumerate(target.ulimits):
         with faults.at(f"ulimits[{number}]", text):
             ulimits.append(limits.parse_ulimit(text))
-    for name, addresses in sorted(target.extra_hosts.items()):
+    for name, addresses in target.extra_hosts.items():
         with faults.at(f"extra-hosts.{name}", addresses):
             hosts += limits.parse_host(name, addresses) if addresses is not None else ()
     return found | {"ulimits": tuple(ulimits), "extra_hosts": tuple(hosts)}

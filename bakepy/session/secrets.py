@@ -20,7 +20,7 @@ class SecretProvider:
     """The secrets of one run."""
 
     def __init__(self, entries: Iterable[SecretEntry], environment: Mapping[str, str], directory: Path) -> None:
-        """`directory` is where relative paths start. UsageError if a file is missing or too large.
+        """`directory` is where relative paths start. UsageError if a file is missing or too large, or an id is.
 
         An entry with neither file nor variable means the variable of that name, else the file of that name. Of two
         entries with one id the later counts.
@@ -29,6 +29,8 @@ class SecretProvider:
         self._files: dict[str, Path] = {}
         self._variables: dict[str, str] = {}
         for entry in entries:
+            if not entry.id:
+                raise UsageError("secret missing ID", hint="give it one: id=NAME")
             variable = entry.env or (entry.id if not entry.src and entry.id in environment else "")
             self._files.pop(entry.id, None)
             self._variables.pop(entry.id, None)

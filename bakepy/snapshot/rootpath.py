@@ -71,11 +71,14 @@ def make_directories(root: Path, path: str, *, mode: int = 0o755, uid: int = 0, 
     return found.under(root)
 
 
-def read_text(root: Path, path: str, limit: int = 10 << 20) -> str:
-    """The text of a regular file inside `root`; empty if there is none. BuildError if it is longer than `limit`."""
+def read_text(root: Path, path: str, limit: int = 10 << 20, *, strict: bool = False) -> str:
+    """The text of a regular file inside `root`; empty if there is none. BuildError if it is longer than `limit`;
+    with `strict` also if there is something else."""
     found = resolve(root, path)
     real = found.under(root)
     if found.missing or not real.is_file():
+        if strict and not found.missing:
+            raise BuildError(f"{path} is not a regular file")
         return ""
     with real.open("rb") as file:
         data = file.read(limit + 1)

@@ -107,7 +107,8 @@ def open_exec_context(
     runtime = find_runtime(cgroups, environment)
     cgroups.remove((*snapshots.scratch.swept, *cgroups.abandoned()))
     volatile = snapshots.scratch.new("run")
-    syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0711")
+    syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
+    volatile.chmod(0o711)  # a mode given to the mount is seen in containers, at each file that is bound there
     token = snapshots.scratch.token
     held = cgroups.hold(token)
     try:

@@ -22,6 +22,7 @@ import anyio.to_thread
 from bakepy.errors import BuildError, EngineError, ProcessError, disk_hint
 from bakepy.llb.op import ExecOp, LinuxResources, NetMode, SecurityMode
 from bakepy.model.platform import Platform
+from bakepy.model.quoted import quote
 from bakepy.model.value import dataclass
 from bakepy.snapshot import syscalls
 from bakepy.snapshot.rootpath import make_directories, read_text
@@ -233,6 +234,9 @@ class _Step:
 
     def _environment(self, home: str) -> tuple[str, ...]:
         meta = self.op.meta
+        if any("\0" in text for text in (*meta.args, *meta.env)):
+            # runc refuses it, others pass on what comes before
+            raise self._failed(1, ["invalid argument or environment variable: it has a NUL byte"])
         env = list(meta.env)
         if proxy := meta.proxy_env:
             for name, value in (
@@ -250,6 +254,9 @@ class _Step:
         if "HOME" not in names or "HOME=" in env:
             env = [*(entry for entry in env if entry != "HOME="), f"HOME={home}"]
         for secret in self.op.secret_env:
+            if not secret.name:
+                # runc refuses it, others do not
+                raise self._failed(1, ["invalid environment variable: name cannot be empty"])
             data = self.context.secrets.get(secret.id)
             if data is None and not secret.optional:
                 raise missing_secret(secret.id)
@@ -274,7 +281,7 @@ class _Step:
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return EngineError(
             f"{self.context.runtime.name} was killed ({name}) while process"
-            f' "{" ".join(self.op.meta.args)}" ran, which was ended with it',
+            f" {quote(' '.join(self.op.meta.args))} ran, which was ended with it",
             hint=OUT_OF_MEMORY if _kernel_kills() > self.kills else "",  # the runtime is in no cgroup of the step
         )
 
@@ -282,11 +289,7 @@ class _Step:
         """A file or a circle of symlinks is in the way of a mount: for BuildKit that is a process that failed, because
         it has the runtime make the place."""
         why = error.what if isinstance(error, BuildError) else f"{error.filename}: not a directory"
-        return ProcessError(
-            f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: 1',
-            status=1,
-            detail=[f"no place to mount on: {why.removeprefix(str(rootfs))}"],
-        )
+        return self._failed(1, [f"no place to mount on: {why.removeprefix(str(rootfs))}"])
 
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
         detail = tail.lines()
@@ -302,12 +305,12 @@ class _Step:
             hint = OUT_OF_MEMORY
         elif self._disk_is_full():
             hint = disk_hint(errno.ENOSPC)
-        return ProcessError(
-            f'process "{" ".join(self.op.meta.args)}" did not complete successfully: exit code: {status}',
-            status=status,
-            hint=hint,
-            detail=detail,
-        )
+        return self._failed(status, detail, hint)
+
+    def _failed(self, status: int, detail: Sequence[str], hint: str = "") -> ProcessError:
+        process = quote(" ".join(self.op.meta.args))
+        what = f"process {process} did not complete successfully: exit code: {status}"
+        return ProcessError(what, status=status, hint=hint, detail=detail)
 
 
 def _limits(resources: LinuxResources | None, context: ExecContext) -> tuple[dict[str, Any], list[str]]:

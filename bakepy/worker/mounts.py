@@ -201,9 +201,10 @@ def _destination(mount: Mount, op: ExecOp) -> str:
 
 def _selected(root: Path, selector: str) -> Path:
     """What `selector` means in a tree; symlinks in it stay inside."""
-    if posixpath.normpath("/" + selector) in ("/", "//"):
+    path = posixpath.normpath("/" + selector.lstrip("/"))
+    if path == "/":
         return root
     found = resolve(root, selector)
     if found.missing:
-        raise BuildError(f'"{posixpath.normpath("/" + selector)}": not found')
+        raise BuildError(f'"{path}": not found')
     return found.under(root)

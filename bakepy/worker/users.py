@@ -6,6 +6,8 @@ primary and supplementary groups of the files, `user:group` brings that group on
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bakepy.errors import BuildError
 from bakepy.model.value import dataclass
 
@@ -14,7 +16,8 @@ MAX_ID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class ProcessUser:
-    """`groups` are the additional groups, with `gid` among them. `home` is that of passwd, `/` without one."""
+    """`groups` are the additional groups, with `gid` among them. `home` is that of the user's line in passwd, which
+    may be empty, `/` without such a line."""
 
     uid: int
     gid: int
@@ -58,7 +61,7 @@ def find_user(user: str, passwd: str, group: str) -> ProcessUser:
         others: tuple[int, ...] = ()
     else:
         others = tuple(g.gid for g in groups if account is not None and account.name in g.members)
-    home = next((a.home for a in accounts if a.uid == uid), "") or "/"
+    home = next((a.home for a in accounts if a.uid == uid), "/")
     return ProcessUser(uid, gid, others if gid in others else (gid, *others), home)
 
 
@@ -73,28 +76,33 @@ def _find_group(name: str, groups: tuple[_Group, ...]) -> int:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    """As Go's `strconv.Atoi` reads it, signs included."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    return int(text) if digits.isascii() and digits.isdigit() else None
 
 
 def _in_range(number: int) -> int:
-    if number > MAX_ID:
+    if not 0 <= number <= MAX_ID:
         raise BuildError(f"uids and gids must be in range 0-{MAX_ID}, not {number}")
     return number
 
 
 def _accounts(text: str) -> tuple[_Account, ...]:
-    rows = (line.split(":") for line in text.splitlines() if line.strip())
     return tuple(
-        _Account(row[0], _number(row[2]) or 0, _number(row[3]) or 0, row[5] if len(row) > 5 else "")
-        for row in rows
-        if len(row) > 3
+        _Account(name, _number(uid) or 0, _number(gid) or 0, home) for name, _, uid, gid, _, home, *_ in _rows(text, 6)
     )
 
 
 def _groups(text: str) -> tuple[_Group, ...]:
-    rows = (line.split(":") for line in text.splitlines() if line.strip())
     return tuple(
-        _Group(row[0], _number(row[2]) or 0, tuple(name for name in row[3].split(",") if name) if len(row) > 3 else ())
-        for row in rows
-        if len(row) > 2
+        _Group(name, _number(gid) or 0, tuple(filter(None, members.split(","))))
+        for name, _, gid, members, *_ in _rows(text, 4)
     )
+
+
+def _rows(text: str, fields: int) -> Iterator[list[str]]:
+    """Fields that a line lacks are empty: such a line counts, with the number 0."""
+    for line in text.split("\n"):
+        if line := line.strip():
+            row = line.split(":")
+            yield row + [""] * (fields - len(row))

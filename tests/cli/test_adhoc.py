@@ -71,11 +71,11 @@ def test_outputs_and_their_shorthands() -> None:
 
 def test_what_run_steps_get() -> None:
     made = target(
-        secrets=["id=token,env=TOKEN"], add_hosts=["a:10.0.0.1", "a=10.0.0.2", "b=[::1]"], shm_size="1m",
+        secrets=["id=token,env=TOKEN"], add_hosts=["b=[::1]", "a:10.0.0.1", "a=10.0.0.2"], shm_size="1m",
         ulimits=["nofile=1:2"], resources=["memory=1g", "cpu-shares=5"], network="none",
     )  # fmt: skip
     assert made.secrets == (SecretEntry("token", env="TOKEN"),)
-    assert made.extra_hosts == {"a": "10.0.0.1,10.0.0.2", "b": "[::1]"}
+    assert list(made.extra_hosts.items()) == [("b", "[::1]"), ("a", "10.0.0.1,10.0.0.2")]
     assert (made.shm_size, made.ulimits, made.network) == ("1048576", ("nofile=1:2",), "none")
     assert made.resources == {"memory": "1g", "cpu-shares": 5}
 

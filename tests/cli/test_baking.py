@@ -129,6 +129,23 @@ def test_build_writes_image_id_and_metadata_and_prints_the_id(project: Path) -> 
     assert not any(name.startswith("bakepy.") for name in metadata)
 
 
+def test_build_takes_what_buildx_takes_without_listing_it(project: Path) -> None:
+    done = bakepy(
+        project, "build", ".", "--compress", "--rm=false", "--force-rm", "-D", "--squash", "--isolation=default",
+        "--security-opt", "x", "-q", "--target", "more",
+    )  # fmt: skip
+    assert done.stderr == "".join(
+        f"WARNING: --{name} is left out: BuildKit has nothing like it, and bakepy neither\n"
+        for name in ("isolation", "security-opt", "squash")
+    )
+    done = bakepy(project, "build", ".", "-m", "lots", status=2)
+    assert done.stderr == (
+        "ERROR: target.default.resources: invalid size: 'lots'\nhint: a number of bytes, or as in 64m or 2g\n"
+    )
+    done = bakepy(project, "build", ".", "-c", "many", status=2)
+    assert done.stderr == ("ERROR: --resource cpu-shares=many: 'cpu-shares' must be a whole number, not 'many'\n")
+
+
 def test_build_reads_the_dockerfile_from_standard_input(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bakepy", "build", ".", "-f", "-", "-o", "tree"],

@@ -203,7 +203,8 @@ def test_the_whole_message(text: str, message: str) -> None:
           for name in ("ENV", "LABEL", "ARG", "EXPOSE", "VOLUME", "SHELL", "ONBUILD", "HEALTHCHECK")),
         *((f"{name}", f"{name} requires exactly one argument") for name in ("USER", "WORKDIR", "STOPSIGNAL")),
         ("FROM a b", "FROM requires either one or three arguments"),
-        ("ADD", "ADD requires at least two arguments"),
+        *((line, "ADD requires at least two arguments, but only one was provided. Destination could not be determined")
+          for line in ("ADD", "ADD []")),
         ("COPY --chown=1 --chown=2 a b", "duplicate flag specified: --chown"),
         ("COPY --from a b", "missing a value on flag: --from"),
         ("COPY --link=no a b", "expecting boolean value for flag --link, not: no"),

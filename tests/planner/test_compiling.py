@@ -260,7 +260,8 @@ def test_entitlements_are_asked_for_with_the_place_of_the_step() -> None:
 def test_settings_of_run_steps_reach_the_steps() -> None:
     made = plan(
         bake(
-            Target("t", network="none", shm_size="1m", ulimits=("nofile=5:6",), extra_hosts=FrozenMap(Box="10.0.0.1"),
+            Target("t", network="none", shm_size="1m", ulimits=("nofile=5:6",),
+                   extra_hosts=FrozenMap(Box="10.0.0.1", a="::1"),
                    resources=FrozenMap({"memory": "1g", "cpu-shares": 5}), no_cache=True)
         ),
         {"Dockerfile": "FROM busybox\nRUN x\n"},
@@ -269,7 +270,7 @@ def test_settings_of_run_steps_reach_the_steps() -> None:
     assert isinstance(run.op, ExecOp)
     assert run.op.network.name == "NONE"
     assert [(u.name, u.soft, u.hard) for u in run.op.meta.ulimits] == [("nofile", 5, 6)]
-    assert [(host.host, host.ip) for host in run.op.meta.extra_hosts] == [("box", "10.0.0.1")]
+    assert [(host.host, host.ip) for host in run.op.meta.extra_hosts] == [("box", "10.0.0.1"), ("a", "::1")]
     assert run.metadata.ignore_cache
     assert run.metadata.linux_resources is not None
     assert run.metadata.linux_resources.memory == 1 << 30

@@ -67,3 +67,10 @@ def test_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         SecretProvider([SecretEntry("a", src="big")], {}, tmp_path)
 
     assert caught.value.what == f"secret a: {tmp_path}/big has 512001 bytes; at most 512000 are allowed"
+
+
+def test_a_secret_has_an_id(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError) as caught:
+        SecretProvider([SecretEntry("", src="file")], {}, tmp_path)
+    assert str(caught.value) == "secret missing ID\nhint: give it one: id=NAME"

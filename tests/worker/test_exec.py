@@ -8,6 +8,7 @@ import signal
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -82,6 +83,30 @@ async def test_failure_tells_status_and_last_lines(steps: Steps) -> None:
         'process "/bin/sh -c seq 1 30; exit 5" did not complete successfully: exit code: 5',
         *(f"    {number}" for number in range(21, 31)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("args", "meta", "secret", "reason"),
+    [
+        (["sh", "-c", "a\0b"], {}, "TOKEN", "invalid argument or environment variable: it has a NUL byte"),
+        (["sh"], {"env": ("A=\0",)}, "TOKEN", "invalid argument or environment variable: it has a NUL byte"),
+        (["sh"], {}, "", "invalid environment variable: name cannot be empty"),
+    ],
+)
+async def test_what_runc_does_not_start_fails_with_every_runtime(
+    steps: Steps, args: list[str], meta: dict[str, Any], secret: str, reason: str
+) -> None:
+    with pytest.raises(ProcessError, match="did not complete successfully: exit code: 1") as caught:
+        await steps.run(args, meta=meta, secret_env=(SecretEnv("token", secret, optional=True),))
+    assert caught.value.detail == (reason,)
+
+
+async def test_failure_names_the_process_in_one_line(steps: Steps) -> None:
+    with pytest.raises(ProcessError) as caught:
+        await steps.run('echo "a" >/dev/null\nexit 3')
+    assert caught.value.what == (
+        r'process "/bin/sh -c echo \"a\" >/dev/null\nexit 3" did not complete successfully: exit code: 3'
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ mask ffffffffffffff00fffffffffffffffffeffffff
         ("app:svc", ProcessUser(1000, 2000, (2000,), "/home/app")),
         ("app:", ProcessUser(1000, 1000, (1000, 3000, 3001), "/home/app")),
         ("7:8", ProcessUser(7, 8, (8,), "/")),
+        ("+7:+8", ProcessUser(7, 8, (8,), "/")),
     ],
 )
 def test_user(user: str, found: ProcessUser) -> None:
@@ -57,6 +58,7 @@ def test_root_needs_no_files() -> None:
         ("ghost", "unable to find user ghost: no matching entries in passwd file"),
         ("app:ghosts", "unable to find group ghosts: no matching entries in group file"),
         ("2147483648", "uids and gids must be in range 0-2147483647, not 2147483648"),
+        ("-1", "uids and gids must be in range 0-2147483647, not -1"),
     ],
 )
 def test_unknown_user(user: str, message: str) -> None:
@@ -65,8 +67,12 @@ def test_unknown_user(user: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_broken_lines_of_passwd_are_passed_over() -> None:
-    assert find_user("b", "a\n\n:x\nb:x:5:6\n", "").uid == 5
+def test_lines_of_passwd_with_missing_fields_count() -> None:
+    passwd = "a\n\n:x\n b:x:5:6 \n"
+    assert find_user("b", passwd, "") == ProcessUser(5, 6, (6,), "")
+    assert find_user("a", passwd, "") == ProcessUser(0, 0, (0,), "")
+    with pytest.raises(BuildError, match=r"^unable to find user c: "):
+        find_user("c", passwd, "")
 
 
 def test_emulators_that_work_in_containers(tmp_path: Path) -> None:

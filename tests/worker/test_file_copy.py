@@ -273,6 +273,7 @@ async def test_from_a_stage_owners_capabilities_and_devices_are_kept(kitchen: Ki
         (root / "d/a").chmod(0o4755)
         os.setxattr(root / "d/a", "security.capability", capability)
         os.setxattr(root / "d/a", "user.note", b"hello")
+        os.setxattr(root / "d/a", "trusted.note", b"hello")
 
     await kitchen.machine.commit("stage", None, stage)
     result = await kitchen.copy(copy("d", "/t"), of=TreeRef("stage", "stage"))
@@ -289,6 +290,7 @@ async def test_from_a_stage_owners_capabilities_and_devices_are_kept(kitchen: Ki
         async with kitchen.machine.store.view(ref.snapshot) as root:
             assert os.getxattr(root / name, "security.capability") == capability
             assert os.getxattr(root / name, "user.note") == b"hello"
+            assert os.getxattr(root / name, "trusted.note") == b"hello"
 
 
 async def test_attributes_of_a_context_are_dropped(kitchen: Kitchen) -> None:
@@ -368,6 +370,13 @@ async def test_a_name_needs_a_tree_to_be_looked_up_in(kitchen: Kitchen) -> None:
     make_tree(kitchen.context, {"a": "a"})
     nowhere = ChownOpt(UserOpt(name="app", input=NONE))
     assert await refusal(kitchen, copy("a", "/a", owner=nowhere)) == "invalid user index: -1"
+
+
+async def test_a_passwd_that_is_no_file_is_an_error(kitchen: Kitchen) -> None:
+    make_tree(kitchen.context, {"a": "a"})
+    base = await kitchen.tree("base", {"etc/passwd/": ""})
+    owned = copy("a", "/a", owner=user("app"))
+    assert await refusal(kitchen, owned, on=base) == "/etc/passwd is not a regular file"
 
 
 async def test_names_are_looked_up_in_the_tree_as_it_is_at_that_step(kitchen: Kitchen) -> None:

@@ -244,6 +244,9 @@ async def test_a_damaged_archive_is_an_error(kitchen: Kitchen) -> None:
     for compress in (gzip.compress, lzma.compress):
         packed = compress(tar(member("a", "x" * 5000), member("b", random.Random(5).randbytes(5000).hex())))
         assert await refused(kitchen, packed[: len(packed) * 2 // 3]) == cut_short
+    packed = gzip.compress(tar(member("a", random.Random(5).randbytes(5000).hex())))
+    damaged = packed[:3000] + b"\xff\xff\xff" + packed[3003:]
+    assert (await refused(kitchen, damaged)).startswith("compressed data is damaged: Error -3 ")
     for kind, number in ((b"V", 86), (b"7", 55), (b"S", 83)):
         assert await refused(kitchen, tar(member("v", kind=kind))) == f"unhandled tar header type {number}: v"
 

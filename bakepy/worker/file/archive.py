@@ -59,11 +59,8 @@ def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
     file.seek(0)
     damaged: tuple[type[Exception], ...] = (OSError, ValueError, lzma.LZMAError)
     if head.startswith(_GZIP):
-        from isal import isal_zlib
-
-        failed: Any = isal_zlib.error
-        damaged = (zlib.error, failed)
-        pieces = _inflated(file, lambda: isal_zlib.decompressobj(31), size)
+        damaged = (zlib.error,)
+        pieces = _gunzipped(file, size)
     elif head.startswith(_BZIP2):
         pieces = _decompressed(file, bz2.BZ2Decompressor, size)
     elif head.startswith(_XZ):
@@ -82,6 +79,24 @@ def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield from pieces
     except damaged as error:
         raise BuildError(f"compressed data is damaged: {error}") from error
+
+
+def _gunzipped(file: BinaryIO, size: int) -> Iterator[bytes]:
+    from isal import isal_zlib
+
+    failed: Any = isal_zlib.error
+    given = 0
+    try:
+        for piece in _inflated(file, lambda: isal_zlib.decompressobj(31), size):
+            given += len(piece)
+            yield piece
+    except failed:
+        # it is fast and reads ahead: what comes before the damage that it met is still to be given
+        file.seek(0)
+        for piece in _inflated(file, lambda: zlib.decompressobj(31), _BLOCK):
+            if given < len(piece):
+                yield piece[given:]
+            given = max(0, given - len(piece))
 
 
 def _inflated(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[bytes]:

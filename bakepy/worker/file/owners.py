@@ -27,12 +27,12 @@ def owner_of(chown: ChownOpt | None, tree_of: TreeOf) -> Owner | None:
         if user.id is not None:
             uid = gid = user.id
         else:
-            uid, gid = _user(user.name, read_text(_tree(tree_of, user.input, user.name), "/etc/passwd"))
+            uid, gid = _user(user.name, read_text(_tree(tree_of, user.input, user.name), "/etc/passwd", strict=True))
     if (group := chown.group) is not None:
         if group.id is not None:
             gid = group.id
         else:
-            gid = _group(group.name, read_text(_tree(tree_of, group.input, group.name), "/etc/group"), gid)
+            gid = _group(group.name, read_text(_tree(tree_of, group.input, group.name), "/etc/group", strict=True), gid)
     return Owner(uid, gid)
 
 

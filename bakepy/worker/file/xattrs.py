@@ -10,7 +10,7 @@ CAPABILITY = "security.capability"
 
 def is_kept(name: str) -> bool:
     """`trusted.overlay.*` would change how an overlay reads a folder; labels and ACLs are the host's."""
-    return name == CAPABILITY or name.startswith("user.")
+    return (name.startswith(("user.", "trusted.")) and not name.startswith("trusted.overlay.")) or name == CAPABILITY
 
 
 def read_xattrs(path: bytes | int) -> list[tuple[str, bytes]]:
