@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bakepy.bakefile.entries import EntryError, parse_bool
-from bakepy.bakefile.resolve import raise_all
 from bakepy.cli.report import TargetReport
 from bakepy.dockerfile.checks import RULES
+from bakepy.dockerfile.errors import raise_all
+from bakepy.dockerfile.text import parse_bool
 from bakepy.engine.protocol import Outcome
 from bakepy.errors import BakeError, DefinitionError
 from bakepy.exporter.metadata import RunFacts, target_metadata, write_metadata
@@ -86,10 +86,7 @@ def write_single(plan: Plan, outcome: Outcome, path: Path, environment: Mapping[
 
 def _warnings(plan: Plan, environment: Mapping[str, str]) -> tuple[PlanWarning, ...]:
     """What the checks found, if BUILDX_METADATA_WARNINGS asks for it."""
-    try:
-        return plan.warnings if parse_bool(environment.get("BUILDX_METADATA_WARNINGS", "")) else ()
-    except EntryError:
-        return ()
+    return plan.warnings if parse_bool(environment.get("BUILDX_METADATA_WARNINGS", "")) else ()
 
 
 def _told(warnings: Iterable[PlanWarning]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bakepy.bakefile.entries import EntryError, parse_bool
+from bakepy.dockerfile.text import parse_bool
 from bakepy.errors import UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile, Target
@@ -195,7 +195,4 @@ class _Labels:
 
 def _switched_on(environment: Mapping[str, str], name: str) -> bool:
     """What is neither true nor false counts as not given."""
-    try:
-        return parse_bool(environment.get(name, ""))
-    except EntryError:
-        return False
+    return bool(parse_bool(environment.get(name, "")))

@@ -60,10 +60,10 @@ def remove_work(work: Path) -> None:
     """Removes the work directory of an overlay that is not mounted any more; nothing there is fine."""
     try:
         # what is there as a rule, by name: looking for it takes several times as long
+        (work / "work/incompat/volatile/dirty").unlink()
+        (work / "work/incompat/volatile").rmdir()
+        (work / "work/incompat").rmdir()
         (work / "work").rmdir()
-        (work / "incompat/volatile/dirty").unlink()
-        (work / "incompat/volatile").rmdir()
-        (work / "incompat").rmdir()
         work.rmdir()
     except OSError:
         remove_tree(work)

@@ -3,6 +3,9 @@
 For trees that nobody changes meanwhile (no process runs in them yet, or no more).
 """
 
+# Each step looks up a dozen names: text is several times as fast as Path.
+# ruff: noqa: PTH115
+
 from __future__ import annotations
 
 import os
@@ -29,6 +32,7 @@ class Found:
 
 def resolve(root: Path, path: str) -> Found:
     """Follows `path` inside `root`, `..` never above it. Raises BuildError for more than 255 symlinks."""
+    top = os.fspath(root)
     done: list[str] = []
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     missing = links = 0
@@ -42,9 +46,9 @@ def resolve(root: Path, path: str) -> Found:
         if missing:
             missing += 1
             continue
-        here = root.joinpath(*done)
+        here = f"{top}/{'/'.join(done)}"
         try:
-            mode = here.lstat().st_mode
+            mode = os.lstat(here).st_mode
         except (FileNotFoundError, NotADirectoryError):
             missing = 1
             continue
@@ -52,7 +56,7 @@ def resolve(root: Path, path: str) -> Found:
             links += 1
             if links > MAX_LINKS:
                 raise BuildError(f"{path}: too many links")
-            target = str(here.readlink())
+            target = os.readlink(here)
             done = [] if target.startswith("/") else done[:-1]
             todo += [name for name in reversed(target.split("/")) if name not in ("", ".")]
     return Found("/".join(done), missing)

@@ -250,9 +250,9 @@ class _Exec(_Known):
         super().__init__(CacheMap(_key("exec", str(self._platform), body), dependencies))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
-        from bakepy.worker.exec import run_exec
-
         context = await self._workshop.exec_context(self._vertex)
+        from bakepy.worker.exec import run_exec  # while the first runtime process starts
+
         resources = self._vertex.metadata.linux_resources
         return await run_exec(
             self._op, inputs, result_id, context=context, platform=self._platform, log=log, resources=resources

@@ -10,6 +10,7 @@ belong to it): below there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -26,6 +27,7 @@ LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
 """The controllers of those limits of processors that are not `cpu`'s."""
 
 _ABANDONED_SECONDS = 3600.0
+_LEAVING_TRIES = 100
 
 _DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
@@ -40,9 +42,20 @@ class SharedCgroup:
 
     folder: Path
 
-    def admit(self, process: int) -> None:
-        """Moves a process, with what it starts from now on. The kernel may take 10 ms for that. Raises OSError."""
-        (self.folder / "cgroup.procs").write_text(str(process))
+    def enter(self) -> None:
+        """Moves the calling thread, with what it starts from now on. The kernel may take 10 ms for that, and longer if
+        processors are idle. Raises OSError."""
+        (self.folder / "tasks").write_text("0")
+
+    def remove(self) -> None:
+        """Removes it when the threads in it have ended. If that fails, the next process of the same state root does."""
+        for _ in range(_LEAVING_TRIES):
+            try:
+                self.folder.rmdir()
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    return
+                time.sleep(0.001)  # Python sees the end of a thread a little sooner than the kernel
 
 
 @dataclass(frozen=True, slots=True)

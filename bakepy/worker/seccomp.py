@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-import platform
+import os
 from typing import Any
 
 _ALWAYS = """
@@ -98,7 +98,7 @@ _EPERM, _ENOSYS = 1, 38
 def profile_json(capabilities: frozenset[str], machine: str | None = None) -> str:
     """The `seccomp` member of an OCI runtime configuration, as JSON text, for a process with `capabilities` on
     `machine` (`uname -m`, this one by default)."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     names = set(_ALWAYS.split()) | set(_BY_MACHINE.get(machine, "").split())
     for capability, calls in _BY_CAPABILITY.items():
         if capability in capabilities:

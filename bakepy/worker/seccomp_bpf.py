@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
-import ctypes.util
 import errno
 import functools
 import hashlib
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +52,7 @@ def compiled(profile: str, kept: Path) -> str | None:
     if library is None:
         return None
     version = library.seccomp_version().contents
-    subject = f"{version.major}.{version.minor}.{version.micro} {platform.machine()} {profile}"
+    subject = f"{version.major}.{version.minor}.{version.micro} {os.uname().machine} {profile}"
     path = kept / hashlib.sha256(subject.encode()).hexdigest()
     try:
         digest, _, program = path.read_text().partition(" ")

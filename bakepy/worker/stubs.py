@@ -19,6 +19,7 @@ from bakepy.worker.oci import ContainerMount
 KERNEL_FOLDERS = ("/dev", "/proc", "/sys")
 """Made if they are missing, and they stay: an image without them gets them by its first RUN."""
 
+_BELOW = tuple(f"{folder}/" for folder in KERNEL_FOLDERS)
 _ALWAYS = ("/etc/resolv.conf", "/etc/hosts")
 
 
@@ -32,19 +33,25 @@ class Stubs:
     @classmethod
     def make(cls, root: Path, mounts: Iterable[ContainerMount], *, parents: bool) -> Stubs:
         """Makes what is missing. `parents`: missing parents are removed afterwards as well."""
-        wanted = [*((name, 0) for name in _ALWAYS), *((mount.destination, _folder_mode(mount)) for mount in mounts)]
+        wanted = dict.fromkeys(_ALWAYS, 0)
+        for mount in mounts:
+            # below the kernel's folders the runtime mounts first, and makes in what it mounted
+            if not mount.destination.startswith(_BELOW):
+                wanted.setdefault(mount.destination, _folder_mode(mount))
         paths: list[str] = []
-        for destination, _ in wanted:
+        lacking: list[str] = []
+        for destination in wanted:
             found = resolve(root, destination)
+            if not found.missing:
+                continue
+            lacking.append(destination)
             parts = found.path.split("/")
-            for depth in range(found.missing if parents else min(1, found.missing)):
+            for depth in range(found.missing if parents else 1):
                 paths.append("/".join(parts[: len(parts) - depth]))
         for folder in KERNEL_FOLDERS:
             make_directories(root, folder)
-        for destination, mode in wanted:
-            # below these the runtime mounts first, and makes in what it mounted
-            if not destination.startswith(tuple(f"{top}/" for top in KERNEL_FOLDERS)):
-                _make(root, destination, mode)
+        for destination in lacking:
+            _make(root, destination, wanted[destination])
         return cls(root, tuple(paths))
 
     def remove(self) -> None:

@@ -38,6 +38,14 @@ def test_version_imports_nothing_slow(tmp_path: Path) -> None:
     assert not modules & {"typer", "anyio", "asyncio", "rich", "dataclasses", "json"}
 
 
+def test_what_bakes_imports_no_bake_language() -> None:
+    code = "import sys, bakepy.cli.baking, bakepy.worker.exec; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
+    modules = done.stdout.split()
+    assert "bakepy.worker.exec" in modules
+    assert [name for name in modules if name.startswith("bakepy.bakefile") or name in ("platform", "httpcore")] == []
+
+
 def test_version_is_told_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["--version"]) == 0
     assert capsys.readouterr().out == f"bakepy {__version__}\n"
