@@ -20,7 +20,8 @@ from bakepy.bakefile.compose_env import (
     parse_env_file,
     substitute,
 )
-from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml, scalar_text
+from bakepy.bakefile.compose_scalars import scalar_text
+from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml
 from bakepy.bakefile.config import Config, GroupDraft
 from bakepy.bakefile.entries import EntryError, make_attest, parse_attest, parse_bool
 from bakepy.bakefile.reader import Reader

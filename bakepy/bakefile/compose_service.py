@@ -9,8 +9,9 @@ from typing import Any, Final
 from bakepy.bakefile import entries as e
 from bakepy.bakefile.compose import Project, Surroundings
 from bakepy.bakefile.compose_env import EnvFileError
-from bakepy.bakefile.compose_shapes import check_shapes, check_top
-from bakepy.bakefile.compose_yaml import Path, scalar_text
+from bakepy.bakefile.compose_scalars import Moment, scalar_text
+from bakepy.bakefile.compose_shapes import check_finite, check_shapes, check_top
+from bakepy.bakefile.compose_yaml import Path
 from bakepy.bakefile.config import TargetDraft, unique
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.fields import BY_NAME
@@ -49,7 +50,7 @@ _BUILD: Final[dict[str, str]] = {
 }
 """The keys of `build`, and what they take."""
 _SECRET: Final = ("name", "environment", "file", "external", "labels", "driver", "driver_opts", "template_driver")
-_SCALARS: Final = (str, int, float, bool)
+_SCALARS: Final = (str, int, float, bool, Moment)
 
 
 class ServiceReader:
@@ -118,6 +119,8 @@ class ServiceReader:
 
     def _service(self, value: dict[str, Any], path: Path) -> dict[str, Any]:
         check_shapes(value, path, self.error)
+        for key in ("image", "environment", "env_file", "build"):
+            check_finite(value.get(key), (*path, key), self.error)
         service: dict[str, Any] = {}
         if "image" in value:
             self._check_value("string", value["image"], (*path, "image"))
@@ -172,7 +175,8 @@ class ServiceReader:
             case "flag":
                 good = isinstance(value, (bool, str))
             case "size":
-                good = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+                whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+                good = isinstance(value, (str, Moment)) or (whole and not isinstance(value, bool))
             case "pairs" | "hosts":
                 good = isinstance(value, (dict, list))
             case "secrets":
@@ -189,12 +193,12 @@ class ServiceReader:
             raise self.error(path, f"expected {names.get(want, want)}, found {_kind(value)}")
         if isinstance(value, list) and want != "secrets":
             for position, each in enumerate(value):
-                if not isinstance(each, str):
+                if not isinstance(each, (str, Moment) if want == "hosts" else str):
                     raise self.error((*path, f"[{position}]"), f"expected a string, found {_kind(each)}")
         if isinstance(value, dict) and want in ("pairs", "hosts"):
             for name, each in value.items():
-                listed = want == "hosts" and isinstance(each, list) and all(isinstance(item, str) for item in each)
-                if not listed and not (isinstance(each, _SCALARS) or (each is None and want == "pairs")):
+                items = each if want == "hosts" and isinstance(each, list) else [each]
+                if not all(isinstance(item, str if want == "hosts" else (*_SCALARS, type(None))) for item in items):
                     raise self.error((*path, name), f"expected a string, found {_kind(each)}")
 
     def _consistent(self, name: str, service: dict[str, Any], services: Mapping[str, dict[str, Any]]) -> None:
@@ -355,6 +359,8 @@ class ServiceReader:
     def _shm_size(self, value: Any, path: Path) -> str | None:
         if value is None:
             return None
+        if isinstance(value, (float, Moment)):
+            return None  # buildx takes it for none
         size = value if isinstance(value, int) else _bytes(value)
         if size is None:
             raise self.error(path, f"{value!r} is no size", "such as 64m or 1g")
@@ -369,8 +375,8 @@ class ServiceReader:
             soft = hard = 0
             if isinstance(limit, dict):
                 try:
-                    soft, hard = int(limit["soft"]), int(limit["hard"])
-                except (KeyError, ValueError, TypeError):
+                    soft, hard = _whole(limit["soft"]), _whole(limit["hard"])
+                except (KeyError, ValueError):
                     found_ones = " and ".join(repr(limit.get(each)) for each in ("soft", "hard"))
                     what = f"expected soft and hard, both whole numbers, found {found_ones}"
                     raise self.error((*path, name), what) from None
@@ -387,8 +393,8 @@ class ServiceReader:
         hosts: dict[str, list[str]] = {}
         if isinstance(value, dict):
             for name, each in value.items():
-                hosts[name] = [scalar_text(item) for item in each] if isinstance(each, list) else [scalar_text(each)]
-        for each in value if isinstance(value, list) else ():
+                hosts[name] = each if isinstance(each, list) else [each]
+        for each in map(scalar_text, value) if isinstance(value, list) else ():
             separator = "=" if "=" in each else ":"
             name, found, addresses = each.partition(separator)
             if not found:
@@ -456,7 +462,7 @@ class ServiceReader:
                 isinstance(each, (*_SCALARS, type(None))) for each in contexts.values()
             ):
                 raise self.error((*path, "contexts"), "expected a mapping of strings")
-            added = {key: _linked("" if each is None else scalar_text(each)) for key, each in contexts.items()}
+            added = {key: _linked("" if each is None else _rewritten(each)) for key, each in contexts.items()}
             values["contexts"] = {**added, **(values.get("contexts") or {})}
 
     def _words(self, value: Any, path: Path) -> list[str]:
@@ -464,9 +470,9 @@ class ServiceReader:
         if value is None:
             return []
         if isinstance(value, list) and all(isinstance(each, (*_SCALARS, type(None))) for each in value):
-            return ["" if each is None else scalar_text(each) for each in value]
+            return ["" if each is None else _rewritten(each) for each in value]
         if isinstance(value, _SCALARS):
-            return self.surroundings.words(scalar_text(value))
+            return self.surroundings.words(_rewritten(value))
         raise self.error(path, f"expected a list of strings, found {_kind(value)}")
 
     def _yaml_bool(self, value: Any, path: Path) -> bool:
@@ -479,10 +485,23 @@ class ServiceReader:
         raise self.error(path, f"expected true or false, found {value!r}")
 
 
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError
+    return int(value)
+
+
+def _rewritten(value: Any) -> str:
+    """A scalar of x-bake, which is written as YAML again before it is read."""
+    return value.standard if isinstance(value, Moment) else scalar_text(value)
+
+
 def _kind(value: Any) -> str:
     match value:
         case None:
             return "nothing"
+        case Moment():
+            return "a date (in quotes it is text)"
         case bool():
             return "a bool"
         case int() | float():

@@ -6,6 +6,7 @@ The compose loader reads all of a service before bake looks at it (compose-go: `
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -34,8 +35,8 @@ _NUMBERS: Final = (
 )  # fmt: skip
 _SWITCHES: Final = (
     ("init",), ("depends_on", "*", "required"), ("depends_on", "*", "restart"), ("healthcheck", "disable"),
-    ("oom_kill_disable",), ("privileged",), ("read_only",), ("stdin_open",), ("tty",), ("volumes", "[]", "read_only"),
-    ("volumes", "[]", "volume", "nocopy"),
+    ("oom_kill_disable",), ("privileged",), ("build", "privileged"), ("read_only",), ("stdin_open",), ("tty",),
+    ("volumes", "[]", "read_only"), ("volumes", "[]", "volume", "nocopy"),
 )  # fmt: skip
 _TOP_SWITCHES: Final = (
     *((("networks", "*", key)) for key in ("external", "internal", "attachable", "enable_ipv4", "enable_ipv6")),
@@ -62,6 +63,18 @@ def check_shapes(service: Mapping[str, Any], path: Path, error: Error) -> None:
     _check_depends_on(service, (*path, "depends_on"), error)
     _check_gpus(service, (*path, "gpus"), error)
     _check_items(service, path, error)
+
+
+def check_finite(value: Any, path: Path, error: Error) -> None:
+    """Raises the error of a number that JSON has not: the loader writes as JSON what is checked by its schema."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise error(path, "this number can not be used; in quotes it is text")
+    if isinstance(value, dict):
+        for name, each in value.items():
+            check_finite(each, (*path, name), error)
+    elif isinstance(value, list):
+        for position, each in enumerate(value):
+            check_finite(each, (*path, f"[{position}]"), error)
 
 
 def check_top(model: Mapping[str, Any], error: Error) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, Final
 
 import yaml
 
+from bakepy.bakefile.compose_scalars import ScalarError, resolve_scalar, tagged_scalar
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
 from bakepy.model.value import dataclass
@@ -20,12 +19,7 @@ VALUE: Final = "\0value"
 """Ends the path of what stands behind a key; the path alone is that of the key."""
 _NODES: Final = 200_000
 """More nodes than this, aliases counted each time, are refused."""
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_INTEGER: Final = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)\Z")
-_DATE: Final = re.compile(
-    r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt]|[ ]+)(\d\d?):(\d\d?):(\d\d?)(?:\.(\d+))?(?: *(Z|[-+]\d\d?(?::?\d\d)?))?)?\Z"
-)
-_STRING: Final = "tag:yaml.org,2002:str"
+_STANDARD: Final = "tag:yaml.org,2002:"
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NESTING: Final = 1_000
 """Levels. The loader goes down by C calls, which would end the process."""
@@ -198,106 +192,14 @@ class _Builder:
             raise self.error(node, "'<<' takes a mapping, or a list of them")
 
     def _scalar(self, node: Any) -> Any:
-        if node.style not in (None, ""):
-            return node.value
-        if node.tag == _STRING and self.loader.resolve(yaml.ScalarNode, node.value, (True, False)) != _STRING:
-            return node.value  # `!!str 1`
-        return resolve_scalar(node.value)
+        plain = node.style in (None, "")
+        if node.tag != self.loader.resolve(yaml.ScalarNode, node.value, (plain, not plain)):
+            try:
+                return tagged_scalar(node.tag.removeprefix(_STANDARD), node.value)
+            except ScalarError as error:
+                raise self.error(node, str(error)) from None
+        return resolve_scalar(node.value) if plain else node.value
 
 
 class _Removed:
     """Stands for what `!reset` took away."""
-
-
-def resolve_scalar(text: str) -> Any:
-    """What a plain scalar means: null, bool, int, float, text; dates become text as Go writes it."""
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE"):
-        return True
-    if text in ("false", "False", "FALSE"):
-        return False
-    first = text[0]
-    if not (first.isdigit() or first in "+-."):
-        return text
-    plain = text.replace("_", "")
-    if found := _INTEGER.match(plain):
-        number = _integer(found[1], found[2])
-        return text if number is None else number
-    if _FLOAT.match(plain):
-        number = float(plain)
-        return text if math.isinf(number) else number  # beyond all floats it stays text
-    if text in (".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"):
-        return float("inf")
-    if text in ("-.inf", "-.Inf", "-.INF"):
-        return float("-inf")
-    if text in (".nan", ".NaN", ".NAN"):
-        return float("nan")
-    return _date(text)
-
-
-def _integer(sign: str, digits: str) -> int | float | None:
-    """A whole number; a float if it has more than 64 bits, None if it is no number then."""
-    lower = digits.lower()
-    decimal = len(lower) == 1 or lower[0] != "0"
-    if decimal and len(lower) > 300:
-        return None
-    if lower[:2] in ("0x", "0b", "0o"):
-        value = int(lower, 0) if len(lower) > 2 else 0
-    elif len(lower) > 1 and lower[0] == "0":
-        value = int(lower, 8)
-    else:
-        value = int(lower)
-    value = -value if sign == "-" else value
-    if -(1 << 63) <= value < 1 << 64:
-        return value
-    return float(value) if decimal else None
-
-
-def _date(text: str) -> str:
-    found = _DATE.match(text)
-    if not found:
-        return text
-    year, month, day = (int(found[position]) for position in (1, 2, 3))
-    if not 1 <= month <= 12 or not 1 <= day <= 31:
-        return text
-    hour, minute, second = (int(found[position] or 0) for position in (4, 5, 6))
-    fraction = f".{found[7].rstrip('0')}" if found[7] and found[7].strip("0") else ""
-    zone = found[8] or "Z"
-    offset, name = "+0000", "UTC"
-    if zone != "Z":
-        digits = zone[1:].replace(":", "")
-        digits = digits.zfill(2) + "00" if len(digits) <= 2 else digits
-        offset = name = f"{zone[0]}{digits}"
-        if digits == "0000":
-            offset, name = "+0000", "UTC"
-    return f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}{fraction} {offset} {name}"
-
-
-def scalar_text(value: Any) -> str:
-    """A scalar as text, as Go writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "<nil>"
-    if isinstance(value, float):
-        return _float_text(value)
-    return str(value)
-
-
-def _float_text(value: float) -> str:
-    """The shortest text; an exponent below 1e-4 and from 1e21 on."""
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    if value != value:
-        return "NaN"
-    if value == 0 or 1e-4 <= abs(value) < 1e21:
-        text = repr(value)
-        if "e" in text:
-            from decimal import Decimal
-
-            text = format(Decimal(text), "f")
-        return text.removesuffix(".0")
-    mantissa, _, power = repr(value).partition("e")
-    number = int(power or 0)
-    return f"{mantissa.removesuffix('.0')}e{'-' if number < 0 else '+'}{abs(number):02d}"

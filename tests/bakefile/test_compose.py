@@ -10,8 +10,8 @@ import pytest
 
 from bakepy.bakefile import render
 from bakepy.bakefile.compose_env import SubstitutionError, parse_env_file, substitute
+from bakepy.bakefile.compose_scalars import resolve_scalar, scalar_text
 from bakepy.bakefile.compose_service import human_size
-from bakepy.bakefile.compose_yaml import resolve_scalar, scalar_text
 from bakepy.errors import BakeError
 from tests.support.bakefiles import load_files
 
@@ -176,10 +176,60 @@ def test_env_files() -> None:
         ("2024-01-02", "2024-01-02 00:00:00 +0000 UTC"),
         ("1e21", "1e+21"),
         ("08", "8"),
+        ("123456.5", "123456.5"),
+        ("1000000.0", "1e+06"),
+        ("-12345678.9", "-1.23456789e+07"),
+        ("0.00012", "0.00012"),
+        ("0.000012", "1.2e-05"),
+        ("99999999999999999999", "1e+20"),
+        ("-0", "-0"),
+        ("0o", "0o"),
+        (".5_0", ".5_0"),
+        ("2024-02-30", "2024-02-30"),
+        ("2024-1-2T3:4:5.10z", "2024-1-2T3:4:5.10z"),
+        ("2024-1-2T3:4:5.10+02:00", "2024-01-02 03:04:05.1 +0200 +0200"),
+        ("2024-1-2 3:4:5 +2", "2024-1-2 3:4:5 +2"),
     ],
 )
 def test_plain_scalars_mean_what_go_takes_them_for(text: str, expected: str) -> None:
     assert scalar_text(resolve_scalar(text)) == expected
+
+
+def test_scalars_with_a_tag() -> None:
+    text = """services:
+  a:
+    build:
+      context: .
+      args: {BYTES: !!binary aGVsbG8=, NOT_TEXT: !!binary /+8=, TEXT: !!str 010, FLOAT: !!float "1", OWN: !mine 010}
+      x-bake: {tags: 2024-01-02, contexts: {c: 2024-1-2T3:4:5+01:00}}
+"""
+    found = targets(text)["a"]
+    assert found["args"] == {"BYTES": "hello", "FLOAT": "1", "NOT_TEXT": "\ufffd\ufffd", "OWN": "010", "TEXT": "010"}
+    assert (found["tags"], found["contexts"]) == (["2024-01-02T00:00:00Z"], {"c": "2024-01-02T03:04:05+01:00"})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        ("args: {A: !!int 1.5}", "'1.5' is no int, as its tag !!int says"),
+        ("args: {A: !!binary b*}", "this is no base64, as its tag !!binary says"),
+        ("args: {A: -.inf}", "services.s.build.args.A: this number can not be used; in quotes it is text"),
+        ("args: {2024-01-02: x}", "a key must be text, not 2024-01-02"),
+        ("tags: [2024-01-02]", "services.s.build.tags[0]: expected a string, found a date (in quotes it is text)"),
+        ("ulimits: {nofile: {soft: .5, hard: 1}}", "expected soft and hard, both whole numbers, found 0.5 and 1"),
+        ("extra_hosts: {a: 5}", "services.s.build.extra_hosts.a: expected a string, found the number 5"),
+        ("privileged: maybe", "services.s.build.privileged: expected true or false, found 'maybe'"),
+    ],
+)
+def test_scalars_that_are_not_what_is_expected(build: str, message: str) -> None:
+    assert message in failure(f"services:\n  s:\n    build:\n      context: .\n      {build}\n")
+
+
+@pytest.mark.parametrize("size", ["1e6", "2024-01-02"])
+def test_what_is_taken_for_no_size(size: str) -> None:
+    assert targets(f"services: {{s: {{build: {{context: ., shm_size: {size}}}}}}}") == {
+        "s": {"context": ".", "dockerfile": "Dockerfile"}
+    }
 
 
 @pytest.mark.parametrize(("size", "text"), [(1000000, "976.6KiB"), (1024, "1KiB"), (67108864, "64MiB"), (5, "5B")])
