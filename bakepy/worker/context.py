@@ -15,6 +15,7 @@ from bakepy.snapshot import syscalls, usernamespace
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.worker.cachemounts import CacheMounts
 from bakepy.worker.cgroups import Cgroups
+from bakepy.worker.devices import DeviceFolders
 from bakepy.worker.emulation import foreign_machines
 from bakepy.worker.launcher import Launcher
 from bakepy.worker.network import Sandboxes, sandbox_resolv
@@ -56,8 +57,8 @@ class ExecContext:
     """Everything `run_exec` uses. Made by `open_exec_context`.
 
     `volatile` is a folder in memory, for what must not reach a disk: bundles with secret values, secret files.
-    `foreign` are the machines whose programs the kernel hands to an emulator. `restricted`: the engine is
-    root of a user namespace only.
+    `foreign` are the machines whose programs the kernel hands to an emulator. `devices`: makes /dev, where the runtime
+    does not make what BuildKit's does. `restricted`: the engine is root of a user namespace only.
     """
 
     snapshots: SnapshotStore
@@ -78,6 +79,7 @@ class ExecContext:
     token: str
     numbers: Iterator[int]
     launcher: Launcher
+    devices: DeviceFolders | None = None
     restricted: bool = False
 
     def new_id(self) -> str:
@@ -124,6 +126,8 @@ def open_exec_context(
             hosts.write_text(hosts_text(HOSTNAME))
             for path in (resolv_conf, sandbox_resolv_conf, hosts):
                 path.chmod(0o644)  # whatever the user's umask is
+            restricted = usernamespace.is_inside()
+            needed = DeviceFolders.needed(runtime.name)
             networks = volatile / "network"
             networks.mkdir(mode=0o700)
             with closing(Sandboxes(networks, environment)) as sandboxes:
@@ -148,7 +152,8 @@ def open_exec_context(
                     token=token,
                     numbers=numbers,
                     launcher=launcher,
-                    restricted=usernamespace.is_inside(),
+                    devices=DeviceFolders(volatile / "devices", restricted=restricted) if needed else None,
+                    restricted=restricted,
                 )
     finally:
         syscalls.unmount(volatile, syscalls.MNT_DETACH)

@@ -215,6 +215,8 @@ class _Step:
             compiled_seccomp=context.root / "seccomp" if context.runtime.name == "crun" else None,
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
             ulimits=meta.ulimits,
+            devices=self.held.enter_context(context.devices.lend()) if context.devices else None,
+            bound_devices=context.devices.bound if context.devices else (),
             cgroup=cgroup if cgroup and context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
             # read-only with all below it: mount_setattr(2)

@@ -113,6 +113,10 @@ class Container:
     """Hand the filter over compiled, as crun takes it; the folder keeps it for the next run."""
     readonly_root: bool = False
     ulimits: tuple[Ulimit, ...] = ()
+    devices: Path | None = None
+    """A folder that is to be /dev, if the runtime shall not make one."""
+    bound_devices: tuple[str, ...] = ()
+    """Those of the machine's devices that are missing there."""
     cgroup: str | None = None
     cgroup_namespace: bool = False
     cgroup_bind: bool = False
@@ -184,7 +188,7 @@ class Container:
             system = ContainerMount("/sys", "bind", "/sys", ("rbind", *quiet, *sys_mode))
         mounts = [
             ContainerMount("/proc", "proc", "proc", quiet),
-            ContainerMount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
+            *self._device_mounts(),
             ContainerMount(
                 "/dev/pts",
                 "devpts",
@@ -206,6 +210,13 @@ class Container:
         # one destination, one mount: what a step asks for replaces what every container has
         asked = {mount.destination for mount in self.mounts}
         return [*(mount for mount in mounts if mount.destination not in asked), *self.mounts]
+
+    def _device_mounts(self) -> tuple[ContainerMount, ...]:
+        options = ("nosuid", "strictatime")
+        if self.devices is None:
+            return (ContainerMount("/dev", "tmpfs", "tmpfs", (*options, "mode=755", "size=65536k")),)
+        bound = (ContainerMount(f"/dev/{name}", "bind", f"/dev/{name}", ("rbind",)) for name in self.bound_devices)
+        return (ContainerMount("/dev", "bind", str(self.devices), ("rbind", *options)), *bound)
 
     def _linux(self) -> dict[str, Any]:
         namespaces: list[dict[str, str]] = [{"type": name} for name in ("pid", "ipc", "uts", "mount")]
