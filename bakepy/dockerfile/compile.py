@@ -38,11 +38,16 @@ class CheckResult:
 
 
 class Compilation:
-    """One target of one Dockerfile."""
+    """One target of one Dockerfile. `images` are those that were provided to others already; answers do not change."""
 
-    def __init__(self, parsed: ParsedDockerfile, options: LowerOptions) -> None:
+    def __init__(
+        self,
+        parsed: ParsedDockerfile,
+        options: LowerOptions,
+        images: dict[ImageRequest, ResolvedImageConfig | BakeError] | None = None,
+    ) -> None:
         self.parsed, self.options = parsed, options
-        self._images: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
+        self._images = {} if images is None else images
         self._times: dict[SourceTimeRequest, int | BakeError | None] = {}
         self._begun: Session | None = None
 
@@ -81,7 +86,8 @@ class Compilation:
 
     def provide(self, request: ImageRequest, answer: ResolvedImageConfig | BakeError) -> None:
         """An error is raised by `lower`, at the FROM that wanted the image."""
-        self._images[request] = answer
+        if self._images.setdefault(request, answer) is not answer:
+            self._images = {**self._images, request: answer}
         if self._begun is not None and self._begun.known is not None:
             self._begun = None  # its plan rests on other answers
 

@@ -17,9 +17,8 @@ MAX_TEXT = 16 * MAX_EXPANSION
 
 def predefined(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
     """BUILDPLATFORM, TARGETARCH and so on; a build argument of the same name wins."""
-    plain = Platform(build.os, build.architecture, build.variant)
     values = {
-        "BUILDPLATFORM": str(plain),
+        "BUILDPLATFORM": str(Platform(build.os, build.architecture, build.variant)),
         "BUILDOS": build.os,
         "BUILDOSVERSION": build.os_version,
         "BUILDARCH": build.architecture,
@@ -31,7 +30,9 @@ def predefined(build: Platform, target: Platform, overrides: Mapping[str, str], 
         "TARGETVARIANT": target.variant,
         "TARGETSTAGE": stage or "default",
     }
-    return {name: overrides.get(name, value) for name, value in values.items()}
+    for name in values.keys() & overrides.keys():
+        values[name] = overrides[name]
+    return values
 
 
 def global_args(

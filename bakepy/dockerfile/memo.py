@@ -6,16 +6,17 @@ Everything here is a pure function's result by its arguments; forgetting any of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Set
 from dataclasses import field
 from typing import Generic, TypeVar
 
 from bakepy.dockerfile.checks import CheckConfig, Warning
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
-from bakepy.dockerfile.instructions import Arg
+from bakepy.dockerfile.instructions import Dockerfile
 from bakepy.dockerfile.lower.assemble import VertexMemo
 from bakepy.dockerfile.lower.contexts import MainContext
-from bakepy.dockerfile.lower.state import Command, StageState
+from bakepy.dockerfile.lower.parts import Cut
+from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.lower.step import StepMemo
 from bakepy.dockerfile.options import GraphContext, LowerOptions, NamedContext
 from bakepy.dockerfile.plan import StagePlan
@@ -25,9 +26,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.value import dataclass
 
 V = TypeVar("V")
-_PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 512, 32, 64
-_PARTS = 32
-"""Parts of a stage at most: each keeps a copy of the stage's state."""
+_PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 128, 32, 64
 
 
 class Recent(Generic[V]):
@@ -52,37 +51,6 @@ class Recent(Generic[V]):
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Commands of a stage from `start` up to `stop`; `names` are declared by its ARGs, `sources` read by its COPYs
-    and RUNs.
-
-    A stage is cut where an ARG takes a value from outside, so that targets which differ in that value share what
-    stands above it.
-    """
-
-    start: int
-    stop: int
-    names: tuple[str, ...]
-    sources: tuple[StageState, ...]
-
-
-def _parts(commands: Sequence[Command], given: Container[str]) -> Iterator[Part]:
-    cuts = [k for k, command in enumerate(commands) if k and any(name in given for name in _declared([command]))]
-    starts = [0, *cuts][:_PARTS]
-    for start, stop in zip(starts, [*starts[1:], len(commands)], strict=True):
-        inside = commands[start:stop]
-        sources = dict.fromkeys(source for command in inside for source in command.sources)
-        yield Part(start, stop, tuple(dict.fromkeys(_declared(inside))), tuple(sources))
-
-
-def _declared(commands: Iterable[Command]) -> Iterator[str]:
-    for command in commands:
-        if isinstance(command.instruction, Arg):
-            for item in command.instruction.items:
-                yield item.name
-
-
 @dataclass(slots=True, eq=False)
 class KnownPlan:
     """A plan, the warnings that came with it and the image configs that it rests on."""
@@ -92,19 +60,18 @@ class KnownPlan:
     used: dict[ImageRequest, ResolvedImageConfig | BakeError]
     held: tuple[object, ...]
     """Objects whose identity is part of the key; while they are held here it is not given to others."""
-    declared: dict[StageState, tuple[str, ...]] = field(default_factory=dict)
-    """The names that the ARGs of each stage declare."""
-    parts: dict[tuple[StageState, tuple[str, ...]], tuple[Part, ...]] = field(default_factory=dict)
+    declared: Set[str]
+    """The names that any ARG declares."""
+    checked: object = None
+    """Images that were found to be those that are used; none of them changes."""
+    cuts: dict[frozenset[str], Cut] = field(default_factory=dict)
 
-    def parts_of(self, stage: StageState, given: Container[str]) -> tuple[Part, ...]:
-        """The parts of a stage when those arguments are given."""
-        names = self.declared.get(stage)
-        if names is None:
-            names = self.declared[stage] = tuple(dict.fromkeys(_declared(stage.commands)))
-        names = tuple([name for name in names if name in given])
-        found = self.parts.get((stage, names))
+    def cut(self, dockerfile: Dockerfile, given: Iterable[str]) -> Cut:
+        """How stages are cut when those arguments are given."""
+        names = frozenset([name for name in given if name in self.declared])
+        found = self.cuts.get(names)
         if found is None:
-            found = self.parts[stage, names] = tuple(_parts(stage.commands, frozenset(names)))
+            found = self.cuts[names] = Cut.of(names, dockerfile.global_args, self.plan.table.states)
         return found
 
 
@@ -114,6 +81,8 @@ class AskedImages:
 
     requests: tuple[ImageRequest, ...]
     held: tuple[object, ...]
+    plan: list[KnownPlan] = field(default_factory=list)
+    """The plan, when it was made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +109,8 @@ class Memo:
     steps: Recent[StepMemo] = field(default_factory=lambda: Recent(_PLANS))
     """By the plan and everything else that all stages have in common."""
     contexts: Recent[MainContext] = field(default_factory=lambda: Recent(_CONTEXTS))
+    followed: Recent[tuple[str, ...]] = field(default_factory=lambda: Recent(_CONTEXTS))
+    """The paths to follow, sorted, by those that are read."""
     vertices: VertexMemo = field(default_factory=VertexMemo)
     results: Recent[Assembled] = field(default_factory=lambda: Recent(_RESULTS))
 

@@ -16,11 +16,12 @@ from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.lower.assemble import Assembler
 from bakepy.dockerfile.lower.contexts import MainContext, main_context
 from bakepy.dockerfile.lower.node import Node
+from bakepy.dockerfile.lower.parts import Part, declared
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
-from bakepy.dockerfile.lower.stage import begin_stage, end_stage, lower_commands
+from bakepy.dockerfile.lower.stage import begin_stage, end_stage, lower_part
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.lower.step import StepMemo
-from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, Part, context_key, plan_key, stage_key
+from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
@@ -85,6 +86,7 @@ class Session:
         self.start: dict[str, str] = {}
         self.key: Hashable = None
         self.planner: Planner | None = None
+        self.asked: AskedImages | None = None
         self.checker = Checker()
         """Of the planner."""
         self.known: KnownPlan | None = None
@@ -161,30 +163,39 @@ class Session:
     def _plan(self) -> KnownPlan:
         if self.key is None:
             self.key = self._plan_key()
-        key = self.key
-        known = self.memo.plans.find(key)
+        key, asked = self.key, self.asked
+        known = asked.plan[0] if asked is not None and asked.plan else self.memo.plans.find(key)
         if isinstance(known, KnownPlan):
+            if known.checked is self.images:
+                return known
             missing = [request for request in known.used if request not in self.images]
             if missing:
                 raise MissingImages(missing)
             if all(self.images[request] in (answer,) for request, answer in known.used.items()):  # is, or equal
+                known.checked = self.images
                 return known
-        elif known is not None and (still := [one for one in known.requests if one not in self.images]):
-            raise MissingImages(still)
+        elif known is not None:
+            self.asked = known
+            if still := [request for request in known.requests if request not in self.images]:
+                raise MissingImages(still)
         held = tuple(self.options.contexts.values())
         checker = self.checker
         try:
             planner = self._planner(checker)
             plan = planner.make()
         except MissingImages as missing:
-            self.memo.plans.put(key, AskedImages(missing.requests, held))
+            asked = self.asked = AskedImages(missing.requests, held)
+            self.memo.plans.put(key, asked)
             raise
         except BakeError:
             self.planner = None
             self.warnings += checker.warnings
             raise
-        made = KnownPlan(plan, tuple(checker.warnings), planner.used, held)
+        arguments = {name for stage in plan.table.states for name in declared(stage.commands)}
+        made = KnownPlan(plan, tuple(checker.warnings), planner.used, held, arguments | self.arg_notes.keys())
         self.memo.plans.put(key, made)
+        if asked is not None:
+            asked.plan[:] = [made]
         return made
 
     def _planner(self, checker: Checker) -> Planner:
@@ -288,11 +299,12 @@ class Session:
             self.args.get(SCAN_STAGE),
         )
         steps = self.memo.steps.find(shared) or self.memo.steps.put(shared, StepMemo())
+        cut = known.cut(self.parsed.dockerfile, self.build_args)
         errors: list[BakeError] = []
         failed: set[StageState] = set()
         for planned in known.plan.wanted(options.all_stages):
-            parts = known.parts_of(planned, self.build_args)
-            if planned.base in failed or any(source in failed for part in parts for source in part.sources):
+            parts = cut.parts(planned, scope)
+            if failed and (planned.base in failed or any(one in failed for part in parts for one in part.sources)):
                 failed.add(planned)  # what it says can not be judged
                 continue
             try:
@@ -321,7 +333,7 @@ class Session:
         for part in parts:
             if errors:  # only what else is wrong is wanted
                 assert stage is not None
-                if not lower_commands(stage, part.start, part.stop, scope, steps, errors):
+                if not lower_part(stage, part, scope, steps, errors):
                     break
                 continue
             key = (
@@ -337,7 +349,7 @@ class Session:
             if known is None:
                 scope.checker = Checker(self.config, list(stage.warnings) if stage and part.start else [])
                 known = stage.copy() if stage and part.start else begin_stage(planned, scope)
-                going_on = lower_commands(known, part.start, part.stop, scope, steps, errors)
+                going_on = lower_part(known, part, scope, steps, errors)
                 if errors:
                     stage = known
                     if going_on:
@@ -364,16 +376,26 @@ class Session:
 
     def _followed(self) -> Callable[[object], tuple[str, ...]]:
         """The paths that are read from each local source."""
-        scope = self.scope
+        scope, memo = self.scope, self.memo.followed
         assert scope is not None
-        read: dict[object, set[str]] = {None: set(), self._known().plan.target.root(): {"/"}}
-        for planned, stage in scope.compiled.items():
-            read[None] |= stage.context_paths
-            if stage.reads_itself:
-                read.setdefault(planned.root(), set()).add("/")
-            for source, paths in stage.reads.items():
-                read.setdefault(source.root(), set()).update(paths)
-        return lambda owner: followed(read.get(owner, ()))
+        compiled = scope.compiled
+        others: dict[object, set[str]] = {}
+
+        def of(owner: object) -> tuple[str, ...]:
+            if owner is None:
+                paths = frozenset().union(*[stage.context_paths for stage in compiled.values()])
+                known = memo.find(paths)
+                return known if known is not None else memo.put(paths, followed(paths))
+            if not others:
+                others[self._known().plan.target.root()] = {"/"}
+                for planned, stage in compiled.items():
+                    if stage.reads_itself:
+                        others.setdefault(planned.root(), set()).add("/")
+                    for source, read in stage.reads.items():
+                        others.setdefault(source.root(), set()).update(read)
+            return followed(others.get(owner, ()))
+
+        return of
 
     def assemble(self) -> Lowered:
         """Vertices of the target and what is below it."""

@@ -6,9 +6,9 @@ need no recursion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bakepy.llb import wire
 from bakepy.llb.op import Op, OpMetadata, SourceOp
@@ -25,22 +25,41 @@ class Edge(NamedTuple):
     index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class VertexForm:
+    """What vertices of one form have in common, whatever their inputs are.
+
+    `visits` lists positions in `inputs` in the order in which a definition walks them; `locations` tells where it was
+    written: one tuple of ranges for each location. `op` gives the op of a vertex from what the vertex was `given`,
+    its variables: in all else the ops of one form are equal.
+    """
+
+    op: Callable[[Any], Op]
+    platform: Platform | None
+    metadata: OpMetadata
+    visits: tuple[int, ...]
+    locations: tuple[tuple[SourceRange, ...], ...]
+
+
+def always(op: Op) -> Callable[[object], Op]:
+    """For the form of vertices that all have this op."""
+    return lambda given: op
+
+
 @dataclass(frozen=True, slots=True)
 class Vertex:
     """An op with its inputs; `data` are its marshalled bytes, `digest` their sha256.
 
-    `visits` lists positions in `inputs` in the order in which a definition walks them; `ranges` tells where it was
-    written: one tuple of ranges for each location.
+    Most vertices of a large graph are never looked at more closely (their results are known), so that the op is made
+    when somebody asks for it.
     """
 
     digest: Digest
-    op: Op
     inputs: tuple[Edge, ...]
-    platform: Platform | None
     data: bytes = field(repr=False)
-    metadata: OpMetadata = field(default_factory=OpMetadata, compare=False)
-    visits: tuple[int, ...] = field(default=(), compare=False)
-    locations: tuple[tuple[SourceRange, ...], ...] = field(default=(), compare=False, repr=False)
+    form: VertexForm = field(compare=False)
+    given: object = field(default=None, compare=False, repr=False)
+    _op: Op | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def make(
@@ -55,30 +74,39 @@ class Vertex:
     ) -> Vertex:
         """Marshals the op and takes its digest. Pass `platform` only for ops that depend on it."""
         edges = tuple(inputs)
-        return cls.marshalled(
-            op,
-            edges,
+        form = VertexForm(
+            always(op),
             platform,
-            wire.body(op, platform),
             metadata or OpMetadata(),
             tuple(range(len(edges)) if visits is None else visits),
             tuple(locations),
         )
+        data = wire.inputs(edges) + wire.body(op, platform)
+        return cls(Digest.of(data), edges, data, form)
 
-    @classmethod
-    def marshalled(
-        cls,
-        op: Op,
-        inputs: tuple[Edge, ...],
-        platform: Platform | None,
-        body: bytes,
-        metadata: OpMetadata,
-        visits: tuple[int, ...],
-        locations: tuple[tuple[SourceRange, ...], ...],
-    ) -> Vertex:
-        """The same if what follows the inputs (`wire.body`) is marshalled already."""
-        data = wire.inputs(inputs) + body
-        return cls(Digest.of(data), op, inputs, platform, data, metadata, visits, locations)
+    @property
+    def op(self) -> Op:
+        made = self._op
+        if made is None:
+            made = self.form.op(self.given)
+            object.__setattr__(self, "_op", made)  # the same, whoever asks
+        return made
+
+    @property
+    def platform(self) -> Platform | None:
+        return self.form.platform
+
+    @property
+    def metadata(self) -> OpMetadata:
+        return self.form.metadata
+
+    @property
+    def visits(self) -> tuple[int, ...]:
+        return self.form.visits
+
+    @property
+    def locations(self) -> tuple[tuple[SourceRange, ...], ...]:
+        return self.form.locations
 
     @property
     def name(self) -> str:
@@ -99,7 +127,7 @@ class Vertex:
             locations.update(dict.fromkeys(other.locations))
         if metadata is self.metadata and len(locations) == len(self.locations):
             return self
-        return replace(self, metadata=metadata, locations=tuple(locations))
+        return replace(self, form=replace(self.form, metadata=metadata, locations=tuple(locations)))
 
 
 class Graph(Mapping[Digest, Vertex]):

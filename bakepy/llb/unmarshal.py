@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from bakepy.errors import BakeError
 from bakepy.llb import op as o
 from bakepy.llb.definition import Definition
-from bakepy.llb.graph import Edge, Vertex
+from bakepy.llb.graph import Edge, Vertex, VertexForm, always
 from bakepy.llb.pb import ops_pb2
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
@@ -44,18 +44,14 @@ def unmarshal(data: bytes) -> Definition:
             raise BakeError(f"the LLB definition is not in order: an input of {digest} comes after it")
         known.add(digest)
         metadata = message.metadata.get(digest)
-        vertices.append(
-            Vertex(
-                digest,
-                op,
-                inputs,
-                platform,
-                raw,
-                _metadata(metadata) if metadata is not None else o.OpMetadata(),
-                visits_of(op, inputs),
-                places.get(digest, ()),
-            )
+        form = VertexForm(
+            always(op),
+            platform,
+            _metadata(metadata) if metadata is not None else o.OpMetadata(),
+            visits_of(op, inputs),
+            places.get(digest, ()),
         )
+        vertices.append(Vertex(digest, inputs, raw, form))
     if vertices:
         raise BakeError("the LLB definition has no closing op")
     return Definition((), None)

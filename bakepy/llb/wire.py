@@ -7,7 +7,7 @@ Field numbers: `proto/ops.proto`, which follows BuildKit's `solver/pb/ops.proto`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from bakepy.llb import op as o
 from bakepy.model.platform import Platform
@@ -78,10 +78,12 @@ def exec_op(op: o.ExecOp) -> bytes:
     return message(1, _meta(op.meta)) + surroundings(op)
 
 
-def run(arguments: bytes, variables: bytes, settings: bytes, around: bytes) -> bytes:
-    """An ExecOp as a member of `pb.Op`, of its marshalled parts: `arguments`, `variables`, `settings` make its Meta,
-    `surroundings` follow."""
-    return message(2, message(1, arguments + variables + settings) + around)
+def before_variables(arguments: bytes, variables: int, settings: bytes, around: bytes) -> bytes:
+    """What an ExecOp as a member of `pb.Op` begins with, if its marshalled parts are `arguments`, so many bytes of
+    `variables` and `settings`, which make its Meta, and `surroundings`. All of them follow."""
+    meta = len(arguments) + variables + len(settings)
+    head = _DATA_TAGS[1] + varint(meta)
+    return _DATA_TAGS[2] + varint(len(head) + meta + len(around)) + head
 
 
 def surroundings(op: o.ExecOp) -> bytes:
@@ -253,7 +255,11 @@ _SHA256_INPUT = b"\x0a\x49\x0a\x47"
 """What stands before the digest of an input that is output 0 of a vertex: an Input of 73 bytes, a digest of 71."""
 
 
-def inputs(edges: Iterable[tuple[str, int]]) -> bytes:
+def inputs(edges: Sequence[tuple[str, int]]) -> bytes:
+    if len(edges) == 1:  # so have most
+        digest, index = edges[0]
+        if not index and len(digest) == _SHA256_LENGTH:
+            return _SHA256_INPUT + digest.encode()
     return b"".join(
         [
             message(1, text(1, digest) + number(2, index))

@@ -115,7 +115,7 @@ def _ask(
         lowering_with_links = lowering
     key = (method, id(setting.dockerfile), lowering if method != TARGETS else None, identity)
     if key not in questions:
-        unit = Unit(Compilation(setting.dockerfile, lowering_with_links), [setting.target])
+        unit = Unit(Compilation(setting.dockerfile, lowering_with_links, compiler.images), [setting.target])
         error = failures.by_target[broken][0] if broken is not None and method != TARGETS else None
         questions[key] = _Question(method, unit, setting, error)
     questions[key].targets.append(name)

@@ -198,10 +198,11 @@ class Compiler:
     settings: Mapping[str, TargetSettings]
     failures: Failures
     remote: RemoteReader | None = None
+    images: dict[ImageRequest, ResolvedImageConfig | BakeError] = field(default_factory=dict)
+    """All that any compilation asked for; each sees those of the others."""
     _times: dict[SourceTimeRequest, int | BakeError | None] = field(default_factory=dict)
     _units: dict[Hashable, Unit] = field(default_factory=dict)
     _of: dict[str, list[Unit]] = field(default_factory=dict)
-    _images: dict[ImageRequest, ResolvedImageConfig | BakeError] = field(default_factory=dict)
 
     def compiled(self, name: str) -> bool:
         """Whether that target was compiled without a failure."""
@@ -247,7 +248,7 @@ class Compiler:
             return known, False
         if linked:
             options = replace(options, contexts=FrozenMap({**options.contexts, **linked}))
-        unit = self._units[key] = Unit(Compilation(setting.dockerfile, options), [setting.target])
+        unit = self._units[key] = Unit(Compilation(setting.dockerfile, options, self.images), [setting.target])
         return unit, True
 
     def linked(
@@ -286,7 +287,7 @@ class Compiler:
         return GraphContext(unit.lowered.graph, unit.lowered.head, unit.lowered.image)
 
     async def provide_images(self, units: Iterable[Unit]) -> None:
-        """Rounds: ask every compilation what it is missing, resolve what is new, hand it out."""
+        """Rounds: ask every compilation what it is missing, and resolve it for them all."""
         waiting = list(units)
         await self._provide_times(waiting)
         while waiting:
@@ -298,11 +299,7 @@ class Compiler:
                     wanting.setdefault(request, []).extend(unit.targets)
             async with anyio.create_task_group() as tasks:
                 for request, targets in wanting.items():
-                    if request not in self._images:
-                        tasks.start_soon(self._resolve, request, targets)
-            for unit in waiting:
-                for request in asked[id(unit)]:
-                    unit.compilation.provide(request, self._images[request])
+                    tasks.start_soon(self._resolve, request, targets)
 
     async def _provide_times(self, units: Iterable[Unit]) -> None:
         """Finds out the times of sources that SOURCE_DATE_EPOCH names."""
@@ -319,18 +316,18 @@ class Compiler:
 
     async def _resolve(self, request: ImageRequest, targets: Sequence[Target]) -> None:
         try:
-            self._images[request] = await self.resolve(request, self.layouts, targets)
+            self.images[request] = await self.resolve(request, self.layouts, targets)
         except BakeError as error:
-            self._images[request] = error
+            self.images[request] = error
 
     def as_caused(self, error: BakeError, unit: Unit) -> BakeError:
         """A registry that failed shows at the FROM that wanted the image, but it stays a registry error. The name of
         the image may be a stage's, misspelled."""
         cause = error.__cause__
         while isinstance(cause, BakeError):
-            if not isinstance(cause, DefinitionError) and any(known is cause for known in self._images.values()):
+            if not isinstance(cause, DefinitionError) and any(known is cause for known in self.images.values()):
                 hint = error.hint
-                for request, known in self._images.items():
+                for request, known in self.images.items():
                     if known is cause and not request.store:
                         written = ImageReference.parse(request.reference).familiar().removesuffix(":latest")
                         stages = [stage.name for stage in unit.compilation.parsed.dockerfile.stages if stage.name]

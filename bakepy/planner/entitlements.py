@@ -15,10 +15,8 @@ SECURITY_INSECURE = "security.insecure"
 def check_entitlements(plan: Plan, granted: frozenset[str]) -> None:
     """Raises DefinitionError (DefinitionErrors) for steps that ask for what is not granted."""
     errors = []
-    for vertex in plan.graph.values():
-        op = vertex.op
-        if not (isinstance(op, ExecOp) and (op.network or op.security)):
-            continue  # nearly all
+    forms = {vertex.form: vertex for vertex in plan.graph.values()}  # of one form all ask for the same
+    for vertex in forms.values():
         for entitlement in asked_for(vertex):
             if entitlement not in granted:
                 errors.append(

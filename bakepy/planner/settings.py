@@ -266,6 +266,8 @@ def _contexts(target: Target, sources: Sources, faults: _Faults) -> dict[str, d.
 
 def _limits(target: Target, faults: _Faults) -> dict[str, Any]:
     """What RUN steps get, as members of LowerOptions."""
+    if not (target.network or target.shm_size or target.resources or target.ulimits or target.extra_hosts):
+        return {}  # nearly all
     found: dict[str, Any] = {}
     with faults.at("network", target.network):
         found["network"] = limits.parse_network(target.network)

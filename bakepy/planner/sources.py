@@ -32,6 +32,7 @@ class Sources:
     _names: dict[str, str] = field(default_factory=dict)
     _dockerfiles: dict[str, ParsedDockerfile] = field(default_factory=dict)
     _inline: dict[str, ParsedDockerfile] = field(default_factory=dict)
+    _folders: dict[LocalContext, LocalContext] = field(default_factory=dict)
     _texts: dict[str, str | None] = field(default_factory=dict)
     _digests: dict[tuple[str, str], Digest] = field(default_factory=dict)
 
@@ -107,7 +108,8 @@ class Sources:
             name = preferred if preferred not in self.locals else f"{preferred}:{path}"
             self._names[absolute] = name
             self.locals[name] = absolute
-        return LocalContext(name=name, ignore=ignore[0], ignore_name=ignore[1])
+        context = LocalContext(name=name, ignore=ignore[0], ignore_name=ignore[1])
+        return self._folders.setdefault(context, context)  # one object for all targets is compared faster
 
     def require_folder(self, path: str) -> None:
         """Raises DefinitionError if there is no such folder."""

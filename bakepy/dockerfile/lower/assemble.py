@@ -15,6 +15,8 @@ MAX_DEFINITION = 256 << 20
 """Bytes of all ops of one result. No daemon takes so much, and no file that means well gets there."""
 
 _MERGED = 4096
+_MISSING = Edge(Digest(""))
+"""Of a tree that has no edge yet."""
 
 
 @dataclass(slots=True)
@@ -29,10 +31,13 @@ class VertexMemo:
     def make(self, node: Node, inputs: list[Edge | None]) -> Made:
         """A node with equal inputs gives an equal vertex."""
         vertex = node.vertex(inputs)
-        twin = self.twins.setdefault(vertex.digest, vertex)
-        if twin is not vertex and twin.metadata == vertex.metadata and twin.locations == vertex.locations:
+        digest = vertex.digest
+        twin = self.twins.setdefault(digest, vertex)
+        if twin is not vertex and (
+            twin.form is vertex.form or (twin.metadata == vertex.metadata and twin.locations == vertex.locations)
+        ):
             vertex = twin
-        made = node.made = (inputs, Edge(vertex.digest), vertex)
+        made = node.made = (inputs, Edge(digest), vertex)
         return made
 
     def united(self, vertices: list[Vertex]) -> Graph:
@@ -69,34 +74,39 @@ class Assembler:
 
     def add(self, head: Node) -> Edge:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
-        edges = self.edges
+        edges, vertices, find = self.edges, self.vertices, self.edges.get
         stack = [head]
-        waiting: set[Node] = set()
         while stack:
-            node = stack.pop()
+            node = stack[-1]
             if node in edges:
+                stack.pop()
                 continue
-            if node not in waiting:
-                missing = [tree for tree in node.trees if tree is not None and tree not in edges]
-                if missing:
-                    waiting.add(node)
-                    stack.append(node)
-                    stack += reversed(missing)
+            trees = node.trees
+            if len(trees) == 1 and (only := trees[0]) is not None:  # most RUNs
+                edge = find(only)
+                if edge is None:
+                    stack.append(only)
                     continue
-            if isinstance(node, LateNode):
-                edges[node] = self.add(node.with_paths(self.followed(node.owner)))
-                continue
-            if isinstance(node, GivenNode):
-                self.vertices += node.given
-                edges[node] = node.edge
-                continue
-            inputs = [None if tree is None else edges[tree] for tree in node.trees]
+                inputs: list[Edge | None] = [edge]
+            else:
+                inputs = [None if tree is None else find(tree, _MISSING) for tree in trees]
+                if _MISSING in inputs:
+                    stack += [tree for tree in reversed(trees) if tree is not None and tree not in edges]
+                    continue
+            stack.pop()
             made = node.made
             if made is None or made[0] != inputs:
+                if isinstance(node, LateNode):
+                    edges[node] = self.add(node.with_paths(self.followed(node.owner)))
+                    continue
+                if isinstance(node, GivenNode):
+                    self.vertices += node.given
+                    edges[node] = node.edge
+                    continue
                 made = self.memo.make(node, inputs)
             _, edges[node], vertex = made
             self.room -= len(vertex.data)
-            self.vertices.append(vertex)
+            vertices.append(vertex)
             if self.room < 0:
                 raise DockerfileError(f"the build comes to more than {MAX_DEFINITION >> 20} MiB of instructions")
         return edges[head]

@@ -18,6 +18,9 @@ class Variables(NamedTuple):
     arguments: str
 
 
+NO_VARIABLES = Variables((), b"", "")
+
+
 class Environment(dict[str, str]):
     """Variables in order; changed only by `put`. One that is set again moves to the end.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from bakepy.dockerfile.duration import format_duration
 from bakepy.dockerfile.text import quote
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.image_config import Healthcheck, HistoryEntry, ImageConfig
+from bakepy.model.image_config import ContainerConfig, Healthcheck, HistoryEntry, ImageConfig
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
@@ -18,6 +19,17 @@ COMMENT = "buildkit.dockerfile.v0"
 UNIX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
 NO_PLATFORM = Platform("", "")
+
+
+class RunLine(NamedTuple):
+    """The line of a RUN in a stage with build arguments; most are never seen, as another stage is the result."""
+
+    created: str
+    arguments: str
+    text: str
+
+    def entry(self) -> HistoryEntry:
+        return HistoryEntry(self.created, f"RUN {self.arguments}{self.text}", comment=COMMENT)
 
 
 @dataclass(slots=True)
@@ -39,7 +51,7 @@ class ImageDraft:
     healthcheck: Healthcheck | None = None
     on_build: list[str] = field(default_factory=list)
     author: str = ""
-    history: list[HistoryEntry] = field(default_factory=list)
+    history: list[HistoryEntry | RunLine] = field(default_factory=list)
 
     @classmethod
     def of(cls, image: ImageConfig) -> ImageDraft:
@@ -94,23 +106,26 @@ class ImageDraft:
 
     def finish(self, platform: Platform, labels: FrozenMap[str, str]) -> ImageConfig:
         """The config, for `platform`; `labels` win over those of the Dockerfile."""
-        config = replace(
-            self.base.config,
-            user=self.user,
-            working_dir=self.working_dir,
-            env=tuple(f"{name}={value}" for name, value in self.env.items()),
-            entrypoint=self.entrypoint,
-            cmd=self.cmd,
-            shell=self.shell,
-            labels=FrozenMap({**self.labels, **labels}),
-            exposed_ports=tuple(self.ports),
-            volumes=tuple(self.volumes),
-            stop_signal=self.stop_signal,
-            args_escaped=self.args_escaped,
-            healthcheck=self.healthcheck,
-            on_build=tuple(self.on_build),
+        base = self.base
+        config = ContainerConfig(
+            self.user,
+            tuple(self.ports),
+            tuple([f"{name}={value}" for name, value in self.env.items()]),
+            self.entrypoint,
+            self.cmd,
+            tuple(self.volumes),
+            self.working_dir,
+            FrozenMap({**self.labels, **labels}),
+            self.stop_signal,
+            self.args_escaped,
+            self.healthcheck,
+            tuple(self.on_build),
+            base.config.stop_timeout,
+            self.shell,
+            base.config.extra,
         )
-        return replace(self.base, platform=platform, config=config, author=self.author, history=tuple(self.history))
+        history = tuple([line.entry() if isinstance(line, RunLine) else line for line in self.history])
+        return ImageConfig(platform, config, base.created, self.author, base.diff_ids, history, base.extra)
 
 
 def history_line(text: str, *, layer: bool = False, step: bool = False, epoch: int | None = None) -> HistoryEntry:

@@ -15,9 +15,9 @@ from dataclasses import field, replace
 from typing import NamedTuple, TypeAlias
 
 from bakepy.dockerfile.errors import DockerfileError, Location
-from bakepy.dockerfile.lower.environment import Variables
+from bakepy.dockerfile.lower.environment import NO_VARIABLES, Variables
 from bakepy.llb import wire
-from bakepy.llb.graph import Edge, Vertex
+from bakepy.llb.graph import Edge, Vertex, VertexForm, always
 from bakepy.llb.op import (
     NONE,
     Action,
@@ -40,6 +40,7 @@ from bakepy.llb.op import (
     SourceOp,
     UserOpt,
 )
+from bakepy.model.digest import Digest
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
@@ -171,31 +172,42 @@ class ExecForm:
                 )
             )
         all_mounts = (*mounts, *self.extra)
-        op = ExecOp(meta, all_mounts, self.network, self.security, self.secret_env, self.devices)
         metadata = self.metadata
         if any(mount.input != NONE and mount.type is MountType.BIND for mount in mounts):
             metadata = replace(metadata, caps=metadata.caps | {"exec.mount.bind"})
+
+        def op(variables: Variables) -> ExecOp:
+            env = (*variables.lines, *meta.env) if meta.env else variables.lines
+            return ExecOp(meta.with_env(env), all_mounts, self.network, self.security, self.secret_env, self.devices)
+
         return _NumberedExec(
-            metadata,
-            tuple(range(max(numbers) + 1)),
-            all_mounts,
+            VertexForm(op, self.platform, metadata, tuple(range(max(numbers) + 1)), self.locations),
             wire.constraints(self.platform),
             wire.arguments(meta),
             wire.variables(meta.env) + wire.settings(meta),
-            wire.surroundings(op),
+            wire.surroundings(op(NO_VARIABLES)),
+            {},
         )
 
 
 class _NumberedExec(NamedTuple):
     """An ExecForm whose inputs are known. The variables belong between `arguments` and `settings`."""
 
-    metadata: OpMetadata
-    visits: tuple[int, ...]
-    mounts: tuple[Mount, ...]
+    form: VertexForm
     constraints: bytes
     arguments: bytes
     settings: bytes
     around: bytes
+    heads: dict[int, bytes]
+    """What stands before `arguments` where the variables have so many bytes."""
+
+    def body(self, variables: bytes) -> bytes:
+        """All that follows the inputs."""
+        head = self.heads.get(len(variables))
+        if head is None:
+            head = wire.before_variables(self.arguments, len(variables), self.settings, self.around)
+            head = self.heads[len(variables)] = self.constraints + head
+        return b"".join((head, self.arguments, variables, self.settings, self.around))
 
 
 @dataclass(slots=True, eq=False)
@@ -206,19 +218,11 @@ class ExecNode(Node):
     variables: Variables
 
     def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
-        form, variables, meta = self.form, self.variables, self.form.meta
+        variables = self.variables
         inputs, numbers = _numbers(edges)
-        known = form.numbered(numbers)
-        op = ExecOp(
-            meta.with_env((*variables.lines, *meta.env) if meta.env else variables.lines),
-            known.mounts,
-            form.network,
-            form.security,
-            form.secret_env,
-            form.devices,
-        )
-        body = known.constraints + wire.run(known.arguments, variables.data, known.settings, known.around)
-        return Vertex.marshalled(op, inputs, form.platform, body, known.metadata, known.visits, form.locations)
+        known = self.form.numbered(numbers)
+        data = wire.inputs(inputs) + known.body(variables.data)
+        return Vertex(Digest.of(data), inputs, data, known.form, variables)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,12 +255,12 @@ class FileForm:
         )
         op = FileOp(actions)
         visits = dict.fromkeys(index for number in reversed(numbers) for index in (base, number) if index != NONE)
-        return _NumberedFile(op, tuple(visits), wire.body(op, None))
+        form = VertexForm(always(op), None, self.metadata, tuple(visits), self.locations)
+        return _NumberedFile(form, wire.body(op, None))
 
 
 class _NumberedFile(NamedTuple):
-    op: FileOp
-    visits: tuple[int, ...]
+    form: VertexForm
     body: bytes
 
 
@@ -272,16 +276,24 @@ class FileNode(Node):
         return cls((base, source), FileForm(metadata, (), (action,)))
 
     def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
-        form = self.form
         inputs, numbers = _numbers(edges)
-        known = form.numbered(numbers)
-        return Vertex.marshalled(known.op, inputs, None, known.body, form.metadata, known.visits, form.locations)
+        known = self.form.numbered(numbers)
+        data = wire.inputs(inputs) + known.body
+        return Vertex(Digest.of(data), inputs, data, known.form)
+
+
+_ONE, _ONE_ONLY, _TWO = (0,), (0, NONE), (0, 1)
 
 
 def _numbers(edges: Sequence[Edge | None]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
     """The inputs of a vertex, each once, and for each tree the number of its input."""
     if len(edges) == 1 and (only := edges[0]) is not None:  # most RUNs
-        return (only,), (0,)
+        return (only,), _ONE
+    if len(edges) == 2 and (first := edges[0]) is not None:  # most COPYs, WORKDIRs
+        if (second := edges[1]) is None:
+            return (first,), _ONE_ONLY
+        if first != second:
+            return (first, second), _TWO
     inputs: dict[Edge, int] = {}
     numbers = tuple([NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges])
     return tuple(inputs), numbers

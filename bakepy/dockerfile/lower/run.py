@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 
 from bakepy.dockerfile import paths
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, Location
+from bakepy.dockerfile.expansion import Lexer
 from bakepy.dockerfile.heredoc import find_heredoc
 from bakepy.dockerfile.instructions import Run
 from bakepy.dockerfile.lower import step
-from bakepy.dockerfile.lower.image import COMMENT, UNIX_PATH, created_at, default_shell
+from bakepy.dockerfile.lower.image import COMMENT, UNIX_PATH, RunLine, created_at, default_shell
 from bakepy.dockerfile.lower.names import INTERNAL, first_line, next_step, shown, step_name
 from bakepy.dockerfile.lower.node import ExecForm, ExecNode, FileForm, FileNode, MountPlan, Node
 from bakepy.dockerfile.lower.scope import Scope
@@ -221,7 +221,7 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
     masked = {mount.env: "****" for mount in given if mount.type == "secret" and mount.env is not None}
     if masked:
         shown_env = {**stage.env, **masked}
-    lexer = replace(scope.lexer, raw_quotes=True, keep_unset=True)
+    lexer = Lexer(scope.lexer.escape, raw_quotes=True, keep_unset=True)
     number = next_step(stage)
     label = step_name(
         stage,
@@ -283,16 +283,22 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
     note = mounts.noted()
     created, text = created_at(scope.epoch), " ".join(args) + " # buildkit"
 
+    alone = len(origins) == 1  # there is nothing but the tree of the stage
+    plain = HistoryEntry(created, f"RUN {text}", comment=COMMENT)
+
     def take(stage: StageState, scope: Scope) -> None:
         variables = stage.env.variables()
-        stage.node = ExecNode(tuple([origin(stage, scope) for origin in origins]), form, variables)
+        trees = (stage.node,) if alone else tuple([origin(stage, scope) for origin in origins])
+        stage.node = ExecNode(trees, form, variables)
         stage.step = number
         stage.reads_itself = True
         if note is not None:
             note(stage)
         if given := variables.arguments:
             scope.spend(len(given) + len(text))
-        stage.image.history.append(HistoryEntry(created, f"RUN {given}{text}", comment=COMMENT))
+            stage.image.history.append(RunLine(created, given, text))
+        else:
+            stage.image.history.append(plain)
 
     return take
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from bakepy.dockerfile import instructions as i
 from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.lower import config
 from bakepy.dockerfile.lower.copy import read_copy
-from bakepy.dockerfile.lower.image import default_path
+from bakepy.dockerfile.lower.parts import Part, Stretch
 from bakepy.dockerfile.lower.run import read_run
 from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.state import Command, StageState
-from bakepy.dockerfile.lower.step import Step, StepMemo, reading
+from bakepy.dockerfile.lower.step import Step, StepMemo, mentions, reading
 from bakepy.dockerfile.reader import MAX_ERRORS
 from bakepy.dockerfile.text import parse_bool
 from bakepy.errors import BakeError
@@ -24,9 +26,6 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     stage = planned.begin(below)
     if stage.platform is None:
         stage.platform = Platform("", "")
-    if "PATH" not in stage.image.env and stage.os != "windows":
-        stage.image.env["PATH"] = default_path(stage.os)
-    stage.env = (below or planned).env.above(stage.image.env)
     if scope.options.hostname:
         stage.hostname = scope.options.hostname
     if stage.image.working_dir and (base is None or base.dispatched):
@@ -41,33 +40,62 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     return stage
 
 
-def lower_commands(
-    stage: StageState, start: int, stop: int, scope: Scope, steps: StepMemo, errors: list[BakeError]
-) -> bool:
+def lower_part(stage: StageState, part: Part, scope: Scope, memo: StepMemo, errors: list[BakeError]) -> bool:
     """Some of its instructions. What is wrong goes to `errors`, with the place of the instruction; False if nothing
     behind it can be judged, because it would have set variables."""
-    warnings = scope.checker.warnings
-    for command in stage.commands[start:stop]:
+    for stretch in part.stretches:
+        key = reading(stretch, stretch.names, stretch.arguments, stage, scope)
+        known = memo.find(key)
+        if known is None:
+            if not _lower_stretch(stage, stretch, key, scope, memo, errors):
+                return False
+            continue
+        for command, step in zip(stretch.commands, known, strict=True):
+            try:
+                step(stage, scope)
+            except DockerfileError as error:
+                if not _note(error, command, scope, errors):
+                    return False
+    return True
+
+
+def _lower_stretch(
+    stage: StageState, stretch: Stretch, key: Hashable, scope: Scope, memo: StepMemo, errors: list[BakeError]
+) -> bool:
+    """Reads the instructions; what is told now has to be told for each target, and is not remembered."""
+    alone = len(stretch.commands) == 1
+    steps: list[Step] = []
+    for command in stretch.commands:
         try:
-            key = reading(command, stage, scope)
-            step = steps.find(key)
-            if step is None:
-                told = len(warnings)
+            own = key if alone else reading(command, *mentions(command, scope), stage, scope)
+            if (known := None if alone else memo.find(own)) is not None:
+                (step,) = known
+                steps.append(step)
+            else:
+                told = len(scope.checker.warnings)
                 step = _read(stage, command, scope)
-                if len(warnings) == told and not errors:  # what is told now has to be told for each target
-                    steps.put(key, step)
+                if len(scope.checker.warnings) == told and not errors:
+                    memo.put(own, (step,))
+                    steps.append(step)
             step(stage, scope)
         except DockerfileError as error:
-            if error.where is None and error.locations == ():
-                error.where = command.instruction.statement.find(error.part)
-                if command.trigger:
-                    error.where = command.location[0] if command.location else None
-            # without the frames, which would keep what the instruction was made into
-            errors.append(error.at(command.location).with_traceback(None))
-            scope.checker.silent = True
-            if isinstance(command.instruction, i.Env | i.Arg) or scope.is_spent or len(errors) >= MAX_ERRORS:
+            if not _note(error, command, scope, errors):
                 return False
+    if not alone and len(steps) == len(stretch.commands):
+        memo.put(key, tuple(steps))
     return True
+
+
+def _note(error: DockerfileError, command: Command, scope: Scope, errors: list[BakeError]) -> bool:
+    """False if nothing behind the instruction can be judged."""
+    if error.where is None and error.locations == ():
+        error.where = command.instruction.statement.find(error.part)
+        if command.trigger:
+            error.where = command.location[0] if command.location else None
+    # without the frames, which would keep what the instruction was made into
+    errors.append(error.at(command.location).with_traceback(None))
+    scope.checker.silent = True
+    return not (isinstance(command.instruction, i.Env | i.Arg) or scope.is_spent or len(errors) >= MAX_ERRORS)
 
 
 def _read(stage: StageState, command: Command, scope: Scope) -> Step:

@@ -8,7 +8,7 @@ from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.errors import Location
 from bakepy.dockerfile.instructions import From, Instruction
 from bakepy.dockerfile.lower.environment import Environment
-from bakepy.dockerfile.lower.image import ImageDraft, no_image
+from bakepy.dockerfile.lower.image import ImageDraft, default_path, no_image
 from bakepy.dockerfile.lower.node import Node
 from bakepy.dockerfile.options import NamedContext
 from bakepy.dockerfile.outline import OutlineNotes
@@ -86,6 +86,9 @@ class StageState:
     def begin(self, base: StageState | None) -> StageState:
         """This planned stage, ready to be compiled on top of its compiled base."""
         source = base or self
+        image = source.image.copy(with_triggers=base is None)
+        if "PATH" not in image.env and source.os != "windows":
+            image.env["PATH"] = default_path(source.os)
         return StageState(
             self.base_name,
             self.name,
@@ -101,11 +104,12 @@ class StageState:
             platform=source.platform,
             state_platform=source.state_platform,
             node=source.node,
+            env=source.env.above(image.env),
             dir=source.dir,
             user=source.user,
             hostname=source.hostname,
             network=source.network,
-            image=source.image.copy(with_triggers=base is None),
+            image=image,
             base_image=source.base_image,
             notes=self.notes.copy(),
             workdir_set=source.workdir_set,

@@ -53,44 +53,57 @@ def fixed(node: Node | None) -> Origin:
 
 
 class StepMemo:
-    """Steps that were read for stages of one plan and with equal settings, by what else they depend on."""
+    """Steps that were read for stages of one plan and with equal settings, by what else they depend on: those of one
+    command, or of several that follow each other."""
 
-    __slots__ = ("_steps", "find")
+    __slots__ = ("_room", "_steps", "find")
 
     def __init__(self) -> None:
-        self._steps: dict[Hashable, Step] = {}
+        self._steps: dict[Hashable, tuple[Step, ...]] = {}
+        self._room = _REMEMBERED
         self.find = self._steps.get
 
-    def put(self, key: Hashable, step: Step) -> None:
-        if len(self._steps) >= _REMEMBERED:
+    def put(self, key: Hashable, steps: tuple[Step, ...]) -> None:
+        self._room -= len(steps)
+        if self._room < 0:
             self._steps.clear()
-        self._steps[key] = step
+            self._room = _REMEMBERED
+        self._steps[key] = steps
 
 
-def reading(command: Command, stage: StageState, scope: Scope) -> Hashable:
-    """What a step depends on, besides what the plan and the settings of all stages say: the variables that are
-    mentioned, where in the stage it stands, and who works there."""
-    names, arguments = command.mentions or _mentions(command, scope)
-    env, image = stage.env, stage.image
+def reading(
+    what: Hashable, names: tuple[str, ...], arguments: tuple[str, ...], stage: StageState, scope: Scope
+) -> Hashable:
+    """What the steps of something depend on, besides what the plan and the settings of all stages say: the variables
+    and arguments that it mentions, where in the stage it stands, and who works there."""
+    image = stage.image
     key: tuple[object, ...]
-    key = (command, stage.step, stage.dir, image.working_dir, stage.user, image.user)
+    key = (what, stage.step, stage.dir, image.working_dir, stage.user, image.user)
     if names:
-        key = (key, *[env.get(name) for name in names])
+        key = (*key, *map(stage.env.get, names))
     if arguments:
-        key = (key, *[(scope.build_args.get(name), scope.global_args.get(name)) for name in arguments])
+        key = (*key, *map(scope.build_args.get, arguments), *map(scope.global_args.get, arguments))
     return key
 
 
-def _mentions(command: Command, scope: Scope) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    instruction = command.instruction
-    names = {name for text in _texts(instruction) if "$" in text for name in _VARIABLE.findall(text)}
-    if isinstance(instruction, i.Run):
-        names |= {"PATH", "SSH_AUTH_SOCK"}
-    if scope.options.multi_platform and isinstance(instruction, i.Run | i.Transfer | i.Workdir):
-        names.update(_PLATFORM)
-    arguments = (item.name for item in instruction.items) if isinstance(instruction, i.Arg) else ()
-    command.mentions = tuple(names), tuple(arguments)
-    return command.mentions
+def mentions(command: Command, scope: Scope) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of variables that may have a say in the step, and of arguments."""
+    found = command.mentions
+    if found is None:
+        instruction = command.instruction
+        names = written_names(instruction)
+        if isinstance(instruction, i.Run):
+            names |= {"PATH", "SSH_AUTH_SOCK"}
+        if scope.options.multi_platform and isinstance(instruction, i.Run | i.Transfer | i.Workdir):
+            names.update(_PLATFORM)
+        arguments = (item.name for item in instruction.items) if isinstance(instruction, i.Arg) else ()
+        found = command.mentions = tuple(names), tuple(arguments)
+    return found
+
+
+def written_names(instruction: i.Instruction) -> set[str]:
+    """The names of variables that stand in it."""
+    return {name for text in _texts(instruction) if "$" in text for name in _VARIABLE.findall(text)}
 
 
 def _texts(instruction: i.Instruction) -> Iterator[str]:
