@@ -115,6 +115,7 @@ def open_exec_context(
     held = cgroups.hold(token)
     try:
         (volatile / "state").mkdir(mode=0o700)
+        runtime = runtime.seal(volatile / "runtime")
         numbers = count(1)
         shared = cgroups.share(token) if runtime.waits and runtime.cgroups else None
         with closing(Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared)) as launcher:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ import anyio.to_thread
 
 from bakepy.errors import EngineError
 from bakepy.model.value import dataclass
+from bakepy.snapshot import syscalls
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.family import end_children, end_first, end_holders
 
@@ -24,6 +26,8 @@ _ELSEWHERE = ":/usr/sbin:/sbin"
 _READ = 65536
 _KILL_SECONDS = 5.0
 
+_SEALED = "_LIBCONTAINER_CLONED_BINARY"
+
 _NO_CONFIG = b'{"ociVersion": "1.0.2"}'
 
 Log = Callable[[int, bytes], None]
@@ -31,10 +35,12 @@ Log = Callable[[int, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An OCI runtime program. `cgroups`: whether it makes a cgroup for each container."""
+    """An OCI runtime program. `cgroups`: whether it makes a cgroup for each container. `sealed`: where it is mounted so
+    that nobody can write to it."""
 
     path: Path
     cgroups: bool
+    sealed: Path | None = None
 
     @property
     def name(self) -> str:
@@ -48,15 +54,36 @@ class Runtime:
     def command(self, state: Path, bundle: Path, id: str, *, inherits_cgroup: bool = False) -> list[str]:
         """Runs a bundle in the foreground; its own messages go to `bundle`/log, the process's id to `bundle`/pid.
         `inherits_cgroup`: the container is to be in the cgroup that the program is in."""
-        command = [str(self.path), f"--root={state}", f"--log={bundle / 'log'}", "--log-format=json"]
+        command = [str(self.sealed or self.path), f"--root={state}", f"--log={bundle / 'log'}", "--log-format=json"]
         if self.name == "crun":
             makes = self.cgroups and not inherits_cgroup
             command.append(f"--cgroup-manager={'cgroupfs' if makes else 'disabled'}")
         return [*command, "run", f"--bundle={bundle}", f"--pid-file={bundle / 'pid'}", id]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.defpath, **({_SEALED: "1"} if self.sealed is not None else {})}
+
+    def seal(self, place: Path) -> Runtime:
+        """This runtime, by way of a mount at `place` that is read-only.
+
+        A container may reach the program that started it, so crun begins each time with mounting itself read-only and
+        starting anew from there, which is half of its start. It leaves that out if it is there already and the variable
+        says that this is meant (libcontainer's `cloned_binary.c`, which crun has as well).
+        """
+        if self.name != "crun":
+            return self
+        place.touch()
+        try:
+            syscalls.mount(self.path, place, "", syscalls.MS_BIND)
+            syscalls.mount("none", place, "", syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY)
+        except OSError:
+            return self  # it does so itself then
+        return replace(self, sealed=place)
+
     def delete_command(self, state: Path, id: str) -> list[str]:
         """Kills and removes whatever there is of a container."""
-        return [str(self.path), f"--root={state}", "delete", "--force", id]
+        return [str(self.sealed or self.path), f"--root={state}", "delete", "--force", id]
 
 
 def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
@@ -161,7 +188,7 @@ class ContainerProcess:
                 stdout=out_write,
                 stderr=err_write,
                 cwd=self.bundle,
-                env={"PATH": os.defpath},
+                env=self._runtime.environment,
                 start_new_session=True,
                 pass_fds=passed,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -43,7 +44,7 @@ def null_changed() -> int:
 KERNEL_CORE = "core " if Path("/proc/kcore").exists() else ""
 """Made in /dev by runc, and by crun as it is used."""
 
-IN_MEMORY = {"devices", "hosts", "network", "resolv.conf", "resolv.sandbox.conf", "state"}
+IN_MEMORY = {"devices", "hosts", "network", "resolv.conf", "resolv.sandbox.conf", "runtime", "state"}
 """What there is between steps."""
 
 
@@ -393,6 +394,19 @@ async def test_foreign_platform_without_emulator(steps: Steps) -> None:
         await steps.run("true", platform=Platform("linux", "sparc64"))
     assert caught.value.what.startswith("programs for linux/sparc64 can not be run on linux/")
     assert "qemu-user-static" in caught.value.hint
+
+
+async def test_the_program_that_starts_containers_can_not_be_written_to(steps: Steps) -> None:
+    runtime = steps.context.runtime
+    if runtime.name != "crun":
+        assert runtime.sealed is None
+        return
+    assert runtime.sealed is not None
+    assert runtime.sealed.read_bytes() == runtime.path.read_bytes()
+    with pytest.raises(OSError) as caught:
+        runtime.sealed.open("ab")
+    assert caught.value.errno == errno.EROFS
+    assert runtime.command(Path("state"), Path("bundle"), "1")[0] == str(runtime.sealed)
 
 
 async def test_cancelled_step_is_gone_at_once(steps: Steps) -> None:
