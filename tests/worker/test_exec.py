@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -403,9 +402,7 @@ async def test_the_program_that_starts_containers_can_not_be_written_to(steps: S
         return
     assert runtime.sealed is not None
     assert runtime.sealed.read_bytes() == runtime.path.read_bytes()
-    with pytest.raises(OSError) as caught:
-        runtime.sealed.open("ab")
-    assert caught.value.errno == errno.EROFS
+    assert os.statvfs(runtime.sealed).f_flag & os.ST_RDONLY
     assert runtime.command(Path("state"), Path("bundle"), "1")[0] == str(runtime.sealed)
 
 
