@@ -26,7 +26,9 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.value import dataclass
 
 V = TypeVar("V")
-_PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 128, 32, 64
+_PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 64, 32, 8
+KEPT_TARGETS = 8
+"""For so many targets at least all stages are kept. What is kept longer costs more when it is forgotten."""
 
 
 class Recent(Generic[V]):
@@ -43,6 +45,9 @@ class Recent(Generic[V]):
         if value is not None:
             self._values.move_to_end(key)
         return value
+
+    def hold(self, least: int) -> None:
+        self._limit = max(self._limit, least)
 
     def put(self, key: Hashable, value: V) -> V:
         self._values[key] = value

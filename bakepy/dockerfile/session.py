@@ -21,7 +21,7 @@ from bakepy.dockerfile.lower.scope import SCAN_CONTEXT, SCAN_STAGE, Scope
 from bakepy.dockerfile.lower.stage import begin_stage, end_stage, lower_part
 from bakepy.dockerfile.lower.state import StageState
 from bakepy.dockerfile.lower.step import StepMemo
-from bakepy.dockerfile.memo import AskedImages, Assembled, KnownPlan, context_key, plan_key, stage_key
+from bakepy.dockerfile.memo import KEPT_TARGETS, AskedImages, Assembled, KnownPlan, context_key, plan_key, stage_key
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
@@ -194,6 +194,7 @@ class Session:
         arguments = {name for stage in plan.table.states for name in declared(stage.commands)}
         made = KnownPlan(plan, tuple(checker.warnings), planner.used, held, arguments | self.arg_notes.keys())
         self.memo.plans.put(key, made)
+        self.memo.stages.hold(KEPT_TARGETS * len(plan.table.states))
         if asked is not None:
             asked.plan[:] = [made]
         return made

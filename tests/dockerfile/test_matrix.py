@@ -7,10 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakepy.dockerfile.compile import Compilation, Lowered, ParsedDockerfile, parse
+from bakepy.dockerfile.errors import DockerfileError
+from bakepy.dockerfile.globals import MAX_TEXT
 from bakepy.dockerfile.options import LocalContext, LowerOptions
 from bakepy.llb.definition import Definition
 from bakepy.llb.op import FileOp
+from bakepy.llb.unmarshal import unmarshal
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceRange
 from bakepy.model.platform import Platform
 from tests.support.dockerfiles import AMD64, provided
 from tests.support.fake_images import resolve
@@ -98,7 +102,11 @@ def test_a_target_is_the_same_whatever_was_lowered_before_it(wanted: list[LowerO
     shared = parse(TEXT, "Dockerfile")
     for one in wanted:
         fresh = parse(TEXT, "Dockerfile")
-        assert shown(lowered(shared, one)) == shown(lowered(fresh, one))
+        result = lowered(shared, one)
+        assert shown(result) == shown(lowered(fresh, one))
+        definition = Definition.of(result.graph, result.head)
+        read = unmarshal(definition.marshal())  # what is said of an op is what its bytes say
+        assert [vertex.op for vertex in definition.vertices] == [vertex.op for vertex in read.vertices]
         assert provided(Compilation(shared, one)).outline() == provided(Compilation(fresh, one)).outline()
 
 
@@ -141,6 +149,23 @@ def test_an_instruction_is_read_once_for_all_targets_that_mean_the_same_by_it() 
     copies = [vertex for result in results for vertex in result.graph.values() if isinstance(vertex.op, FileOp)]
     assert len({vertex.digest for vertex in copies}) == 3
     assert len({id(vertex.op) for vertex in copies}) == 1
+
+
+def test_an_instruction_that_fails_for_another_target_only_is_named() -> None:
+    runs = [f"RUN step {n}" for n in range(6)]
+    text = "\n".join(["FROM alpine", "ARG LONG", "RUN first", "EXPOSE 80", *runs])
+    parsed = parse(text, "Dockerfile")
+    for length in (1, MAX_TEXT // 3):
+        wanted = LowerOptions(build_args=FrozenMap({"LONG": "x" * length}), build_platform=AMD64)
+        errors = []
+        for one in (parsed, parse(text, "Dockerfile")):
+            try:
+                lowered(one, wanted)
+            except DockerfileError as error:
+                assert isinstance(error.where, SourceRange)
+                errors.append((error.what, error.where.start.line))
+        told = (f"the values of variables come to more than {MAX_TEXT} characters", 6)
+        assert errors == [told] * 2 * (length > 1)
 
 
 def test_a_plan_that_asked_for_images_goes_on_and_says_what_a_new_one_says() -> None:

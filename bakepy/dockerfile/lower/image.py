@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TypeAlias
 
 from bakepy.dockerfile.duration import format_duration
 from bakepy.dockerfile.text import quote
@@ -21,15 +21,9 @@ WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\Windows
 NO_PLATFORM = Platform("", "")
 
 
-class RunLine(NamedTuple):
-    """The line of a RUN in a stage with build arguments; most are never seen, as another stage is the result."""
-
-    created: str
-    arguments: str
-    text: str
-
-    def entry(self) -> HistoryEntry:
-        return HistoryEntry(self.created, f"RUN {self.arguments}{self.text}", comment=COMMENT)
+RunLine: TypeAlias = tuple[str, str, str]
+"""The line of a RUN in a stage with build arguments, which come second, after the time it was created. Most are never
+seen, as another stage is the result."""
 
 
 @dataclass(slots=True)
@@ -124,8 +118,12 @@ class ImageDraft:
             self.shell,
             base.config.extra,
         )
-        history = tuple([line.entry() if isinstance(line, RunLine) else line for line in self.history])
+        history = tuple([_run_line(*line) if isinstance(line, tuple) else line for line in self.history])
         return ImageConfig(platform, config, base.created, self.author, base.diff_ids, history, base.extra)
+
+
+def _run_line(created: str, arguments: str, text: str) -> HistoryEntry:
+    return HistoryEntry(created, f"RUN {arguments}{text}", comment=COMMENT)
 
 
 def history_line(text: str, *, layer: bool = False, step: bool = False, epoch: int | None = None) -> HistoryEntry:

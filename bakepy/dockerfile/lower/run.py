@@ -12,7 +12,7 @@ from bakepy.dockerfile.expansion import Lexer
 from bakepy.dockerfile.heredoc import find_heredoc
 from bakepy.dockerfile.instructions import Run
 from bakepy.dockerfile.lower import step
-from bakepy.dockerfile.lower.image import COMMENT, UNIX_PATH, RunLine, created_at, default_shell
+from bakepy.dockerfile.lower.image import COMMENT, UNIX_PATH, created_at, default_shell
 from bakepy.dockerfile.lower.names import INTERNAL, first_line, next_step, shown, step_name
 from bakepy.dockerfile.lower.node import ExecForm, ExecNode, FileForm, FileNode, MountPlan, Node
 from bakepy.dockerfile.lower.scope import Scope
@@ -296,7 +296,7 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
             note(stage)
         if given := variables.arguments:
             scope.spend(len(given) + len(text))
-            stage.image.history.append(RunLine(created, given, text))
+            stage.image.history.append((created, given, text))
         else:
             stage.image.history.append(plain)
 
