@@ -2,7 +2,7 @@
 
 The standard decorator compiles six methods for each class, which for some 300 classes is a large part of the start of a
 run. Here nothing is compiled when a class is defined: equality, hash and text are closures over the field names, and
-`__init__` is compiled when the class makes its first value. Measured in docs/decisions/start-up.md.
+`__init__` is compiled when the class has made a few values. Measured in docs/decisions/start-up.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ else:
         for frozen in (False, True)
     }
 
+    _FEW = 16
+    """Compiling takes as long as setting the fields of some thirty values one by one takes longer."""
+    _set = object.__setattr__
+
     def dataclass(cls=None, /, *, frozen=False, slots=False, eq=True, repr=True, **others):
         """See `dataclasses.dataclass`. Other options, `__post_init__` and `InitVar` take the standard road."""
 
@@ -39,7 +43,7 @@ else:
             made.__match_args__ = tuple(name for name, field in fields.items() if field.init)
             if not made.__doc__:
                 made.__doc__ = made.__name__
-            methods = {"__init__": _init_at_first_use(made, fields, frozen)}
+            methods = {"__init__": _init(made, fields, frozen)}
             if eq:
                 methods["__eq__"] = _equality(tuple(name for name, field in fields.items() if field.compare))
                 hashed = (field.compare if field.hash is None else field.hash for field in fields.values())
@@ -100,13 +104,40 @@ else:
         made.__qualname__ = cls.__qualname__
         return made
 
-    def _init_at_first_use(cls, fields, frozen):
+    def _init(cls, fields, frozen):
+        """Sets the fields one by one. A class that makes more than a few values gets a compiled one."""
+        names = [name for name, field in fields.items() if field.init]
+        left = _FEW
+
         def __init__(self, *positional, **named):
+            nonlocal left
+            if left and (values := _bound(fields, names, positional, named)) is not None:
+                left -= 1
+                for name, value in values:
+                    _set(self, name, value)
+                return
             if cls.__init__ is __init__:
                 cls.__init__ = _compiled_init(cls, fields, frozen)
-            cls.__init__(self, *positional, **named)
+            cls.__init__(self, *positional, **named)  # which also tells what is wrong with these arguments
 
         return __init__
+
+    def _bound(fields, names, positional, named):
+        """The value of each field; None if the arguments do not fit."""
+        given = dict(zip(names, positional, strict=False)) | named
+        if len(given) != len(positional) + len(named):
+            return None
+        values = []
+        for name, field in fields.items():
+            if name in given and field.init:
+                values.append((name, given.pop(name)))
+            elif field.default is not MISSING:
+                values.append((name, field.default))
+            elif field.default_factory is not MISSING:
+                values.append((name, field.default_factory()))
+            elif field.init:
+                return None
+        return None if given else values
 
     def _compiled_init(cls, fields, frozen):
         """`__init__` as the standard decorator writes it; frozen values are set through their slots' descriptors."""
