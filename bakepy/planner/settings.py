@@ -225,8 +225,9 @@ def _platforms(target: Target, build_platform: Platform, faults: _Faults) -> tup
     for number, text in enumerate(target.platforms):
         with faults.at(f"platforms[{number}]", text):
             for name in (part.strip() for part in text.split(",")):
-                platform = build_platform if name == "local" else Platform.parse(name, build_platform).without_typos()
-                found[platform] = None
+                local = name.lower() == "local"
+                platform = build_platform if local else Platform.parse(name, build_platform).without_typos()
+                found[platform.normalized()] = None
     return tuple(found) or (None,)
 
 

@@ -154,7 +154,7 @@ def packed(name: bytes, facts: os.stat_result) -> bytes:
 
 
 class FileTree:
-    """The tree below `root`, a folder. `foreign` trees belong to a user: their owners and xattrs mean nothing here.
+    """The tree below `root`, a folder. `foreign` trees belong to a user: their owners mean nothing here.
 
     Paths are bytes relative to the root, without `/` at either end; `b""` is the root itself.
     """

@@ -24,6 +24,7 @@ from bakepy.model.patterns import MatchState
 from bakepy.snapshot.contenthash import Filter, Selection, digest, hash_files
 from bakepy.snapshot.filetree import FileTree, Node, by_name, packed, show, unreadable
 from bakepy.snapshot.threads import Stopped, in_thread
+from bakepy.snapshot.xattrs import fingerprint
 from bakepy.source.followlinks import followed_paths, without_nested
 from bakepy.source.statindex import StatIndex, is_settled
 
@@ -258,7 +259,8 @@ class LocalTree(FileTree):
         return True
 
     def file_digests(self, files: Sequence[tuple[bytes, Node]], stop: threading.Event) -> list[bytes]:
-        """The sha256 of each file; reads only what the index does not know. BuildError for a file that changed."""
+        """The sha256 of each file, of one with extended attributes with those; reads only what the index does not know.
+        BuildError for a file that changed."""
         with self._lock:
             missing = [(path, node) for path, node in files if node.sha256 is None]
             if missing:
@@ -285,6 +287,8 @@ class LocalTree(FileTree):
             sha256 = hash_fd(fd, node.size)
             if not node.same_content(os.fstat(fd)):
                 raise changed(path)
+            if attributes := fingerprint(fd, foreign=True):
+                sha256 = hashlib.sha256(sha256 + attributes).digest()
             return sha256
         except OSError as error:
             raise unreadable(path, error) from error

@@ -12,10 +12,13 @@ import pytest
 
 from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, ChownOpt, FileAction, FileOp, UserOpt
-from bakepy.worker.file import run_file
+from bakepy.worker.file.run import run_file
 from bakepy.worker.ref import Ref, TreeRef
 from tests.support.kitchen import IMAGE, Kitchen, copy, refusal
 from tests.support.written_tree import OLD, make_tree
+
+NET_BIND = bytes.fromhex("0100000202040000000000000000000000000000")
+"""The attribute with which a program may listen below port 1024."""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.runtime]
 
@@ -260,8 +263,6 @@ async def test_times(kitchen: Kitchen) -> None:
 
 
 async def test_from_a_stage_owners_capabilities_and_devices_are_kept(kitchen: Kitchen) -> None:
-    capability = bytes.fromhex("0100000202040000000000000000000000000000")
-
     def stage(root: Path) -> None:
         make_tree(root, {"d/a": "a", "d/l": "-> a"})
         os.mknod(root / "d/c", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
@@ -271,7 +272,7 @@ async def test_from_a_stage_owners_capabilities_and_devices_are_kept(kitchen: Ki
         for name in ("a", "l", "c"):
             os.chown(root / "d" / name, 5, 6, follow_symlinks=False)
         (root / "d/a").chmod(0o4755)
-        os.setxattr(root / "d/a", "security.capability", capability)
+        os.setxattr(root / "d/a", "security.capability", NET_BIND)
         os.setxattr(root / "d/a", "user.note", b"hello")
         os.setxattr(root / "d/a", "trusted.note", b"hello")
 
@@ -288,17 +289,21 @@ async def test_from_a_stage_owners_capabilities_and_devices_are_kept(kitchen: Ki
     assert await kitchen.show(owned) == {"a": "file 4755 9:9 a"}
     for ref, name in ((result, "t/a"), (owned, "a")):
         async with kitchen.machine.store.view(ref.snapshot) as root:
-            assert os.getxattr(root / name, "security.capability") == capability
+            assert os.getxattr(root / name, "security.capability") == NET_BIND
             assert os.getxattr(root / name, "user.note") == b"hello"
             assert os.getxattr(root / name, "trusted.note") == b"hello"
 
 
-async def test_attributes_of_a_context_are_dropped(kitchen: Kitchen) -> None:
-    make_tree(kitchen.context, {"a": "a"})
-    os.setxattr(kitchen.context / "a", "user.note", b"hello")
-    result = await kitchen.copy(copy("a", "/a"))
+async def test_attributes_of_files_of_a_context_are_kept_but_not_what_they_may_do(kitchen: Kitchen) -> None:
+    make_tree(kitchen.context, {"d/a": "a"})
+    for name, value in (("user.note", b"hello"), ("security.capability", NET_BIND)):
+        os.setxattr(kitchen.context / "d/a", name, value)
+    os.setxattr(kitchen.context / "d", "user.note", b"hello")
+    result = await kitchen.copy(copy("/", "/t"))
     async with kitchen.machine.store.view(result.snapshot) as root:
-        assert os.listxattr(root / "a") == []
+        assert os.getxattr(root / "t/d/a", "user.note") == b"hello"
+        assert os.listxattr(root / "t/d/a") == ["user.note"]
+        assert os.listxattr(root / "t/d") == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3_000_000])

@@ -23,10 +23,10 @@ from bakepy.snapshot.contenthash import LARGE, Filter, Match, pick
 from bakepy.snapshot.filetree import FileTree, Node, show, unreadable
 from bakepy.snapshot.threads import Stopped
 from bakepy.snapshot.tree import remove_tree
+from bakepy.snapshot.xattrs import read_xattrs, write_xattrs
 from bakepy.source.local import changed
 from bakepy.worker.file.data import DataCopier, umask
 from bakepy.worker.file.target import Owner, Target
-from bakepy.worker.file.xattrs import read_xattrs, write_xattrs
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -327,8 +327,8 @@ class Copier:
                     os.fchown(writer, *owner)
                 if mode & ~0o777 or mode & self._umask:
                     os.fchmod(writer, mode)
-                if not self._tree.foreign:
-                    write_xattrs(writer, read_xattrs(reader))
+                if attributes := read_xattrs(reader, foreign=self._tree.foreign):
+                    write_xattrs(writer, attributes)
                 time_ns = node.mtime_ns if self._options.time_ns is None else self._options.time_ns
                 os.utime(writer, ns=(time_ns, time_ns))
             finally:

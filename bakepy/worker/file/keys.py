@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from bakepy.snapshot.contenthash import Selection, digest, hash_files
 from bakepy.snapshot.filetree import FileTree, Node, unreadable
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.snapshot.threads import in_thread
+from bakepy.snapshot.xattrs import fingerprint
 from bakepy.source.local import hash_fd
-from bakepy.worker.file.xattrs import read_xattrs
 from bakepy.worker.ref import LocalRef, Ref
 
 
@@ -127,7 +128,8 @@ class _Memory:
 
     def compute(self, path: Path, selections: Sequence[Selection], asked: str, stop: threading.Event) -> str:
         tree = FileTree(path)
-        found = digest(tree, selections, lambda files: self._files(tree, files, stop), lambda *at: _xattrs(tree, *at))
+        files = partial(self._files, tree, stop=stop)
+        found = digest(tree, selections, files, lambda path, _: fingerprint(tree.path(path)))
         self._database.execute("INSERT OR REPLACE INTO content_digests VALUES (?, ?, ?)", self._snapshot, asked, found)
         return found
 
@@ -166,11 +168,3 @@ def _hash(tree: FileTree, path: bytes, node: Node) -> bytes:
         raise unreadable(path, error) from error
     finally:
         os.close(fd)
-
-
-def _xattrs(tree: FileTree, path: bytes, node: Node) -> bytes:
-    """The extended attributes that a copy keeps, as bytes; empty for nearly every file."""
-    return b"".join(
-        b"%d %b\0%b" % (len(value), name.encode("utf-8", "surrogateescape"), value)
-        for name, value in read_xattrs(tree.path(path))
-    )

@@ -22,10 +22,10 @@ from bakepy.snapshot.contenthash import Match
 from bakepy.snapshot.filetree import FileTree, show, unreadable
 from bakepy.snapshot.threads import Stopped
 from bakepy.snapshot.tree import remove_tree
+from bakepy.snapshot.xattrs import is_kept, write_xattrs
 from bakepy.source.local import changed
 from bakepy.worker.file.archive import is_archive, members
 from bakepy.worker.file.target import Owner, Target
-from bakepy.worker.file.xattrs import is_kept, write_xattrs
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -13,8 +13,9 @@ def is_kept(name: str) -> bool:
     return (name.startswith(("user.", "trusted.")) and not name.startswith("trusted.overlay.")) or name == CAPABILITY
 
 
-def read_xattrs(path: bytes | int) -> list[tuple[str, bytes]]:
-    """The kept attributes of `path` (not followed) or of an open file, in order of their names."""
+def read_xattrs(path: bytes | int, *, foreign: bool = False) -> list[tuple[str, bytes]]:
+    """The kept attributes of `path` (not followed) or of an open file, in order of their names. Capabilities of a
+    `foreign` file are not kept: they were given to whoever owns it."""
     follow = isinstance(path, int)
     try:
         names = os.listxattr(path, follow_symlinks=follow)
@@ -22,7 +23,18 @@ def read_xattrs(path: bytes | int) -> list[tuple[str, bytes]]:
         if error.errno in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
             return []
         raise
-    return [(name, os.getxattr(path, name, follow_symlinks=follow)) for name in sorted(names) if is_kept(name)]
+    if not names:
+        return []
+    kept = sorted(name for name in names if is_kept(name) and not (foreign and name == CAPABILITY))
+    return [(name, os.getxattr(path, name, follow_symlinks=follow)) for name in kept]
+
+
+def fingerprint(path: bytes | int, *, foreign: bool = False) -> bytes:
+    """The kept attributes as bytes that differ where they do; empty for nearly every file."""
+    return b"".join(
+        b"%d %b\0%b" % (len(value), name.encode("utf-8", "surrogateescape"), value)
+        for name, value in read_xattrs(path, foreign=foreign)
+    )
 
 
 def write_xattrs(path: bytes | int, attributes: list[tuple[str, bytes]]) -> None:
