@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from bakepy.content.entry import Layer
 from bakepy.model.digest import Digest
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.image_config import HistoryEntry, ImageConfig
+from bakepy.model.image_config import LAYERS, HistoryEntry, ImageConfig
 from bakepy.model.oci import (
     DOCKER_CONFIG,
     DOCKER_INDEX,
@@ -100,7 +100,8 @@ def build_image(
     """Config and manifest of one platform."""
     history = fill_history(config.history, layers, epoch)
     created = _created(config, history, epoch)
-    final = replace(config, created=created, history=history, diff_ids=tuple(entry.layer.diff_id for entry in layers))
+    diff_ids = tuple(entry.layer.diff_id for entry in layers)
+    final = replace(config, created=created, history=history, diff_ids=diff_ids, rootfs_type=LAYERS)
     config_blob = Blob.of(OCI_CONFIG if oci_types else DOCKER_CONFIG, final.to_bytes())
     descriptors = tuple(
         Descriptor(layer_type(entry.layer.descriptor.media_type, oci_types), entry.layer.descriptor.digest,

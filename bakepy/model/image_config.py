@@ -151,6 +151,10 @@ class ContainerConfig:
         return value | {name: json.loads(text) for name, text in self.extra.items()}
 
 
+LAYERS = "layers"
+"""The only type of a root file system that there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
     """A whole image config. `diff_ids` and missing `created` dates are filled in at export."""
@@ -163,6 +167,8 @@ class ImageConfig:
     history: tuple[HistoryEntry, ...] = ()
     extra: FrozenMap[str, str] = field(default_factory=FrozenMap)
     """Unknown members; the values are JSON text."""
+    rootfs_type: str = LAYERS
+    """Empty before export if the image is built on a tree that has no config (a folder in place of a stage)."""
 
     _KNOWN = frozenset({"created", "author", "architecture", "variant", "os", "os.version", "os.features",
                         "config", "rootfs", "history"})  # fmt: skip
@@ -179,6 +185,7 @@ class ImageConfig:
                 diff_ids=tuple(Digest.parse(text) for text in (value.get("rootfs") or {}).get("diff_ids") or ()),
                 history=tuple(HistoryEntry.from_json(entry) for entry in value.get("history") or ()),
                 extra=_extra(value, cls._KNOWN),
+                rootfs_type=(value.get("rootfs") or {}).get("type") or "",
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise BakeError(f"malformed image config: {error}") from error
@@ -195,7 +202,7 @@ class ImageConfig:
             value["author"] = self.author
         value |= platform_to_json(self.platform)
         value["config"] = self.config.to_json()
-        value["rootfs"] = {"type": "layers", "diff_ids": [str(digest) for digest in self.diff_ids]}
+        value["rootfs"] = {"type": self.rootfs_type, "diff_ids": [str(digest) for digest in self.diff_ids]}
         if self.history:
             value["history"] = [entry.to_json() for entry in self.history]
         return value | {name: json.loads(text) for name, text in self.extra.items()}

@@ -152,9 +152,6 @@ def described(lowered: Lowered) -> dict[str, Any]:
     image = json.loads(lowered.image.to_bytes())
     if not lowered.image.diff_ids and (lowered.base_image is None or not lowered.base_image.created):
         image["rootfs"]["diff_ids"] = None  # the reference says so for images that no registry knows
-    config = lowered.image.config
-    if lowered.base_image is None and not (lowered.image.history or config.env or config.working_dir):
-        image["rootfs"]["type"] = ""  # and this of contexts that stand for the target and have no config
     out: dict[str, Any] = {
         "ops": entries,
         "head": {"digest": head.vertex, "index": head.index} if head else None,

@@ -365,3 +365,14 @@ def test_undecodable_commands_are_refused() -> None:
 def test_digests_are_those_of_the_bytes() -> None:
     lowered = lower("FROM alpine\nRUN a\nCOPY --link b c\nADD https://h.test/x /y\nWORKDIR /z\n")
     assert all(vertex.digest == Digest.of(vertex.data) for vertex in steps(lowered))
+
+
+def test_what_is_built_on_a_tree_without_a_config_has_no_type_until_it_is_exported() -> None:
+    text = "FROM alpine AS base\nFROM base AS mid\nRUN x\nENV A=b\nFROM mid\nWORKDIR /w\n"
+    folder = LocalContext("src", "s")
+    lowered = lower(text, contexts=FrozenMap(base=folder))
+    assert lowered.image.rootfs_type == ""
+    given = GraphContext(lowered.graph, lowered.head, ImageConfig.from_bytes(lowered.image.to_bytes()))
+    assert lower("FROM base AS top\nRUN y\n", contexts=FrozenMap(top=given)).image.rootfs_type == ""
+    assert lower("FROM folder\nRUN x\n", contexts=FrozenMap(folder=folder)).image.rootfs_type == "layers"
+    assert lower(text).image.rootfs_type == "layers"

@@ -94,10 +94,11 @@ def test_the_date_of_an_image(created: str, epoch: int | None, expected: str) ->
 
 
 def test_config_and_manifest_name_the_same_layers() -> None:
-    image = build_image(config("COPY a", "COPY b"), [layer("a", NEW), layer("b", NEW)], AMD64)
+    untyped = replace(config("COPY a", "COPY b"), rootfs_type="")
+    image = build_image(untyped, [layer("a", NEW), layer("b", NEW)], AMD64)
     made = json.loads(image.config.data)
     manifest = json.loads(image.manifest.data)
-    assert made["rootfs"]["diff_ids"] == [item["digest"] for item in manifest["layers"]]
+    assert made["rootfs"] == {"type": "layers", "diff_ids": [item["digest"] for item in manifest["layers"]]}
     assert manifest["config"] == {
         "mediaType": "application/vnd.oci.image.config.v1+json",
         "digest": Digest.of(image.config.data),

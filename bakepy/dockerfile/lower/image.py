@@ -119,7 +119,9 @@ class ImageDraft:
             base.config.extra,
         )
         history = tuple([_run_line(*line) if isinstance(line, tuple) else line for line in self.history])
-        return ImageConfig(platform, config, base.created, self.author, base.diff_ids, history, base.extra)
+        return ImageConfig(
+            platform, config, base.created, self.author, base.diff_ids, history, base.extra, base.rootfs_type
+        )
 
 
 def _run_line(created: str, arguments: str, text: str) -> HistoryEntry:
@@ -147,7 +149,7 @@ def no_image() -> ImageDraft:
     return ImageDraft(_NOTHING)
 
 
-_NOTHING = ImageConfig(NO_PLATFORM)
+_NOTHING = ImageConfig(NO_PLATFORM, rootfs_type="")
 
 
 def empty_image(platform: Platform) -> ImageConfig:
