@@ -28,7 +28,6 @@ from bakepy.exporter.exporter import Exporter
 from bakepy.exporter.preflight import DELETE, check_outputs, check_platforms, insecure_registries
 from bakepy.model.digest import Digest
 from bakepy.model.target import BakeFile
-from bakepy.planner import views
 from bakepy.planner.compiling import PlanOptions, make_plan
 from bakepy.planner.plan import Plan
 from bakepy.progress import Display, open_display
@@ -44,6 +43,8 @@ def bake(bake_file: BakeFile, options: BakeOptions) -> int:
 
 def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
     """Prints a view of the plan, `text`, `json` or `dot`, with what the engine knows already."""
+    from bakepy.planner import views
+
     plan, cached = anyio.run(_plan_and_look, bake_file, options)
     print({"text": views.as_text, "json": views.as_json, "dot": views.as_dot}[form](plan, cached))
     return 0

@@ -27,7 +27,6 @@ import anyio.to_thread
 
 from bakepy.content.database import Database
 from bakepy.content.entry import Layer, LayerEntry
-from bakepy.content.layer import LayerReader
 from bakepy.content.store import ContentStore
 from bakepy.errors import BuildError, EngineError
 from bakepy.model.digest import Digest
@@ -36,10 +35,8 @@ from bakepy.model.value import dataclass
 from bakepy.snapshot import overlay
 from bakepy.snapshot.active import Active, View
 from bakepy.snapshot.census import Census, Gone, nobody
-from bakepy.snapshot.changes import tree_changes, upper_changes
 from bakepy.snapshot.scratch import Scratch
 from bakepy.snapshot.tree import remove_tree
-from bakepy.snapshot.unpack import Unpacker, adopt_facts
 from bakepy.snapshot.whole import copy_chain
 
 _TABLES = (
@@ -345,6 +342,8 @@ class SnapshotStore:
     def changes(self, id: str) -> Iterator[LayerEntry]:
         """The layer of a snapshot: its changes against its parent, in path order. Blocks; `id` must not be lazy.
         Entries' sources stay readable while the snapshot exists."""
+        from bakepy.snapshot.changes import tree_changes, upper_changes
+
         rows = self._rows(id)
         top, below = rows[-1], rows[:-1]
         tree = self._fs(top.number)
@@ -428,6 +427,8 @@ class SnapshotStore:
 
     def _place_unpacked(self, rows: Sequence[_Row], folder: Path, implied: tuple[bytes, ...]) -> None:
         if implied:
+            from bakepy.snapshot.unpack import adopt_facts
+
             below = self._rows(rows[-1].snapshot.id)[:-1]
             adopt_facts(folder / "fs", implied, self._lowers(below))
         self._place(rows[-1].snapshot.id, folder, flat=False)
@@ -446,6 +447,9 @@ class SnapshotStore:
             remove_tree(folder)
 
     def _unpack(self, row: _Row, tree: Path, *, mark: bool) -> tuple[bytes, ...]:
+        from bakepy.content.layer import LayerReader
+        from bakepy.snapshot.unpack import Unpacker
+
         layer = row.snapshot.layer
         if layer is None:
             raise EngineError(f"snapshot {row.snapshot.id} is lazy but has no layer")

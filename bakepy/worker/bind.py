@@ -43,7 +43,7 @@ from bakepy.source.image import ImageSource, layers_to_snapshot
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource, LocalTree
 from bakepy.source.remote import RemoteSources
-from bakepy.worker.file import content_digest, file_key, run_file
+from bakepy.worker.file.keys import content_digest, file_key
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Binder:
             return ref.snapshot
         whole = CopyAction("/", "/", follow_symlink=True, dir_copy_contents=True, create_dest_path=True)
         op = FileOp((FileAction(whole, input=NONE, secondary_input=0),))
+        from bakepy.worker.file.run import run_file
+
         (copied,) = await run_file(op, [ref], f"{ref.id}:copied", snapshots=self._workshop.snapshots)
         return copied.snapshot
 
@@ -275,6 +277,8 @@ class _File(_Known):
         super().__init__(CacheMap(found.key, dependencies))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
+        from bakepy.worker.file.run import run_file
+
         return await run_file(self._op, inputs, result_id, snapshots=self._snapshots)
 
 

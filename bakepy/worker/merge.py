@@ -28,7 +28,7 @@ from bakepy.snapshot.store import Snapshot, SnapshotStore
 from bakepy.snapshot.threads import Stopped, in_thread
 from bakepy.snapshot.tree import copy_facts, copy_node, remove_tree
 from bakepy.snapshot.unpack import Unpacker
-from bakepy.worker.file import as_tree
+from bakepy.worker.file.run import as_tree
 from bakepy.worker.ref import Ref, TreeRef
 
 

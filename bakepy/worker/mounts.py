@@ -22,7 +22,6 @@ from bakepy.snapshot.active import Active
 from bakepy.snapshot.rootpath import resolve
 from bakepy.snapshot.tree import copy_tree
 from bakepy.worker.context import ExecContext
-from bakepy.worker.file import as_tree
 from bakepy.worker.oci import ContainerMount
 from bakepy.worker.ref import Ref
 from bakepy.worker.sshsocket import serve_agent
@@ -51,6 +50,8 @@ class StepMounts:
         for ref in self.inputs:
             # a folder of the user is never mounted itself: that would show files which its filters hide, owners that
             # mean nothing here, and let the step write into it
+            from bakepy.worker.file.run import as_tree
+
             tree = await as_tree(ref, self.context.snapshots)
             if tree.snapshot is not None:
                 await self.context.snapshots.materialize(tree.snapshot)

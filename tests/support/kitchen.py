@@ -11,7 +11,7 @@ import pytest
 from bakepy.errors import BakeError
 from bakepy.llb.op import NONE, Action, CopyAction, FileAction, FileOp
 from bakepy.source.local import LocalSource
-from bakepy.worker.file import run_file
+from bakepy.worker.file.run import run_file
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
 from tests.support.snapshots import Snapshots
 from tests.support.written_tree import make_tree, read_tree

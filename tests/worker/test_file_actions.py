@@ -20,7 +20,7 @@ from bakepy.llb.op import (
     SymlinkAction,
     UserOpt,
 )
-from bakepy.worker.file import run_file
+from bakepy.worker.file.run import run_file
 from bakepy.worker.ref import TreeRef
 from tests.support.kitchen import Kitchen, refusal
 from tests.support.written_tree import make_tree

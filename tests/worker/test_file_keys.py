@@ -12,7 +12,8 @@ from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, ChownOpt, CopyAction, FileAction, FileOp, MkFileAction, UserOpt
 from bakepy.snapshot.contenthash import Selection
 from bakepy.snapshot.filetree import FileTree, Node
-from bakepy.worker.file import content_digest, file_key, keys
+from bakepy.worker.file import keys
+from bakepy.worker.file.keys import content_digest, file_key
 from bakepy.worker.ref import Ref, TreeRef
 from tests.support.kitchen import Kitchen, copy
 from tests.support.written_tree import make_tree
