@@ -219,15 +219,19 @@ class LocalTree(FileTree):
 
     def _digest(self, selections: tuple[Selection, ...], stop: threading.Event) -> str:
         if self.count < _MANY:
-            return digest(self, selections, lambda files: self.file_digests(files, stop), None)
+            return digest(self, selections, lambda files: self.file_digests(files, stop), self._folder_xattrs)
         asked = "\n".join([str(self.root), self._filter.key, *(selection.key for selection in selections)])
         facts = self._facts
         known = self._index.tree(asked, facts)
         if known is None:
-            known = digest(self, selections, lambda files: self.file_digests(files, stop), None)
+            known = digest(self, selections, lambda files: self.file_digests(files, stop), self._folder_xattrs)
             if self._is_settled():
                 self._index.remember_tree(asked, facts, known)
         return known
+
+    def _folder_xattrs(self, path: bytes, node: Node) -> bytes:
+        """Those of files are in their digests, which are remembered; nothing else of a user has any."""
+        return fingerprint(self.path(path), foreign=True) if node.is_dir else b""
 
     @functools.cached_property
     def _facts(self) -> bytes:

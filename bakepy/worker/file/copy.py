@@ -234,8 +234,7 @@ class Copier:
         uid, gid = self._owner_of(node)
         os.chown(real, uid, gid)
         os.chmod(real, self._options.mode_of(node))
-        if not self._tree.foreign:
-            write_xattrs(real, read_xattrs(self._tree.path(folder.source)))
+        write_xattrs(real, read_xattrs(self._tree.path(folder.source), foreign=self._tree.foreign))
         time_ns = node.mtime_ns if self._options.time_ns is None else self._options.time_ns
         os.utime(real, ns=(time_ns, time_ns))
 
