@@ -20,6 +20,7 @@ from bakepy.bakefile.compose_env import (
     parse_env_file,
     substitute,
 )
+from bakepy.bakefile.compose_paths import directory_of, joined, move_file, move_path, move_paths
 from bakepy.bakefile.compose_scalars import scalar_text
 from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml
 from bakepy.bakefile.config import Config, GroupDraft
@@ -90,8 +91,12 @@ class Surroundings:
         return parse_env_file(self.read(path), lookup)
 
     def moved(self, folder: str, path: Any) -> Any:
-        """A path that is meant from `folder`, from the folder of the command."""
+        """A context that is meant from `folder`, from the folder of the command."""
         return move_path(folder, path, self.home)
+
+    def moved_file(self, folder: str, path: Any) -> Any:
+        """The path of a file that is meant from `folder`, from the folder of the command."""
+        return move_file(folder, path, self.home)
 
     def switch(self, value: Any) -> Any:
         """A switch, written as a bool or as a word; None if it is neither."""
@@ -143,6 +148,16 @@ class Project:
 
 def dotted(path: Path) -> str:
     return ".".join(path).replace(".[", "[")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where files of a project are. `names`: from where the files that they name are looked for, seen from the folder
+    of the command; `values`: from where paths in them are meant, seen from the `values` of the files that include
+    them."""
+
+    names: str = ""
+    values: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +214,7 @@ class _Loader:
     def project(self, files: Sequence[ComposeFile]) -> Project:
         environment = dict(self.surroundings.environment)
         environment["COMPOSE_PROJECT_NAME"] = self._name(files, environment)
-        model = self._files(files, environment, "", [])
+        model = self._files(files, environment, Folder(), [])
         if not model:
             raise DefinitionError(f"{files[0].text.name}: the compose file is empty")
         return Project(model, self.places, environment)
@@ -217,9 +232,9 @@ class _Loader:
         return self.surroundings.project_name(name, environment)
 
     def _files(
-        self, files: Sequence[ComposeFile], environment: Mapping[str, str], folder: str, included: list[str]
+        self, files: Sequence[ComposeFile], environment: Mapping[str, str], folder: Folder, included: list[str]
     ) -> dict[str, Any]:
-        """The model of several files; relative paths in it are moved to `folder`."""
+        """The model of several files, with paths that are meant from where `folder.values` is."""
         model: dict[str, Any] = {}
         for file in files:
             for document in file.documents:
@@ -229,15 +244,21 @@ class _Loader:
                     raise Span(file.text, 0, 1).error("expected a mapping with services")
                 self._check_services(value)
                 value = self._interpolated(value, (), environment)
-                self._include(value, environment, [*included, file.text.name])
+                self._include(value, environment, folder, [*included, file.text.name])
                 _reset(model, document.resets)
-                self._extend_all(value, file.text.name, environment)
+                self._extend_all(value, file.text.name, folder.names, environment)
                 model = merge(model, value)
                 _unify(model)
                 self._name_keys(model)
-        if folder:
-            _move(model, lambda path: self.surroundings.moved(folder, path))
+        if folder.values:
+            self._move(model, folder.values, whole=True)
         return model
+
+    def _move(self, model: dict[str, Any], folder: str, *, whole: bool) -> None:
+        here = self.surroundings
+        move_paths(
+            model, lambda path: here.moved(folder, path), lambda path: here.moved_file(folder, path), whole=whole
+        )
 
     def _name_keys(self, model: dict[str, Any]) -> None:
         """Lists of SSH keys become mappings after each file, which decides what a later file can override."""
@@ -263,6 +284,9 @@ class _Loader:
         services = value.get("services")
         if services is not None and not isinstance(services, dict):
             raise self._error(("services",), "expected a mapping of services")
+        for name, service in (services or {}).items():
+            if isinstance(service, dict) and "build" in service and service["build"] is None:
+                raise self._error(("services", name, "build"), "expected a folder or a mapping, found nothing")
 
     def _interpolated(self, value: Any, path: Path, environment: Mapping[str, str]) -> Any:
         if isinstance(value, str):
@@ -278,7 +302,9 @@ class _Loader:
 
     # -- include
 
-    def _include(self, model: dict[str, Any], environment: Mapping[str, str], included: list[str]) -> None:
+    def _include(
+        self, model: dict[str, Any], environment: Mapping[str, str], folder: Folder, included: list[str]
+    ) -> None:
         wanted = model.pop("include", None)
         if wanted is None:
             return
@@ -289,7 +315,7 @@ class _Loader:
             entry = {"path": each} if isinstance(each, str) else each
             if not isinstance(entry, dict) or "path" not in entry:
                 raise self._error(path, "expected a file name, or a mapping with 'path'")
-            self._include_one(model, entry, path, environment, included)
+            self._include_one(model, entry, path, environment, folder, included)
 
     def _include_one(
         self,
@@ -297,33 +323,34 @@ class _Loader:
         entry: dict[str, Any],
         path: Path,
         environment: Mapping[str, str],
+        folder: Folder,
         included: list[str],
     ) -> None:
         names = _strings(entry["path"])
         if not names:
             raise self._error(path, "expected a file name")
-        files = [posixpath.normpath(name) for name in names]
+        files = [joined(folder.names, name) for name in names]
         if files[0] in included:
             cycle = " -> ".join([*included[included.index(files[0]) :], files[0]])
             raise self._error(path, f"files include each other: {cycle}")
-        folder = entry.get("project_directory")
-        folder = posixpath.normpath(folder) if isinstance(folder, str) and folder else posixpath.dirname(files[0])
-        base = folder
-        if entry.get("project_directory") and self.surroundings.kind(folder) != "dir":
-            base = posixpath.dirname(folder)  # as the loader of compose-go has it
+        project = entry.get("project_directory")
+        if not isinstance(project, str) or not project:
+            base, home = directory_of(folder.names, files[0], self.surroundings.kind), posixpath.dirname(files[0])
+        elif project.startswith("/"):
+            base = home = project
+        else:
+            base, home = directory_of(folder.names, project, self.surroundings.kind), joined(folder.values, project)
         inner = dict(environment)
-        env_files = _strings(entry.get("env_file"))
-        dotenv = posixpath.join(folder, ".env") if folder else ".env"
-        if not env_files and self.surroundings.kind(dotenv) == "file":
+        env_files = [joined(folder.values, each) for each in _strings(entry.get("env_file")) if each != "/dev/null"]
+        dotenv = joined(home, ".env")
+        if not _strings(entry.get("env_file")) and self.surroundings.kind(dotenv) == "file":
             env_files = [dotenv]
         for name in env_files:
-            if name == "/dev/null":
-                continue
             for key, value in self._env_file(name, inner, path).items():
                 inner.setdefault(key, value)
         places = self.places
         try:
-            loaded = self._files([self._file(name, path) for name in files], inner, base, included)
+            loaded = self._files([self._file(name, path) for name in files], inner, Folder(home, base), included)
         finally:
             self.places = {**self.places, **places}
         for section in ("services", "volumes", "networks", "secrets", "configs", "models"):
@@ -351,15 +378,22 @@ class _Loader:
 
     # -- extends
 
-    def _extend_all(self, model: dict[str, Any], file: str, environment: Mapping[str, str]) -> None:
+    def _extend_all(self, model: dict[str, Any], file: str, folder: str, environment: Mapping[str, str]) -> None:
         services = model.get("services")
         if isinstance(services, dict):
             for name in list(services):
-                services[name] = self._extended(name, services, file, environment, [])
+                services[name] = self._extended(name, services, file, folder, environment, [])
 
     def _extended(
-        self, name: str, services: dict[str, Any], file: str, environment: Mapping[str, str], path: list[str]
+        self,
+        name: str,
+        services: dict[str, Any],
+        file: str,
+        folder: str,
+        environment: Mapping[str, str],
+        path: list[str],
     ) -> Any:
+        """A service with what it extends. `folder`: from where files are looked for."""
         service = services[name]
         if service is None:
             return None
@@ -375,42 +409,42 @@ class _Loader:
         )
         if not isinstance(base_name, str):
             raise self._error((*where, "extends"), "expected the name of a service")
-        source, base_file, folder = services, file, ""
+        source, base_file = services, file
         if isinstance(extends, dict) and extends.get("file") is not None:
-            base_file = posixpath.normpath(scalar_text(extends["file"]))
-            folder = posixpath.dirname(base_file)
-            source = self._services_of(base_file, environment, (*where, "extends"))
+            base_file = joined(folder, scalar_text(extends["file"]))
+            values = directory_of(folder, scalar_text(extends["file"]), self.surroundings.kind)
+            source = self._services_of(base_file, values, environment, (*where, "extends"))
         elif base_name not in services:
             raise self._error((*where, "extends"), f"there is no service {base_name!r} to extend")
         if base_name not in source:
             raise self._error((*where, "extends"), f"there is no service {base_name!r} in {base_file}")
-        step = f"{file}#{name}" if folder or base_file != file else name
+        step = f"{file}#{name}" if base_file != file else name
         if step in path or len(path) > _NESTING:
             raise self._error((*where, "extends"), f"services extend each other: {' -> '.join([*path, step])}")
-        base = self._extended(base_name, source, base_file, environment, [*path, step])
+        base = self._extended(base_name, source, base_file, folder, environment, [*path, step])
         if base is None:
             service.pop("extends")
             return service
-        base = deepcopy(base)
-        if folder:
-            moved = {"services": {name: base}}
-            _move(moved, lambda path: self.surroundings.moved(folder, path))
-            base = moved["services"][name]
-        merged = merge(base, service, where)
+        merged = merge(deepcopy(base), service, where)
         merged.pop("extends", None)
         services[name] = merged
         return merged
 
-    def _services_of(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, Any]:
-        """The services of a file that one of them is extended from, not yet extended themselves."""
+    def _services_of(self, name: str, values: str, environment: Mapping[str, str], path: Path) -> dict[str, Any]:
+        """The services of a file that one of them is extended from, not yet extended themselves; `values`: from where
+        paths in it are meant."""
         model: dict[str, Any] = {}
         for document in self._file(name, path).documents:
             if isinstance(document.value, dict):
+                self._check_services(document.value)
                 value = self._interpolated(deepcopy(document.value), (), environment)
                 model = merge(model, value)
         services = model.get("services")
         if not isinstance(services, dict):
             raise self._error(path, f"there are no services in {name}")
+        self._name_keys(model)
+        if values != ".":
+            self._move(model, values, whole=False)
         return services
 
 
@@ -535,58 +569,3 @@ def _unify(model: dict[str, Any]) -> None:
             items = holder.get(path[-1]) if isinstance(holder, dict) else None
             if isinstance(items, list) and all(isinstance(each, str) for each in items):
                 holder[path[-1]] = list({each.partition("=")[0]: each for each in items}.values())
-
-
-# -- relative paths
-
-
-def _move(model: dict[str, Any], move: Callable[[Any], Any]) -> None:
-    """Paths that are meant from another folder become paths from the folder of the command."""
-    services = model.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
-        if not isinstance(service, dict):
-            continue
-        build = service.get("build")
-        if isinstance(build, str):
-            service["build"] = move(build)
-        elif isinstance(build, dict):
-            build["context"] = move(build.get("context") or ".")
-            contexts = build.get("additional_contexts")
-            if isinstance(contexts, dict):
-                build["additional_contexts"] = {name: move(each) for name, each in contexts.items()}
-            elif isinstance(contexts, list):
-                build["additional_contexts"] = [_moved_pair(move, each) for each in contexts]
-        files = service.get("env_file")
-        if files is not None:
-            service["env_file"] = [
-                _moved_env_file(move, each) for each in (files if isinstance(files, list) else [files])
-            ]
-    secrets = model.get("secrets")
-    for secret in secrets.values() if isinstance(secrets, dict) else ():
-        if isinstance(secret, dict) and isinstance(secret.get("file"), str):
-            secret["file"] = move(secret["file"])
-
-
-_FAR: Final = ("https://", "http://", "git://", "ssh://", "github.com/", "git@", "service:")
-
-
-def move_path(folder: str, path: Any, home: str = "") -> Any:
-    """A path that is meant from `folder`, from the folder of the command (compose-go: `paths`)."""
-    if not isinstance(path, str) or not path or "://" in path or path.startswith(_FAR):
-        return path
-    if path[0] == "~" and home:
-        return posixpath.normpath(f"{home}/{path[1:]}")
-    return path if path[0] == "/" else posixpath.normpath(posixpath.join(folder, path))
-
-
-def _moved_pair(move: Callable[[Any], Any], pair: Any) -> Any:
-    if not isinstance(pair, str):
-        return pair
-    name, equals, path = pair.partition("=")
-    return f"{name}={move(path)}" if equals else pair
-
-
-def _moved_env_file(move: Callable[[Any], Any], entry: Any) -> Any:
-    if isinstance(entry, dict):
-        return {**entry, "path": move(entry.get("path"))}
-    return move(entry)

@@ -140,10 +140,10 @@ class ServiceReader:
         for position, each in enumerate(value if isinstance(value, list) else [value]):
             place = (*path, f"[{position}]") if isinstance(value, list) else path
             if isinstance(each, str):
-                found.append((self.surroundings.moved("", each), True, ""))
+                found.append((self.surroundings.moved_file("", each), True, ""))
             elif isinstance(each, dict) and isinstance(each.get("path"), str):
                 optional = self.surroundings.switch(each.get("required", True)) is False
-                path_of_file = self.surroundings.moved("", each["path"])
+                path_of_file = self.surroundings.moved_file("", each["path"])
                 found.append((path_of_file, not optional, scalar_text(each.get("format") or "")))
             else:
                 raise self.error(place, "expected a file name, or a mapping with 'path'")
@@ -349,11 +349,13 @@ class ServiceReader:
         external = secret.get("external")
         if isinstance(external, dict) or self.surroundings.switch(external):
             raise self.error((*path, "secrets"), f"the external secret {name!r} can not be used")
-        return SecretEntry(name, self.surroundings.moved("", secret.get("file") or ""), secret.get("environment") or "")
+        file = self.surroundings.moved_file("", secret.get("file") or "")
+        return SecretEntry(name, file, secret.get("environment") or "")
 
     def _ssh(self, value: Any) -> tuple[SSHEntry, ...]:
         """Keys by id; lists have become mappings when the files were merged."""
-        found = [SSHEntry(key, (scalar_text(each),) if each else ()) for key, each in (value or {}).items()]
+        paths = {key: self.surroundings.moved_file("", each) for key, each in (value or {}).items()}
+        found = [SSHEntry(key, (scalar_text(each),) if each else ()) for key, each in paths.items()]
         return tuple(sorted(found, key=lambda each: (each.id, each.paths)))
 
     def _shm_size(self, value: Any, path: Path) -> str | None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.compose import ComposeFile, Surroundings, compose_config, move_path
+from bakepy.bakefile.compose import ComposeFile, Surroundings, compose_config
 from bakepy.bakefile.compose_env import EnvFileError, Lookup, parse_env_file
+from bakepy.bakefile.compose_paths import move_path
 from bakepy.bakefile.config import TargetDraft, is_remote
 from bakepy.bakefile.convert.compose_marks import (
     BEGIN,
@@ -120,6 +121,9 @@ class _Marked(Surroundings):
         if folder and path[0] == BEGIN:
             return self.marks.add(Moved(path, folder, "below"))
         return move_path(folder, path)
+
+    def moved_file(self, folder: str, path: Any) -> Any:
+        return self.moved(folder, path) if isinstance(path, str) and BEGIN in path else super().moved_file(folder, path)
 
     def switch(self, value: Any) -> Any:
         return Switch(value) if isinstance(value, str) and BEGIN in value else super().switch(value)
