@@ -33,7 +33,7 @@ def read_flags(
 ) -> Flags:
     """Raises DockerfileError for flags that the instruction does not know, repeats or lacks a value for."""
     found_texts: dict[str, str] = {}
-    found_lists: dict[str, tuple[str, ...]] = {}
+    found_lists: dict[str, list[str]] = {}
     found_switches: dict[str, bool] = {}
     for flag in statement.flags:
         written, equals, value = flag.partition("=")
@@ -62,8 +62,8 @@ def read_flags(
         elif name in texts:
             found_texts[name] = value
         else:
-            found_lists[name] = (*found_lists.get(name, ()), value)
-    return Flags(found_texts, found_lists, found_switches)
+            found_lists.setdefault(name, []).append(value)
+    return Flags(found_texts, {name: tuple(values) for name, values in found_lists.items()}, found_switches)
 
 
 def csv_fields(text: str) -> list[str]:

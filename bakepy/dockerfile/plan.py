@@ -85,6 +85,7 @@ class Planner:
         self.references: dict[str, ImageReference] = {}
         self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
         self.entered: StageState | None = None
+        self.nothing = ImageDraft.of(empty_image(target_platform))
 
     def make(self) -> StagePlan:
         """Goes on where it stopped if it is called again with more images. Raises DockerfileError, or DefinitionErrors
@@ -230,7 +231,8 @@ class Planner:
             state.resolved = wanted = state in needed or self.options.all_stages
             if state.base_name == "scratch" and state.context is None:
                 state.node = None
-                state.image = ImageDraft.of(empty_image(self.target_platform))
+                # one for all those that no stage is built on, and there may be one for each cache mount
+                state.image = self.nothing.copy() if state.registered else self.nothing
                 state.platform = self.target_platform
                 state.dispatched = not state.registered
                 continue

@@ -11,7 +11,7 @@ from bakepy.llb import wire
 from bakepy.llb.graph import Edge, Graph, Vertex
 from bakepy.llb.op import LinuxResources, OpMetadata
 from bakepy.model.digest import Digest
-from bakepy.model.location import SourceFile
+from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.value import dataclass
 
 
@@ -61,15 +61,7 @@ class Definition:
                 if not ranges:
                     continue
                 index = files.setdefault(ranges[0].file, len(files))
-                body = wire.number(1, index)
-                for place in ranges:
-                    start, end = place.start, place.end
-                    body += wire.message(
-                        2,
-                        wire.message(1, wire.number(1, start.line) + wire.number(2, start.column - 1))
-                        + wire.message(2, wire.number(1, end.line) + wire.number(2, end.column - 1)),
-                    )
-                data += wire.message(1, body)
+                data += wire.message(1, wire.number(1, index) + b"".join(map(_range, ranges)))
             if data:
                 locations[str(vertex.digest)] = data
         infos = b"".join(
@@ -82,6 +74,15 @@ class Definition:
             for file in files
         )
         return b"".join(_entry(1, digest, data) for digest, data in sorted(locations.items())) + infos
+
+
+def _range(place: SourceRange) -> bytes:
+    start, end = place.start, place.end
+    return wire.message(
+        2,
+        wire.message(1, wire.number(1, start.line) + wire.number(2, start.column - 1))
+        + wire.message(2, wire.number(1, end.line) + wire.number(2, end.column - 1)),
+    )
 
 
 def _entry(field: int, key: str, value: bytes) -> bytes:

@@ -376,3 +376,9 @@ def test_what_is_built_on_a_tree_without_a_config_has_no_type_until_it_is_export
     assert lower("FROM base AS top\nRUN y\n", contexts=FrozenMap(top=given)).image.rootfs_type == ""
     assert lower("FROM folder\nRUN x\n", contexts=FrozenMap(folder=folder)).image.rootfs_type == "layers"
     assert lower(text).image.rootfs_type == "layers"
+
+
+def test_stages_upon_stages_can_not_copy_without_end() -> None:
+    text = "FROM alpine AS s0\n" + "".join(f"FROM s{n - 1} AS s{n}\nENV A{n}=1\n" for n in range(1, 1000))
+    with pytest.raises(DockerfileError, match="stages take over more than 262144 variables, labels, ports and volumes"):
+        lower(text)

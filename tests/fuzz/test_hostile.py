@@ -94,6 +94,14 @@ CASES = {
         + b"FROM b\n"
         + b"".join(b"COPY --from=s%d / /\n" % n for n in range(100)),
     ),
+    "stages that add a variable each": (
+        "compile",
+        b"FROM a AS s0\n" + b"".join(b"FROM s%d AS s%d\nENV A%d=1\n" % (n - 1, n, n) for n in range(1, 2000)),
+    ),
+    "ten thousand mounts": (
+        "compile",
+        b"FROM a\nRUN " + b"".join(b"--mount=type=cache,target=/%d \\\n" % n for n in range(10_000)) + b"x\n",
+    ),
     "every port, a thousand times": ("compile", b"FROM a\n" + b"EXPOSE 1-65535\n" * 1000),
     "variables that nobody set": (
         "compile",

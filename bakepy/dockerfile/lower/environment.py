@@ -27,16 +27,19 @@ class Environment(dict[str, str]):
     `arguments` are the build arguments that were declared, whether they have a value or not.
     """
 
-    __slots__ = ("_above", "_lines", "_variables", "arguments")
+    __slots__ = ("_above", "_given", "_lines", "_variables", "arguments")
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         super().__init__(values or {})
-        self.arguments: tuple[ArgItem, ...] = ()
+        self.arguments: list[ArgItem] = []
         self._lines: dict[str, tuple[str, bytes]] = {}
+        self._given: dict[str, str] = {}
         self._variables: Variables | None = None
         self._above: Environment | None = None
         if isinstance(values, Environment):
-            self.arguments, self._lines, self._variables = values.arguments, dict(values._lines), values._variables
+            self._lines, self._variables = dict(values._lines), values._variables
+            if values.arguments:
+                self.arguments, self._given = list(values.arguments), dict(values._given)
 
     def put(self, name: str, value: str) -> None:
         known = self.pop(name, None)
@@ -46,19 +49,28 @@ class Environment(dict[str, str]):
             text = f"{name}={value}"
             line = text, wire.variable(text)
         self._lines[name] = line
+        if name in self._given:
+            self._given[name] = line[0]
         self._variables = self._above = None
 
     def declare(self, argument: ArgItem) -> None:
-        self.arguments = (*self.arguments, argument)
+        self.arguments.append(argument)
+        name = argument.name
+        self._given[name] = f"{name}={self.get(name, argument.value or '')}"
         self._variables = self._above = None
+
+    def is_declared(self, name: str) -> bool:
+        """As a build argument."""
+        return name in self._given
 
     def above(self, image: Mapping[str, str]) -> Environment:
         """What a stage on top begins with: the variables of the image are set once more. That is the same for all
         such stages."""
         if self._above is None:
             env = Environment(self)
-            for name, value in image.items():
-                env.put(name, value)
+            if list(env.items())[len(env) - len(image) :] != list(image.items()):
+                for name, value in image.items():
+                    env.put(name, value)
             env.variables()
             self._above = env
         return Environment(self._above)
@@ -66,12 +78,10 @@ class Environment(dict[str, str]):
     def variables(self) -> Variables:
         if self._variables is None:
             lines = self._lines.values()
-            given = {item.name: self.get(item.name, item.value or "") for item in self.arguments}
+            given = self._given
             self._variables = Variables(
                 tuple([text for text, _ in lines]),
                 b"".join([data for _, data in lines]),
-                " ".join([f"|{len(given)}", *[f"{name}={value}" for name, value in given.items()], ""])
-                if given
-                else "",
+                f"|{len(given)} {' '.join(given.values())} " if given else "",
             )
         return self._variables

@@ -25,6 +25,9 @@ NO_ENV = frozenset({SCAN_CONTEXT, SCAN_STAGE})
 
 
 MAX_PORTS = 1 << 20
+MAX_CARRIED = 1 << 18
+"""Variables, labels, ports and volumes that stages take over from those below them, and history in hundreds of lines:
+some 500 bytes each."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class Scope:
     room: int = MAX_TEXT
     ports: int = MAX_PORTS
     """How many more EXPOSE may name."""
+    carried: int = MAX_CARRIED
+    """How much more stages may take over."""
     compiled: dict[StageState, StageState] = field(default_factory=dict)
     """Planned stages and what became of them."""
 
@@ -85,10 +90,21 @@ class Scope:
         if self.ports < 0:
             raise DockerfileError(f"EXPOSE names more than {MAX_PORTS} ports in this build")
 
+    def carry(self, stage: StageState) -> None:
+        """Raises DockerfileError when stages upon stages copy more than any build needs."""
+        image = stage.image
+        self.carried -= len(stage.env) + len(image.labels) + len(image.ports) + len(image.volumes)
+        self.carried -= len(image.history) // 100
+        if self.carried < 0:
+            what = (
+                f"stages take over more than {MAX_CARRIED} variables, labels, ports and volumes from those below them"
+            )
+            raise DockerfileError(what, location=stage.location)
+
     @property
     def is_spent(self) -> bool:
         """Whether a bound is reached: what comes now would be refused for that only."""
-        return self.room < 0 or self.ports < 0
+        return self.room < 0 or self.ports < 0 or self.carried < 0
 
     def supports(self, capability: str) -> bool:
         return capability not in self.options.unsupported
@@ -104,9 +120,8 @@ def report_undefined(
     checker: Checker,
 ) -> None:
     """Warns of variables that are neither set nor declared."""
-    known = {item.name for item in env.arguments}
     for name in names:
-        if name in known or name in NO_ENV:
+        if env.is_declared(name) or name in NO_ENV:
             continue
         near = guess(name, env, len(checker.warnings))
         message = f"Usage of undefined variable '${name}'" + (f" (did you mean ${near}?)" if near else "")

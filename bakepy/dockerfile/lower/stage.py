@@ -24,6 +24,8 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
     base = planned.base
     below = scope.compiled.get(base, base) if base else None
     stage = planned.begin(below)
+    if below:
+        scope.carry(stage)
     if stage.platform is None:
         stage.platform = Platform("", "")
     if scope.options.hostname:
