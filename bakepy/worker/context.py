@@ -118,7 +118,12 @@ def open_exec_context(
         runtime = runtime.seal(volatile / "runtime")
         numbers = count(1)
         shared = cgroups.share(token) if runtime.waits and runtime.cgroups else None
-        with closing(Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared)) as launcher:
+        restricted = usernamespace.is_inside()
+        devices = None
+        if DeviceFolders.needed(runtime.name):
+            devices = DeviceFolders(volatile / "devices", restricted=restricted)
+        besides = devices.prepare if devices is not None else lambda: None
+        with closing(Launcher(runtime, volatile, lambda: f"{token}-{next(numbers)}", shared, besides)) as launcher:
             launcher.prepare()  # the first move into a cgroup takes longest
             resolv_conf, hosts = volatile / "resolv.conf", volatile / "hosts"
             sandbox_resolv_conf = volatile / "resolv.sandbox.conf"
@@ -127,8 +132,6 @@ def open_exec_context(
             hosts.write_text(hosts_text(HOSTNAME))
             for path in (resolv_conf, sandbox_resolv_conf, hosts):
                 path.chmod(0o644)  # whatever the user's umask is
-            restricted = usernamespace.is_inside()
-            needed = DeviceFolders.needed(runtime.name)
             networks = volatile / "network"
             networks.mkdir(mode=0o700)
             with closing(Sandboxes(networks, environment)) as sandboxes:
@@ -153,7 +156,7 @@ def open_exec_context(
                     token=token,
                     numbers=numbers,
                     launcher=launcher,
-                    devices=DeviceFolders(volatile / "devices", restricted=restricted) if needed else None,
+                    devices=devices,
                     restricted=restricted,
                 )
     finally:

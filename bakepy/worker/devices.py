@@ -46,6 +46,7 @@ class DeviceFolders:
         syscalls.mount("tmpfs", folder, "tmpfs", syscalls.MS_NOSUID, OPTIONS)
         self._folder = folder
         self._numbers = count()
+        self._ready: list[Path] = []
         self.bound: tuple[str, ...] = tuple(_NODES) if restricted else ()
         """The devices that have to be bound into a folder."""
 
@@ -54,16 +55,28 @@ class DeviceFolders:
         """Whether this runtime's own /dev would differ from runc's."""
         return runtime == "crun" and not _KERNEL_CORE.exists()
 
+    def prepare(self) -> None:
+        """Makes the folder of the next step, if it is not there."""
+        if not self._ready:
+            self._ready.append(self._make())
+
     @contextmanager
     def lend(self) -> Iterator[Path]:
         """A folder, for as long as the step runs."""
-        path = self._folder / str(next(self._numbers))
-        path.mkdir()
         try:
-            self._fill(path)
+            path = self._ready.pop()
+        except IndexError:
+            path = self._make()
+        try:
             yield path
         finally:
             remove_tree(path)
+
+    def _make(self) -> Path:
+        path = self._folder / str(next(self._numbers))
+        path.mkdir()
+        self._fill(path)
+        return path
 
     def _fill(self, path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -22,11 +22,17 @@ class Launcher:
     """Starts the containers of one run. Methods block and may be called from any thread; close it when no step runs."""
 
     def __init__(
-        self, runtime: Runtime, volatile: Path, new_id: Callable[[], str], shared: SharedCgroup | None
+        self,
+        runtime: Runtime,
+        volatile: Path,
+        new_id: Callable[[], str],
+        shared: SharedCgroup | None,
+        besides: Callable[[], None] = lambda: None,
     ) -> None:
         """Bundles are folders of `volatile`, named by `new_id`. Containers that need none of their own are in the
-        cgroup `shared`."""
+        cgroup `shared`. `besides` is what else can be made for a step before it is known."""
         self.shared = shared
+        self._besides = besides
         self._runtime = runtime
         self._volatile = volatile
         self._new_id = new_id
@@ -56,7 +62,7 @@ class Launcher:
             return
         with self._lock:
             if self._next is None:
-                self._next = self._ahead.submit(self._make, own_cgroup=False)
+                self._next = self._ahead.submit(self._make_ahead)
 
     def drop(self) -> None:
         """Ends the process that waits, if there is one."""
@@ -70,6 +76,10 @@ class Launcher:
         self._ahead.shutdown()
         if self.shared is not None:
             self.shared.remove()
+
+    def _make_ahead(self) -> ContainerProcess:
+        self._besides()
+        return self._make(own_cgroup=False)
 
     def _make(self, *, own_cgroup: bool) -> ContainerProcess:
         inherits = self.shared is not None and not own_cgroup

@@ -61,7 +61,7 @@ def mounted(steps: Steps) -> list[str]:
 
 def in_memory(steps: Steps) -> list[str]:
     """What there is in memory, without what is there between steps."""
-    assert list((steps.context.volatile / "devices").glob("*")) == []
+    assert len(list((steps.context.volatile / "devices").glob("*"))) <= 1  # that of the next step
     return sorted({path.name for path in steps.context.volatile.iterdir()} - IN_MEMORY)
 
 
