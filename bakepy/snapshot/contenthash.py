@@ -32,6 +32,8 @@ class Selection:
     owners: bool = True
     contents: bool = True
     """A folder stands for what is in it, not for itself."""
+    named: bool = True
+    """What it is called counts, where it stands for itself."""
 
     @property
     def key(self) -> str:
@@ -46,6 +48,7 @@ class Selection:
                 self.required,
                 self.owners,
                 self.contents,
+                self.named,
             )
         )
 
@@ -277,7 +280,7 @@ def _update(
     contents = iter(file_digests(files))
     owners = selection.owners and not tree.foreign
     if not match.node.is_dir or not selection.contents:
-        update(b"source\0" + match.written.rpartition(b"/")[2] + b"\0")
+        update(b"source\0" + (match.written.rpartition(b"/")[2] if selection.named else b"") + b"\0")
     else:
         update(b"folder\0")
         # of a folder that stands for its content nothing itself is copied

@@ -361,11 +361,16 @@ def _mount_dependencies(op: ExecOp, inputs: int, workshop: Workshop) -> tuple[De
         if mount.dest == "/" or not kept_apart or mount.content_cache == _CONTENT_OFF:
             whole.add(mount.input)
     return tuple(
-        _by_content(tuple(Selection(path) for path in dict.fromkeys(selected[number])), workshop)
+        _by_content(tuple(map(_mounted, dict.fromkeys(selected[number]))), workshop)
         if number in selected and number not in whole
         else Dependency("\n".join(path for path in selected.get(number, ()) if path != "/"))
         for number in range(inputs)
     )
+
+
+def _mounted(path: str) -> Selection:
+    """What a bind mount shows: a folder with its mode and owner, nothing by its name. Of a root only what is in it."""
+    return Selection(path, contents=path == "/", named=False)
 
 
 def _by_content(selections: tuple[Selection, ...], workshop: Workshop) -> Dependency[Ref]:

@@ -112,6 +112,22 @@ async def test_the_name_of_a_copied_file_counts_and_that_of_a_folder_does_not(ki
     assert await digest(kitchen, tree, Selection("/f")) != await digest(kitchen, tree, Selection("/g"))
 
 
+async def test_a_mounted_folder_counts_itself_and_no_name_does(kitchen: Kitchen) -> None:
+    tree = await kitchen.tree("tree", {"d/x": "x", "e/x": "x", "f": "x", "g": "x", "l": "-> f"})
+
+    async def mounted(path: str) -> str:
+        return await digest(kitchen, tree, Selection(path, contents=False, named=False))
+
+    assert await mounted("/d") == await mounted("/e")
+    assert await mounted("/f") == await mounted("/g") == await mounted("/l")
+
+    async with kitchen.machine.store.prepare(tree.snapshot) as active:
+        (active.path / "e").chmod(0o700)
+        await active.commit("closed")
+    closed = await digest(kitchen, TreeRef("closed", "closed"), Selection("/e", contents=False, named=False))
+    assert closed != await mounted("/e")
+
+
 async def test_files_of_an_image_are_read_once(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
     original = keys._hash
