@@ -187,7 +187,7 @@ def compose_config(
     members: list[str] = []
     reader = ServiceReader(project, surroundings)
     services = reader.services(checked)
-    folder = posixpath.dirname(files[0].text.name) if relative and files[0].text.name != "-" else ""
+    folder = posixpath.dirname(files[0].text.name) or "." if relative and files[0].text.name != "-" else ""
     for name in sorted(services):
         draft = reader.target(name, services[name])
         if draft is None:

@@ -138,7 +138,7 @@ class Finisher:
     def _secret(self, target: TargetDraft, secret: SecretEntry) -> None:
         if not secret.id:
             raise self._error(target, "secret", "a secret needs an id")
-        if self.reader is None or secret.env:
+        if self.reader is None or (secret.env and not secret.src):
             return
         path = secret.src
         if not path:

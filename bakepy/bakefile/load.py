@@ -288,7 +288,8 @@ def _fill(config: Config, evaluation: Evaluation, relative: bool) -> None:
         labels.setdefault(instance.label, []).append(instance.name)
         folder = posixpath.dirname(file.name) or "."
         local = "://" not in file.name and file.name not in ("", "-", "<stdin>")
-        config.add_target(_draft(instance, folder if local and (relative or instance.block.body.strict) else ""))
+        moving = relative or (instance.block.body.strict and folder != ".")
+        config.add_target(_draft(instance, folder if local and moving else ""))
     for label, names in labels.items():
         distinct = unique(names)
         if distinct != (label,):
@@ -307,7 +308,7 @@ def _draft(instance: Instance, folder: str) -> TargetDraft:
     attributes = instance.content.attributes
     draft.places = {name: (attributes[name if name in attributes else OWN],) for name in instance.values}
     draft.places[""] = (instance.block.label_spans[0],)
-    if folder and folder != ".":
+    if folder:
         draft.folders[""] = folder
         if instance.values.get("context") is not None:
             draft.folders["context"] = folder

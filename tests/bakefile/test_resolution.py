@@ -276,6 +276,7 @@ def test_pushing_and_loading_change_outputs() -> None:
         ('context = "-"', "a context can not come from standard input"),
         ('shm-size = "lots"', "'lots' is no size"),
         ('secret = ["id=s,src=gone"]', "the secret 's' needs the file 'gone', which is not there"),
+        ('secret = ["id=s,src=gone,env=S"]', "the secret 's' needs the file 'gone', which is not there"),
         ('ssh = ["default"]', "the SSH agent 'default' needs SSH_AUTH_SOCK, which is not set"),
         ('output = ["type=local"]', "an output of type 'local' into a folder needs dest"),
         ('output = ["type=tar", "type=oci"]', "only one output can go to standard output"),
@@ -335,3 +336,16 @@ def test_contexts_in_hcl_are_moved_only_on_request() -> None:
     text = 'target "default" { context = "app" }'
     assert one_target(text, name="shop/x.hcl").context == "app"
     assert one_target(text, name="shop/x.hcl", env={"BUILDX_BAKE_FILE_RELATIVE_PATHS": "1"}).context == "shop/app"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("docker-bake.hcl", 'target "default" { contexts = { a = "./x/../y" } }'),
+        ("compose.yaml", "services: {default: {build: {context: ., x-bake: {contexts: {a: ./x/../y}}}}}"),
+    ],
+)
+def test_paths_that_are_moved_become_clean_even_if_they_stay_where_they_are(name: str, text: str) -> None:
+    assert dict(one_target(text, name=name).contexts) == {"a": "./x/../y"}
+    moved = one_target(text, name=name, env={"BUILDX_BAKE_FILE_RELATIVE_PATHS": "1"})
+    assert dict(moved.contexts) == {"a": "y"}
