@@ -503,7 +503,8 @@ def merge(base: Any, over: Any, path: Path = ()) -> Any:
         if inner == ("build",):
             base, over = _as_build(base), _as_build(over)
         if inner in (("depends_on",), ("networks",), ("models",)):
-            base, over = _as_mapping(base), _as_mapping(over)
+            alone = {} if inner == ("depends_on",) else None
+            base, over = _as_mapping(base, alone), _as_mapping(over, alone)
         if inner == ("logging",) and isinstance(base, dict) and isinstance(over, dict):
             drivers = base.get("driver"), over.get("driver")
             if drivers[0] != drivers[1] and None not in drivers:
@@ -528,8 +529,9 @@ def _as_build(value: Any) -> Any:
     return {"context": value} if isinstance(value, str) else {} if value is None else value
 
 
-def _as_mapping(value: Any) -> Any:
-    return {scalar_text(each): None for each in value} if isinstance(value, list) else value
+def _as_mapping(value: Any, alone: Any) -> Any:
+    """`alone`: what is behind a name in a list."""
+    return {scalar_text(each): alone for each in value} if isinstance(value, list) else value
 
 
 def _sequence(value: Any) -> list[Any]:

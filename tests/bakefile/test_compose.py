@@ -265,6 +265,11 @@ def test_what_bake_does_not_use_must_be_readable(part: str, message: str) -> Non
     assert message in failure(f"services:\n  s:\n    build: .\n    {part}\n")
 
 
+def test_what_a_service_and_what_it_extends_depend_on_is_merged() -> None:
+    text = "services: {a: {build: ., depends_on: [b], extends: c}, c: {build: ., depends_on: [b, d]}}"
+    assert sorted(targets(text)) == ["a", "c"]
+
+
 def test_parts_that_bake_does_not_use_and_that_are_in_order() -> None:
     text = """services:
   s:
