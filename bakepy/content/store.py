@@ -16,6 +16,8 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -60,10 +62,10 @@ class ContentStore:
         it is made or fetched anew and never passed on. Reads nothing; see `intact`."""
         path = self.path(descriptor.digest)
         try:
-            size = path.stat().st_size
+            facts = path.stat()
         except FileNotFoundError:
             return False
-        if size == descriptor.size:
+        if facts.st_size == descriptor.size and stat.S_ISREG(facts.st_mode):
             return True
         self.delete(descriptor.digest)
         return False
@@ -83,8 +85,8 @@ class ContentStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            # a sector that can not be read is as good as wrong bytes
-            if error.errno != errno.EIO:
+            # a sector that can not be read is as good as wrong bytes, and so is a folder
+            if error.errno not in (errno.EIO, errno.EISDIR):
                 raise
             actual = ""
         if actual != digest.hex:
@@ -106,6 +108,9 @@ class ContentStore:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise _missing(digest) from None
+        except IsADirectoryError:
+            self.delete(digest)
+            raise DamagedBlob(digest) from None
         if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
             self.delete(digest)
             raise DamagedBlob(digest)
@@ -131,7 +136,7 @@ class ContentStore:
     def delete(self, digest: Digest) -> None:
         """Idempotent."""
         self._checked.discard(digest)
-        self.path(digest).unlink(missing_ok=True)
+        _remove(self.path(digest))
 
     def sweep(self) -> int:
         """Removes what writers of dead processes left behind; returns how many files."""
@@ -202,9 +207,23 @@ class BlobWriter:
                 os.fchmod(self._fd, 0o644)
                 os.fdatasync(self._fd)
                 goal.parent.mkdir(parents=True, exist_ok=True)
-                self._path.rename(goal)
+                try:
+                    self._path.rename(goal)
+                except IsADirectoryError:
+                    _remove(goal)
+                    self._path.rename(goal)
                 self._store._checked.add(actual)
         return actual, self.size
+
+
+def _remove(path: Path) -> None:
+    """Removes a blob, and whatever else has come to be in its place."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):  # POSIX has the second for folders, Linux the first
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -206,15 +206,18 @@ def _names_trees(results: str, trees: set[str]) -> bool:
 
 
 def _blobs(content: ContentStore) -> Repair:
-    paths = [path for path in sorted((content.root / "blobs").glob("*/*")) if path.is_file()]
-    size = sum(path.stat().st_size for path in paths)
+    paths = sorted((content.root / "blobs").glob("*/*"))
+    size = sum(path.lstat().st_size for path in paths if not path.is_dir())
 
     def sound(path: Path) -> bool:
         try:
-            return content.verified(Digest(f"{path.parent.name}:{path.name}"))
+            digest = Digest(f"{path.parent.name}:{path.name}")
         except ValueError:  # no digest that anybody could ask for
-            path.unlink()
+            remove_tree(path)
             return False
+        if not (whole := content.verified(digest)):
+            content.delete(digest)  # a link to nowhere
+        return whole
 
     with ThreadPoolExecutor(_READERS) as threads:
         damaged = len(paths) - sum(threads.map(sound, paths))

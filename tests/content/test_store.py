@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bakepy.content.store import ContentStore
+from bakepy.content.store import ContentStore, DamagedBlob
 from bakepy.errors import BakeError
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
@@ -149,6 +149,30 @@ def test_blob_of_the_wrong_size_is_replaced(store: ContentStore) -> None:
         writer.commit(digest)
 
     assert store.read(digest) == b"hello"
+
+
+def test_a_folder_in_the_place_of_a_blob_is_a_damaged_blob(store: ContentStore) -> None:
+    digest = store.put(b"hello")
+    path = store.path(digest)
+    descriptor = Descriptor("application/x", digest, 5)
+
+    def damage() -> ContentStore:
+        path.unlink()
+        (path / "inside").mkdir(parents=True)
+        return ContentStore(store.root)
+
+    assert not damage().holds(descriptor)
+    store.put(b"hello")
+    assert not damage().verified(digest)
+    store.put(b"hello")
+    with pytest.raises(DamagedBlob):
+        damage().read(digest)
+    store.put(b"hello")
+    assert damage().put(b"hello") == digest
+    with damage().writer() as writer:
+        writer.write(b"hello")
+        writer.commit(digest)
+    assert path.read_bytes() == b"hello"
 
 
 def test_missing_blob_is_an_error(store: ContentStore) -> None:
