@@ -503,7 +503,7 @@ def merge(base: Any, over: Any, path: Path = ()) -> Any:
         if inner == ("build",):
             base, over = _as_build(base), _as_build(over)
         if inner in (("depends_on",), ("networks",), ("models",)):
-            alone = {} if inner == ("depends_on",) else None
+            alone: dict[str, Any] | None = {} if inner == ("depends_on",) else None
             base, over = _as_mapping(base, alone), _as_mapping(over, alone)
         if inner == ("logging",) and isinstance(base, dict) and isinstance(over, dict):
             drivers = base.get("driver"), over.get("driver")
@@ -529,7 +529,7 @@ def _as_build(value: Any) -> Any:
     return {"context": value} if isinstance(value, str) else {} if value is None else value
 
 
-def _as_mapping(value: Any, alone: Any) -> Any:
+def _as_mapping(value: Any, alone: dict[str, Any] | None) -> Any:
     """`alone`: what is behind a name in a list."""
     return {scalar_text(each): alone for each in value} if isinstance(value, list) else value
 

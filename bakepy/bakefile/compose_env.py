@@ -33,7 +33,7 @@ class Reference:
 
 def references(text: str) -> Iterator[str | Reference]:
     """`text` in pieces: texts, unescaped, and references. Raises SubstitutionError."""
-    position = 0
+    position, line_end = 0, -1
     while True:
         dollar = text.find("$", position)
         if dollar < 0:
@@ -45,13 +45,10 @@ def references(text: str) -> Iterator[str | Reference]:
             yield "$"
             position = dollar + 2
         elif following == "{":
-            end = _closing(text, dollar + 1)
-            inner = text[dollar + 2 : end] if end >= 0 else "\n"
-            if "\n" in inner:
-                raise SubstitutionError(
-                    f"the reference to a variable in {_shown(text)} is not closed; write $$ for a dollar sign"
-                )
-            yield _braced(inner)
+            if line_end < dollar:
+                line_end = text.find("\n", dollar) % (len(text) + 1)
+            end = _closing(text, dollar + 1, line_end)
+            yield _braced(text, dollar + 2, end)
             position = end + 1
         elif found := _NAME.match(text, dollar + 1):
             yield Reference(found[0])
@@ -77,35 +74,45 @@ def substitute(text: str, lookup: Lookup, depth: int = 0) -> str:
     return "".join(pieces)
 
 
-def _closing(text: str, opened: int) -> int:
-    """Where the brace is closed that is opened at `opened`."""
+def _closing(text: str, opened: int, line_end: int) -> int:
+    """Where the brace is closed that is opened at `opened`, on its line. Raises SubstitutionError.
+
+    As the loader of compose has it, what follows an opening brace is never looked at, and where braces do not match,
+    the last one of the line closes all.
+    """
+    last = text.rfind("}", opened, line_end)
+    if last < 0:
+        raise SubstitutionError(
+            f"the reference to a variable in {_shown(text)} is not closed; write $$ for a dollar sign"
+        )
     depth, position = 0, opened
-    while position < len(text):
+    while position <= last:
         if text[position] == "}":
             depth -= 1
             if depth == 0:
                 return position
         elif text[position] == "{":
             depth += 1
+            position += 1
         position += 1
-    return -1
+    return last
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
-def _braced(inner: str) -> Reference:
+def _braced(text: str, start: int, end: int) -> Reference:
+    """The reference whose inside goes from `start` to `end`."""
+    inner = text[start:end]
     name = _NAME.match(inner)
-    operator = ""
-    if name:
-        rest = inner[name.end() :]
-        operator = next((each for each in _OPERATORS if rest.startswith(each)), "")
-    if not name or (not operator and name.end() < len(inner)):
+    rest = inner[name.end() :] if name else ""
+    operator = next((each for each in _OPERATORS if rest.startswith(each)), "")
+    if not name or (rest and not operator):
         raise SubstitutionError(
             f"{_shown('${' + inner + '}')} is no reference to a variable; write $$ for a dollar sign"
         )
-    return Reference(name[0], operator, inner[name.end() + len(operator) :])
+    return Reference(name[0], operator, rest[len(operator) :])
 
 
 def _value(reference: Reference, lookup: Lookup, depth: int) -> str:

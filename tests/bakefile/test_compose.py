@@ -147,6 +147,10 @@ def test_mistakes_are_shown(text: str, message: str) -> None:
         ("${A:+set}${E:+no}${E+yes}", "setyes"),
         ("${B:-${A}}", "1"),
         ("$ 5$", "$ 5$"),
+        ('${B:-{"a": 1}} ${B:-{"a": {"b": 1}}}', '{"a": 1} {"a": {"b": 1}}'),
+        ("${B:-{{A}}", "{{A}"),  # what follows an opening brace is not looked at
+        ("${B:-{} y}", "{} y"),  # braces that do not match are closed by the last one
+        ("${B:-{x}\ny}", "{x\ny}"),  # of the line
     ],
 )
 def test_variables_in_text(text: str, expected: str) -> None:
