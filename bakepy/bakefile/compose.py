@@ -557,7 +557,13 @@ _UNIQUE: Final = (
     ("build", "tags"),
     ("build", "labels"),
     ("environment",),
+    ("env_file",),
 )
+
+
+def _entry_name(entry: Any) -> str | None:
+    name = entry.get("path") if isinstance(entry, dict) else entry
+    return name if isinstance(name, str) else None
 
 
 def _unify(model: dict[str, Any]) -> None:
@@ -569,5 +575,10 @@ def _unify(model: dict[str, Any]) -> None:
             for name in path[:-1]:
                 holder = holder.get(name) if isinstance(holder, dict) else None
             items = holder.get(path[-1]) if isinstance(holder, dict) else None
-            if isinstance(items, list) and all(isinstance(each, str) for each in items):
-                holder[path[-1]] = list({each.partition("=")[0]: each for each in items}.values())
+            if not isinstance(items, list):
+                continue
+            names = [each for each in map(_entry_name, items) if each is not None]
+            if len(names) == len(items):
+                if path != ("env_file",):
+                    names = [each.partition("=")[0] for each in names]
+                holder[path[-1]] = list(dict(zip(names, items, strict=True)).values())

@@ -269,6 +269,14 @@ def test_what_bake_does_not_use_must_be_readable(part: str, message: str) -> Non
     assert message in failure(f"services:\n  s:\n    build: .\n    {part}\n")
 
 
+def test_an_environment_file_is_read_once_where_it_came_first() -> None:
+    text = "services: {{a: {{build: {{context: ., args: [X]}}, env_file: {}}}}}"
+    files = {"e": "X=e\n", "f": "X=f\n"}
+    one, two = text.format("[e, f]"), text.format("[{path: e}]")
+    found = load_files({"a.yaml": one, "b.yaml": two, **files}, "a", names=["a.yaml", "b.yaml"])
+    assert dict(found.targets["a"].args) == {"X": "f"}
+
+
 def test_what_a_service_and_what_it_extends_depend_on_is_merged() -> None:
     text = "services: {a: {build: ., depends_on: [b], extends: c}, c: {build: ., depends_on: [b, d]}}"
     assert sorted(targets(text)) == ["a", "c"]
