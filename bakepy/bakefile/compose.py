@@ -244,9 +244,9 @@ class _Loader:
                     raise Span(file.text, 0, 1).error("expected a mapping with services")
                 self._check_services(value)
                 value = self._interpolated(value, (), environment)
-                self._include(value, environment, folder, [*included, file.text.name])
+                self._include(value, environment, folder, document.resets, [*included, file.text.name])
                 _reset(model, document.resets)
-                self._extend_all(value, file.text.name, folder.names, environment)
+                self._extend_all(value, file.text.name, folder.names, environment, document.resets)
                 model = merge(model, value)
                 _unify(model)
                 self._name_keys(model)
@@ -303,7 +303,12 @@ class _Loader:
     # -- include
 
     def _include(
-        self, model: dict[str, Any], environment: Mapping[str, str], folder: Folder, included: list[str]
+        self,
+        model: dict[str, Any],
+        environment: Mapping[str, str],
+        folder: Folder,
+        resets: Sequence[Path],
+        included: list[str],
     ) -> None:
         wanted = model.pop("include", None)
         if wanted is None:
@@ -315,17 +320,18 @@ class _Loader:
             entry = {"path": each} if isinstance(each, str) else each
             if not isinstance(entry, dict) or "path" not in entry:
                 raise self._error(path, "expected a file name, or a mapping with 'path'")
-            self._include_one(model, entry, path, environment, folder, included)
+            for section, things in self._included(entry, path, environment, folder, included).items():
+                own = model.setdefault(section, {})
+                for name, value in things.items():
+                    if name in own:
+                        _reset({section: {name: value}}, resets)
+                        value = merge(value, own[name], (section, name))
+                    own[name] = value
 
-    def _include_one(
-        self,
-        model: dict[str, Any],
-        entry: dict[str, Any],
-        path: Path,
-        environment: Mapping[str, str],
-        folder: Folder,
-        included: list[str],
-    ) -> None:
+    def _included(
+        self, entry: dict[str, Any], path: Path, environment: Mapping[str, str], folder: Folder, included: list[str]
+    ) -> dict[str, dict[str, Any]]:
+        """What other files define, by section."""
         names = _strings(entry["path"])
         if not names:
             raise self._error(path, "expected a file name")
@@ -353,11 +359,8 @@ class _Loader:
             loaded = self._files([self._file(name, path) for name in files], inner, Folder(home, base), included)
         finally:
             self.places = {**self.places, **places}
-        for section in ("services", "volumes", "networks", "secrets", "configs", "models"):
-            if isinstance(loaded.get(section), dict):
-                target = model.setdefault(section, {})
-                for name, value in loaded[section].items():
-                    target[name] = merge(value, target[name], (section, name)) if name in target else value
+        sections = ("services", "volumes", "networks", "secrets", "configs", "models")
+        return {each: loaded[each] for each in sections if isinstance(loaded.get(each), dict)}
 
     def _file(self, name: str, path: Path) -> ComposeFile:
         if name not in self.files:
@@ -378,11 +381,13 @@ class _Loader:
 
     # -- extends
 
-    def _extend_all(self, model: dict[str, Any], file: str, folder: str, environment: Mapping[str, str]) -> None:
+    def _extend_all(
+        self, model: dict[str, Any], file: str, folder: str, environment: Mapping[str, str], resets: Sequence[Path]
+    ) -> None:
         services = model.get("services")
         if isinstance(services, dict):
             for name in list(services):
-                services[name] = self._extended(name, services, file, folder, environment, [])
+                services[name] = self._extended(name, services, file, folder, environment, resets, [])
 
     def _extended(
         self,
@@ -391,9 +396,11 @@ class _Loader:
         file: str,
         folder: str,
         environment: Mapping[str, str],
+        resets: Sequence[Path],
         path: list[str],
     ) -> Any:
-        """A service with what it extends. `folder`: from where files are looked for."""
+        """A service with what it extends. `folder`: from where files are looked for; `resets`: what is forgotten of
+        what it extends."""
         service = services[name]
         if service is None:
             return None
@@ -409,11 +416,12 @@ class _Loader:
         )
         if not isinstance(base_name, str):
             raise self._error((*where, "extends"), "expected the name of a service")
-        source, base_file = services, file
+        source, base_file, base_resets = services, file, resets
         if isinstance(extends, dict) and extends.get("file") is not None:
             base_file = joined(folder, scalar_text(extends["file"]))
             values = directory_of(folder, scalar_text(extends["file"]), self.surroundings.kind)
             source = self._services_of(base_file, values, environment, (*where, "extends"))
+            base_resets = self._file(base_file, where).documents[-1].resets
         elif base_name not in services:
             raise self._error((*where, "extends"), f"there is no service {base_name!r} to extend")
         if base_name not in source:
@@ -421,11 +429,13 @@ class _Loader:
         step = f"{file}#{name}" if base_file != file else name
         if step in path or len(path) > _NESTING:
             raise self._error((*where, "extends"), f"services extend each other: {' -> '.join([*path, step])}")
-        base = self._extended(base_name, source, base_file, folder, environment, [*path, step])
+        base = self._extended(base_name, source, base_file, folder, environment, base_resets, [*path, step])
         if base is None:
             service.pop("extends")
             return service
-        merged = merge(deepcopy(base), service, where)
+        base = deepcopy(base)
+        _reset({"services": {name: base}}, resets)
+        merged = merge(base, service, where)
         merged.pop("extends", None)
         services[name] = merged
         return merged

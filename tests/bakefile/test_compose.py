@@ -98,6 +98,24 @@ def test_reset_and_override_forget_what_was_set() -> None:
     assert dict(target.args) == {}
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"c.yaml": "services: {a: {extends: b, build: OVER}, b: {build: BASE}}"},
+        {
+            "c.yaml": "services: {a: {extends: {file: b.yaml, service: b}, build: OVER}}",
+            "b.yaml": "services: {b: {build: BASE}}",
+        },
+        {"c.yaml": "{include: [b.yaml], services: {a: {build: OVER}}}", "b.yaml": "services: {a: {build: BASE}}"},
+    ],
+)
+def test_reset_and_override_reach_what_is_extended_and_included(files: dict[str, str]) -> None:
+    given = {"OVER": "{args: !reset null, tags: !override [two]}", "BASE": "{context: x, tags: [one], args: {A: 1}}"}
+    texts = {name: text.replace("OVER", given["OVER"]).replace("BASE", given["BASE"]) for name, text in files.items()}
+    target = load_files(texts, "a", names=["c.yaml"]).targets["a"]
+    assert (target.context, target.tags, dict(target.args)) == ("x", ("two",), {})
+
+
 def test_hcl_comes_on_top_of_compose() -> None:
     files = {
         "docker-bake.hcl": 'target "a" { tags = ["hcl"] }\n',
