@@ -32,8 +32,13 @@ class KeyLocks:
 
     def __init__(self, path: Path) -> None:
         """Opens or makes the lock file. Raises EngineError if that is not possible."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._file = os.open(path, flags, 0o644)
+            except IsADirectoryError:  # nothing of ours makes one
+                path.rmdir()
+                self._file = os.open(path, flags, 0o644)
         except OSError as error:
             raise EngineError(
                 f"lock file {path}: {error.strerror}",

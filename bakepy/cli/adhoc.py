@@ -136,7 +136,7 @@ def _arguments(flags: BuildFlags) -> dict[str, str | None]:
 
 def _context(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not value:
         raise UsageError(f"--build-context {text}: expected NAME=VALUE")
     try:
         return ImageReference.parse(name).familiar().removesuffix(":latest"), value

@@ -37,13 +37,20 @@ def open_root(root: Path) -> None:
         raise EngineError(f"state root {root} is not writable", hint=_HINT)
 
 
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
 class Use:
     """Who uses a state root: builds share it, what takes things away has it alone. Ends with the process."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         try:
-            self._file = os.open(root / "use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._file = os.open(root / "use.lock", _LOCK, 0o644)
+            except IsADirectoryError:  # nothing of ours makes one
+                (root / "use.lock").rmdir()
+                self._file = os.open(root / "use.lock", _LOCK, 0o644)
         except OSError as error:
             raise EngineError(
                 f"state root {root}: can not lock it: {(error.strerror or str(error)).lower()}", hint=_HINT

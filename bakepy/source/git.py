@@ -315,11 +315,7 @@ class GitSource:
         # what is kept looks as git makes it, with the samples of its hooks
         template = () if request.keep_git_dir and not request.subdir else ("--template=",)
         await here.run("init", "--quiet", *template, f"--object-format={form}", what=failed)
-        name = pin.name
-        if not request.ref.startswith("refs/"):
-            # what was not named in full is a tag there, as all that BuildKit fetches
-            name = f"refs/tags/{name.removeprefix('refs/heads/').removeprefix('refs/tags/')}"
-        spec = f"{_PINS}{pin.object}" + (f":{name}" if pin.name.startswith("refs/") else "")
+        spec = f"{_PINS}{pin.object}" + (f":{_kept_name(request.ref, pin)}" if pin.name.startswith("refs/") else "")
         await here.run("remote", "add", "origin", request.shown, what=failed)
         await here.run("fetch", "--quiet", "-u", "--depth=1", "--no-tags", f"file://{git.git_dir}", spec, what=failed)
         await here.run("checkout", "--quiet", "--detach", "FETCH_HEAD", what=failed)
@@ -407,6 +403,18 @@ def _drop_git(tree: Path) -> None:
         if ".git" in folders:
             shutil.rmtree(Path(folder) / ".git")
             folders.remove(".git")
+
+
+def _kept_name(ref: str, pin: GitPin) -> str:
+    """What the reference is called in a repository that is kept: a tag only if it is an annotated one, or named as one
+    (as `git fetch REF:REF` has it, which BuildKit runs)."""
+    if pin.object != pin.commit:
+        return f"refs/tags/{ref.removeprefix('refs/tags/')}"
+    if ref.startswith("refs/"):
+        return ref
+    if ref.startswith(("heads/", "tags/", "remotes/")):
+        return f"refs/{ref}"
+    return f"refs/heads/{ref or pin.name.removeprefix('refs/heads/')}"
 
 
 def _clean(folder: Path, remote: str, shown: str) -> None:

@@ -36,6 +36,7 @@ from bakepy.source.lent import NOTHING, Lent
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 Progress = Callable[[int, int], None]
 """Bytes so far, and bytes in all (0: not known)."""
@@ -261,7 +262,8 @@ class HttpSource:
             {"Authorization": authorization} if authorization else {}
         )
         try:
-            async with self._session().get(request.url, headers=headers, proxy=proxy_for(request.url)) as response:
+            url = _as_written(request.url)
+            async with self._session().get(url, headers=headers, proxy=proxy_for(request.url)) as response:
                 status, etag = response.status, response.headers.get("ETag", "").removeprefix("W/")
                 if known and (status == 304 or (status == 200 and etag and etag == known.etag)):
                     return known.file
@@ -283,7 +285,7 @@ class HttpSource:
                 f"{request.shown}: no secure connection: {error}", hint="is the server's certificate known here?"
             ) from error
         except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
-            raise BuildError(f"{request.shown}: the address leads nowhere") from error
+            raise BuildError(f"{request.shown}: {_astray(error)}") from error
         except TimeoutError as error:
             raise Temporary("no answer in time") from error
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -403,3 +405,18 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
         return os.strerror(cause.errno).lower()
     return type(error).__name__
+
+
+def _as_written(url: str) -> URL | str:
+    """With the `.` and `..` of its path, which the client would take out: servers may mean something by them."""
+    if "/." not in url or not url.isascii() or not url.isprintable() or " " in url:
+        return url
+    from yarl import URL
+
+    return URL(url, encoded=True)
+
+
+def _astray(error: Exception) -> str:
+    from aiohttp import TooManyRedirects
+
+    return "stopped after 10 redirects" if isinstance(error, TooManyRedirects) else "the address leads nowhere"

@@ -87,6 +87,7 @@ def test_what_run_steps_get() -> None:
         ({"secrets": ["id=a,sorce=b"]}, "--secret id=a,sorce=b: a secret has no key 'sorce': "
                                         "expected id, src, env or type"),
         ({"build_contexts": ["x"]}, "--build-context x: expected NAME=VALUE"),
+        ({"build_contexts": ["x="]}, "--build-context x=: expected NAME=VALUE"),
         ({"build_contexts": ["A B=x"]}, "--build-context A B=x: 'A B' is not a valid name"),
         ({"add_hosts": ["x"]}, "--add-host x: invalid host, expected NAME=ADDRESS"),
         ({"add_hosts": ["x=1.2.3"]}, "--add-host x=1.2.3: invalid host 'x': '1.2.3' is not an address"),

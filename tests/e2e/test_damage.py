@@ -118,6 +118,16 @@ def test_damaged_blobs_are_made_anew(site: Site) -> None:
     site.is_right()
 
 
+def test_folders_in_the_place_of_files_are_replaced(site: Site) -> None:
+    files = [site.root / "use.lock", site.root / "keys.lock", *(site.root / "blobs/sha256").iterdir()]
+    for path in files:
+        path.unlink()
+        path.mkdir()
+    assert site.bake() == []
+    site.is_right()
+    assert [path for path in files if path.is_dir()] == []
+
+
 @pytest.mark.parametrize(
     ("lost", "again"),
     [("one", ALL_STEPS[:1]), ("two", ALL_STEPS[1:]), ("bin/busybox", [])],

@@ -198,7 +198,7 @@ class TestKeptRepository:
         await new_run(machine).place(request(f"{url}#v1", keep_git_dir=True), "g", machine.store)
         async with machine.store.view("g") as root:
             assert (root / ".git/HEAD").read_text() == f"{first}\n"
-            assert (root / ".git/refs/tags/v1").read_text() == f"{first}\n"
+            assert (root / ".git/refs/heads/v1").read_text() == f"{first}\n"
             assert f"url = {url}\n" in (root / ".git/config").read_text()
             assert (root / ".git/description").exists()  # as `git init` leaves it
             assert not (root / ".git/FETCH_HEAD").exists()

@@ -183,6 +183,19 @@ class TestFailures:
         assert raised.value.what == f"{web.url}/gone: invalid response status 404"
         assert web.statuses == [404]
 
+    async def test_dots_in_the_path_are_the_server_s(self, web: Web, source: HttpSource) -> None:
+        web.pages["/b"] = Page(DATA)
+        for path in ("/./b", "/x/../b"):
+            with pytest.raises(BuildError, match="invalid response status 404"):
+                await source.fetch(request(f"{web.url}{path}"))
+        assert [asked.path for asked in web.requests] == ["/./b", "/x/../b"]
+
+    async def test_addresses_that_lead_in_a_circle(self, web: Web, source: HttpSource) -> None:
+        web.pages["/loop"] = Page(b"", 302, {"Location": "/loop"})
+        with pytest.raises(BuildError) as raised:
+            await source.fetch(request(f"{web.url}/loop"))
+        assert raised.value.what == f"{web.url}/loop: stopped after 10 redirects"
+
     async def test_a_server_in_trouble_is_asked_again(self, web: Web, machine: Snapshots) -> None:
         web.pages["/f"] = [Page(status=503), Page(status=503, headers={"Retry-After": "7"}), Page(DATA)]
         pauses: list[float] = []
