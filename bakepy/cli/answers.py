@@ -1,7 +1,7 @@
 """How the answers to `check`, `outline` and `targets` are written: text, JSON and GitHub annotations.
 
 JSON has the members that BuildKit gives (`frontend/subrequests/{lint,outline,targets}`), so that tools read both; text
-reads like buildx's. Notes of GitHub: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+is what buildx prints, byte by byte, for one Dockerfile. Notes of GitHub: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
 """
 
 from __future__ import annotations
@@ -65,12 +65,14 @@ def _findings(answer: Answer, colour: bool) -> str:
     if number == 0:
         return "" if answer.error else "Check complete, no warnings found."
     head = "1 warning has been found!" if number == 1 else f"{number} warnings have been found!"
-    ordered = sorted(answer.warnings, key=lambda warning: (warning.line, warning.rule.name))
+    ordered = sorted(answer.warnings, key=lambda warning: warning.line)
     return "\n\n".join((f"Check complete, {head}", *(_finding(warning, colour) for warning in ordered)))
 
 
 def _finding(warning: Warning, colour: bool) -> str:
-    title = f"{terminal.paint('WARNING:', terminal.YELLOW, colour)} {warning.rule.name} - {warning.rule.description}"
+    title = f"{terminal.paint('WARNING:', terminal.YELLOW, colour)} {warning.rule.name}"
+    if warning.rule.url:
+        title += f" - {warning.rule.url}"
     return "\n".join((title, warning.message, *_excerpt(warning.location)))
 
 
@@ -79,17 +81,17 @@ def _excerpt(location: Location) -> list[str]:
     if not location:
         return []
     file = location[0].file
-    lines = file.text.removesuffix("\n").split("\n")
+    lines = file.text.split("\n")
     marked = {line for place in location for line in range(place.start.line, max(place.start, place.end).line + 1)}
     first, last = min(marked), min(max(marked), len(lines))
     if not 1 <= first <= len(lines):
-        return [f"{file.name}:{first}"]
+        return []
     round_them = 2 if first == last else 1
     shown = range(max(1, first - round_them), min(len(lines), last + round_them) + 1)
     return [
         f"{file.name}:{first}",
         _RULE,
-        *(f" {n:>3} | {'>>>' if n in marked else '   '} {lines[n - 1]}".rstrip() for n in shown),
+        *(f" {n:>3} | {'>>>' if n in marked else '   '} {lines[n - 1]}" for n in shown),
         _RULE,
     ]
 
@@ -107,7 +109,7 @@ def _outline(outline: Outline) -> str:
     for head, needs in (("SECRET", outline.secrets), ("SSH", outline.ssh)):
         if needs:
             parts.append(_columns([(head, "REQUIRED"), *((n.name, "true" if n.required else "") for n in needs)]))
-    return "\n\n".join(parts)
+    return "\n".join(f"{part}\n" for part in parts)
 
 
 def _stages(stages: Sequence[TargetInfo]) -> str:
@@ -119,10 +121,8 @@ def _stages(stages: Sequence[TargetInfo]) -> str:
 
 
 def _columns(rows: Sequence[tuple[str, ...]], gap: int = 3) -> str:
-    widths = [max(len(row[column]) for row in rows) + gap for column in range(len(rows[0]))]
-    return "\n".join(
-        "".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    widths = [max(len(row[column]) for row in rows) + gap for column in range(len(rows[0]) - 1)]
+    return "\n".join("".join(map(str.ljust, row, widths)) + row[-1] for row in rows)
 
 
 # -- JSON
@@ -164,14 +164,15 @@ def _checks_json(answers: Sequence[Answer]) -> dict[str, Any]:
     faults = [(error, number) for number, answer in zip(index, answers, strict=True) for error in _single(answer.error)]
     if faults:
         error, number = faults[0]
-        value["buildError"] = {"message": error.what, "location": _location_json(_places(error), number)}
+        value["buildError"] = {"message": error.what, "location": _location_json(_lines(error), number)}
     return value
 
 
-def _places(error: BakeError) -> Location:
-    if isinstance(error, DockerfileError) and error.locations:
-        return error.locations[0]
-    return (error.where,) if isinstance(error.where, SourceRange) else ()
+def _lines(error: BakeError) -> Location:
+    """All lines that have a part in it, each once."""
+    locations = error.locations if isinstance(error, DockerfileError) else ()
+    lines = {place.start.line: place for location in locations for place in location}
+    return tuple(place for _, place in sorted(lines.items()))
 
 
 def _outline_json(outline: Outline) -> dict[str, Any]:
@@ -233,8 +234,18 @@ def as_github(answers: Iterable[Answer]) -> list[str]:
             lines[_annotation("warning", warning.rule.name, warning.message, warning.location, answer.inline)] = None
         for error in _single(answer.error):
             message = f"{error.what}\nhint: {error.hint}" if error.hint else error.what
-            lines[_annotation("error", "Dockerfile", message, _places(error), answer.inline)] = None
+            lines[_annotation("error", "Dockerfile", message, _place(error), answer.inline)] = None
     return list(lines)
+
+
+def _place(error: BakeError) -> Location:
+    """The statement that is wrong, or what is known of it."""
+    where = error.where if isinstance(error.where, SourceRange) else None
+    locations = error.locations if isinstance(error, DockerfileError) else ()
+    for location in locations:
+        if where is None or any(place.start.line == where.start.line for place in location):
+            return location
+    return (where,) if where else ()
 
 
 def _annotation(level: str, title: str, message: str, location: Location, inline: bool) -> str:

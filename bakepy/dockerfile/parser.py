@@ -116,12 +116,14 @@ class _Reader:
         if len(line) * 4 > MAX_LINE and len(line.encode("utf-8", "surrogatepass")) > MAX_LINE:
             raise DockerfileError(
                 f"dockerfile line greater than max allowed size of {MAX_LINE} bytes",
-                location=self.here(),
+                location=self.before(),
+                where=SourceRange.of_line(self.file, self.number),
             )
         return line
 
-    def here(self) -> Location:
-        return line_location(self.file, self.number, self.number)
+    def before(self) -> Location:
+        """BuildKit names the lines that it has read by then; people are shown the line itself."""
+        return line_location(self.file, self.number - 1, self.number - 1)
 
     def directive(self, line: str) -> bool:
         """Whether the line is a directive. Raises DockerfileError."""
@@ -130,14 +132,14 @@ class _Reader:
         except DuplicateDirective as error:
             raise DockerfileError(
                 f"only one {error} parser directive can be used",
-                location=self.here(),
+                location=self.before(),
                 where=SourceRange.of_line(self.file, self.number),
             ) from error
         if found and found[0] == "escape":
             if found[1] not in ("\\", "`"):
                 raise DockerfileError(
                     f"invalid escape token '{found[1]}' does not match ` or \\",
-                    location=self.here(),
+                    location=self.before(),
                     where=SourceRange.of_line(self.file, self.number),
                 )
             self.escape = found[1]

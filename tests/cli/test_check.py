@@ -39,7 +39,7 @@ RELATIVE = 'Relative workdir "there" can have unexpected results if the base ima
 FINDING = f"""\
 Check complete, 1 warning has been found!
 
-WARNING: WorkdirRelativePath - the first WORKDIR of a stage is absolute
+WARNING: WorkdirRelativePath - https://docs.docker.com/go/dockerfile/rule/workdir-relative-path/
 {RELATIVE}
 Dockerfile:8
 --------------------
@@ -47,6 +47,7 @@ Dockerfile:8
    7 |     ARG level
    8 | >>> WORKDIR there
    9 |     RUN --mount=type=secret,id=key,required --mount=type=ssh ["/a"]
+  10 | {"    "}
 --------------------
 """
 
@@ -252,13 +253,14 @@ def test_outline_tells_what_can_be_set(bakepy: Command) -> None:
         "\n"
         "BUILD ARG   VALUE   DESCRIPTION\n"
         "version     1       the one to draw\n"
-        "level\n"
+        "level               \n"
         "\n"
         "SECRET   REQUIRED\n"
         "key      true\n"
         "\n"
         "SSH       REQUIRED\n"
-        "default\n"
+        "default   \n"
+        "\n"
     )
     assert bakepy.json("build", ".", "--call=outline,format=json", "--target=app") == {
         "name": "app",
@@ -282,7 +284,7 @@ def test_outline_of_a_dockerfile_that_is_wrong_is_an_error(bakepy: Command) -> N
 
 def test_targets_are_the_stages(bakepy: Command) -> None:
     assert bakepy("run", "app", "--call=targets") == (
-        "TARGET          DESCRIPTION\napp             draws the pages\ndebug (default)\n"
+        "TARGET          DESCRIPTION\napp             draws the pages\ndebug (default) \n"
     )
     found = bakepy.json("build", ".", "--call=targets,format=json")
     assert found["targets"][1] == {

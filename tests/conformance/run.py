@@ -25,7 +25,7 @@ ROOTLESS = "-rootless"
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 FAILED = re.compile(r"^FAIL ([^:\s]+):", re.MULTILINE)
-COUNT = re.compile(r"\b(passed|strict|image|lint|errors|rootfs|layers|config) (\d+)/(\d+)")
+COUNT = re.compile(r"(?:^|(?<= ))([a-z-]+) (\d+)/(\d+)")
 
 
 def command(suite: str, cases: Path, jobs: int) -> list[str]:
@@ -42,11 +42,13 @@ def command(suite: str, cases: Path, jobs: int) -> list[str]:
 
 
 def counts(output: str) -> dict[str, tuple[int, int]]:
-    """Passed and total of each column, from the runner's summary (its last line that holds counts)."""
-    for line in reversed(output.splitlines()):
-        if found := COUNT.findall(line):
-            return {name: (int(passed), int(total)) for name, passed, total in found}
-    return {}
+    """Passed and total of each column, from the runner's summary: its last line that holds counts, and one with more
+    of them ("also: ") above it."""
+    lines = [line for line in output.splitlines() if COUNT.search(line)]
+    found = [
+        pair for line in lines[-2:] if line is lines[-1] or line.startswith("also: ") for pair in COUNT.findall(line)
+    ]
+    return {name: (int(passed), int(total)) for name, passed, total in found}
 
 
 def run(suite: str, cases: Path, floor: dict[str, int], jobs: int, verbose: bool) -> bool:
@@ -75,7 +77,7 @@ def run(suite: str, cases: Path, floor: dict[str, int], jobs: int, verbose: bool
     for name, least in floor.items():
         passed, total = found.get(name, (0, 0))
         good = good and total > 0 and passed >= least
-        print(f"{suite:<10} {name:<7} {passed:>5}/{total:<5} floor {least}{'' if passed >= least else '  BELOW'}")
+        print(f"{suite:<10} {name:<11} {passed:>5}/{total:<5} floor {least}{'' if passed >= least else '  BELOW'}")
     if rootless:
         known = tomli.loads((HERE / "rootless.toml").read_text())
         for case in FAILED.findall(result.stdout):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bakepy.dockerfile.compile import Compilation, parse
+from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.errors import BakeError
-from tests.support.dockerfiles import AMD64, compilation, lower
+from bakepy.model.location import SourceRange
+from tests.support.dockerfiles import AMD64, compilation, lower, runs
 
 
 def failure(text: str, **options: object) -> str:
@@ -265,6 +267,25 @@ def test_devices_are_refused_where_they_are_used() -> None:
         "Dockerfile:2:5: device feature is only supported in Dockerfile frontend 1.14.0-labs or later\n"
         "    RUN --device=x/y=z a\n        ^^^^^^^^\nhint: # syntax=docker/dockerfile:1-labs"
     )
+    assert runs(lower(text, target="a", unsupported=frozenset({"exec.meta.cdi"})))[0].cdi_devices == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "lines"),
+    [
+        ("# escape=x\nFROM alpine\n", "Dockerfile:1:1", [0]),
+        ("# syntax=a\n# syntax=b\nFROM alpine\n", "Dockerfile:2:1", [1]),
+        ("FROM alpine\nRUN " + "x" * 65535 + "\n", "Dockerfile:2:1", [1]),
+        ("FROM alpine\nRUN []\n", "Dockerfile:2:1", []),
+    ],
+)
+def test_people_see_the_line_and_tools_the_lines_that_buildkit_names(text: str, place: str, lines: list[int]) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        lower(text)
+    error = caught.value
+    assert isinstance(error.where, SourceRange)
+    assert error.where.label() == place
+    assert [place.start.line for location in error.locations for place in location] == lines
 
 
 def test_faults_of_independent_stages_are_told_together() -> None:

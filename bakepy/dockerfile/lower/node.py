@@ -146,9 +146,8 @@ class ExecForm:
     def _number(self, numbers: tuple[int, ...]) -> _NumberedExec:
         meta = self.meta
         if not meta.args:
-            location = self.locations[0] if self.locations else ()
-            what = "arguments are required for RUN"
-            raise DockerfileError(what, location=location, hint='as in RUN ["make", "install"]')
+            where = next((location[0] for location in self.locations if location), None)
+            raise DockerfileError("arguments are required for RUN", where=where, hint='as in RUN ["make", "install"]')
         if any(not arg.isascii() and _NOT_UTF8.search(arg) for arg in meta.args):
             raise DockerfileError("the command of a RUN is not UTF-8")
         mounts: list[Mount] = []

@@ -209,13 +209,15 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
             raise error.about(text) from error.__cause__
     network = {"none": NetMode.NONE, "host": NetMode.HOST}.get(run.network, stage.network)
     security = SecurityMode.INSECURE if run.security == "insecure" else SecurityMode.SANDBOX
-    if run.devices and not options.labs:
-        raise DockerfileError(
-            "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
-            part="--device",
-            hint="# syntax=docker/dockerfile:1-labs",
-        )
-    devices = _devices(run) if scope.supports("exec.meta.cdi") else ()
+    devices: tuple[CDIDevice, ...] = ()
+    if run.devices and scope.supports("exec.meta.cdi"):  # else they are not looked at
+        if not options.labs:
+            raise DockerfileError(
+                "device feature is only supported in Dockerfile frontend 1.14.0-labs or later",
+                part="--device",
+                hint="# syntax=docker/dockerfile:1-labs",
+            )
+        devices = _devices(run)
     platform = stage.state_platform or scope.target_platform
     shown_env: Mapping[str, str] = stage.env
     masked = {mount.env: "****" for mount in given if mount.type == "secret" and mount.env is not None}
