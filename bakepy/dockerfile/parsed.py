@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import field
+from itertools import islice
 
 from bakepy.dockerfile.errors import DockerfileError, raise_all
+from bakepy.dockerfile.faults import further_faults
 from bakepy.dockerfile.instructions import Dockerfile
 from bakepy.dockerfile.memo import Memo
 from bakepy.dockerfile.outline import TargetInfo, list_targets
 from bakepy.dockerfile.parser import Parsed, parse_text
-from bakepy.dockerfile.reader import Dialect, read_dockerfile
+from bakepy.dockerfile.reader import MAX_ERRORS, Dialect, read_dockerfile
 from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 from bakepy.model.value import dataclass
@@ -46,8 +48,10 @@ def parse(text: str, name: str) -> ParsedDockerfile:
         return ParsedDockerfile(Parsed(file, "\\", (), (), (), ()), Dockerfile("\\", (), ()), (error,))
     parsed = parse_text(file)
     dockerfile, errors = read_dockerfile(parsed.statements, Dialect(parsed.escape))
-    ordered = sorted((*parsed.errors, *errors), key=_place)
-    return ParsedDockerfile(parsed, dockerfile, tuple(ordered))
+    faults = sorted((*parsed.errors, *errors), key=_place)
+    if faults:  # those of the text first, as with BuildKit, which tells the first one only
+        faults += list(islice(further_faults(dockerfile), max(0, MAX_ERRORS - len(faults))))
+    return ParsedDockerfile(parsed, dockerfile, tuple(faults))
 
 
 def _place(error: BakeError) -> int:

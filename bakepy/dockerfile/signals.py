@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.text import parse_int
+from bakepy.errors import nearest
 
 _NAMES = frozenset(
     ("ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
@@ -14,6 +16,9 @@ _NAMES = frozenset(
 NAMES = tuple(f"SIG{name}" for name in sorted(_NAMES))
 
 
-def is_signal(text: str) -> bool:
+def check_signal(text: str) -> None:
+    """Raises DockerfileError."""
     number = parse_int(text)
-    return number != 0 if number is not None else text.upper().removeprefix("SIG") in _NAMES
+    if not (number != 0 if number is not None else text.upper().removeprefix("SIG") in _NAMES):
+        hint = nearest(text.upper(), NAMES) or "as in SIGTERM or 15"
+        raise DockerfileError(f"invalid signal: {text}", hint=hint)

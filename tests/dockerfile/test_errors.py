@@ -288,6 +288,23 @@ def test_people_see_the_line_and_tools_the_lines_that_buildkit_names(text: str, 
     assert [place.start.line for location in error.locations for place in location] == lines
 
 
+def test_what_no_variable_has_a_say_in_is_told_with_the_faults_of_the_text() -> None:
+    text = (
+        "FROM alpine\nRUN --mount=typ=cache,target=/c x\nEXPOSE 99999 $P 80\nSTOPSIGNAL SIGTREM\nRUNN y\n"
+        "RUN --mount=type=$T,targt=/c z\n"
+    )
+    assert [line for line in failure(text).splitlines() if line[0] in "Dh"] == [
+        "Dockerfile:5:1: dockerfile parse error on line 5: unknown instruction: RUNN",
+        "hint: did you mean 'RUN'?",
+        "Dockerfile:2:13: unexpected key 'typ' in 'typ=cache'",
+        "hint: did you mean 'type'?",
+        "Dockerfile:3:8: invalid containerPort: 99999",
+        "hint: a port is a number from 0 to 65535",
+        "Dockerfile:4:12: invalid signal: SIGTREM",
+        "hint: did you mean 'SIGTERM'?",
+    ]
+
+
 def test_faults_of_independent_stages_are_told_together() -> None:
     text = (
         "FROM missing-a AS a\nFROM missing-b AS b\nFROM alpine AS c\nEXPOSE x\nFROM c AS d\nEXPOSE y\n"

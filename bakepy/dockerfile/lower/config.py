@@ -38,9 +38,8 @@ from bakepy.dockerfile.lower.step import Step
 from bakepy.dockerfile.outline import ArgNote
 from bakepy.dockerfile.ports import parse_ports
 from bakepy.dockerfile.secrets import looks_secret
-from bakepy.dockerfile.signals import NAMES, is_signal
+from bakepy.dockerfile.signals import check_signal
 from bakepy.dockerfile.text import quote
-from bakepy.errors import nearest
 from bakepy.llb.op import MkDirAction, OpMetadata
 
 
@@ -255,9 +254,10 @@ def read_volume(stage: StageState, volume: Volume, scope: Scope, location: Locat
 
 def read_stop_signal(stage: StageState, stop: StopSignal, scope: Scope, location: Location, checker: Checker) -> Step:
     signal = scope.expand(stage, stop.signal, location, checker)
-    if not is_signal(signal):
-        near = nearest(signal.upper(), NAMES) or "as in SIGTERM or 15"
-        raise DockerfileError(f"invalid signal: {signal}", part=stop.signal, hint=near)
+    try:
+        check_signal(signal)
+    except DockerfileError as error:
+        raise error.about(stop.signal) from None
     line = history_line(f"STOPSIGNAL {signal}", epoch=scope.epoch)
 
     def take(stage: StageState, scope: Scope) -> None:
