@@ -24,14 +24,13 @@ def check_engine(name: str) -> None:
 
 
 def granted(texts: Iterable[str]) -> frozenset[str]:
-    """The names of what `--allow` grants; a device with its own name too. Raises UsageError for what can not be
-    granted."""
+    """The names of what `--allow` grants; a device with its own name too, and with its alias. Raises UsageError for
+    what can not be granted."""
     texts = tuple(texts)
     check_allowed(texts)
     split = [text.partition("=") for text in texts]
-    return frozenset(
-        f"device={csv_fields(value)[0]}" if name == "device" and value else name for name, _, value in split
-    )
+    names = {f"device={csv_fields(value)[0]}" if name == "device" and value else name for name, _, value in split}
+    return frozenset(names | {text for text in texts if text.startswith("device=")})
 
 
 def check_bake(bake: BakeFile, grants: frozenset[str]) -> None:

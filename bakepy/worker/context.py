@@ -58,7 +58,8 @@ class ExecContext:
 
     `volatile` is a folder in memory, for what must not reach a disk: bundles with secret values, secret files.
     `foreign` are the machines whose programs the kernel hands to an emulator. `devices`: makes /dev, where the runtime
-    does not make what BuildKit's does. `restricted`: the engine is root of a user namespace only.
+    does not make what BuildKit's does. `device_folders`: where devices are registered, later ones win. `restricted`:
+    the engine is root of a user namespace only.
     """
 
     snapshots: SnapshotStore
@@ -80,6 +81,7 @@ class ExecContext:
     numbers: Iterator[int]
     launcher: Launcher
     devices: DeviceFolders | None = None
+    device_folders: tuple[Path, ...] = (Path("/etc/cdi"), Path("/var/run/cdi"))
     restricted: bool = False
 
     def new_id(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,9 @@ from bakepy.worker.ref import Ref, TreeRef
 from bakepy.worker.runtime import ContainerProcess, explain
 from bakepy.worker.stubs import Stubs
 from bakepy.worker.users import find_user
+
+if TYPE_CHECKING:
+    from bakepy.worker.cdi import Edits
 
 Log = Callable[[int, bytes], None]
 
@@ -102,8 +105,6 @@ def _check(op: ExecOp, context: ExecContext, platform: Platform) -> None:
     for limit in op.meta.ulimits:
         if not is_ulimit(limit.name):
             raise BuildError(f"invalid ulimit type: {limit.name}")
-    if any(not device.optional for device in op.cdi_devices):
-        raise BuildError("devices (CDI) can not be given to a step of the embedded engine")
     check_runnable(platform, context.host, context.foreign)
 
 
@@ -123,16 +124,16 @@ class _Step:
     notes: list[str] = field(default_factory=list)
     kills: int = 0
     oom: OomCount | None = None
+    edits: Edits | None = None
 
     def start(self) -> ContainerProcess:
         """Mounts, takes a runtime and gives it the configuration. What was made is held even if it raises."""
         limits, lost = _limits(self.resources, self.context)
         if lost:
             self.notes.append(f"no limit of {' and '.join(lost)}: cgroups do not allow it here (bakepy doctor)")
-        if self.op.cdi_devices:
-            names = ", ".join(device.name for device in self.op.cdi_devices)
-            self.notes.append(f"no device {names}: the embedded engine gives steps none, and it is not required")
-        own_cgroup = bool(limits) or self.op.security is SecurityMode.INSECURE
+        self.edits = self._device_edits()
+        has_nodes = self.edits is not None and self.edits.has_nodes
+        own_cgroup = bool(limits) or has_nodes or self.op.security is SecurityMode.INSECURE
         claimed = self.context.launcher.claim(own_cgroup=own_cgroup)
         self.held.callback(end, claimed)
         self.mounts.build(self._files, self.held)
@@ -161,6 +162,23 @@ class _Step:
         process.start(container.config())
         self.context.launcher.prepare()
         return process
+
+    def _device_edits(self) -> Edits | None:
+        """What the registered devices that the step asks for change; None if it gets none."""
+        if not self.op.cdi_devices:
+            return None
+        from bakepy.worker import cdi  # late: hardly a step asks for one
+
+        devices = cdi.registered(self.context.device_folders)
+        found = cdi.chosen(self.op.cdi_devices, self.context.entitlements, devices)
+        if not found:
+            names = ", ".join(device.name for device in self.op.cdi_devices)
+            self.notes.append(f"no device {names}: it is not registered, and not required")
+            return None
+        edits = cdi.Edits.of(found)
+        if edits.has_nodes and self.context.restricted:
+            raise EngineError("device nodes need bakepy to run as root: an ordinary user has no rights to pass on")
+        return edits
 
     def finish(self, status: int, process: ContainerProcess, tail: _Tail) -> Sequence[Ref]:
         """Keeps the trees and gives back the rest, or raises ProcessError for a status that is not allowed."""
@@ -194,6 +212,8 @@ class _Step:
         op, context, meta = self.op, self.context, self.op.meta
         user = find_user(meta.user, read_text(rootfs, "/etc/passwd"), read_text(rootfs, "/etc/group"))
         insecure = op.security is SecurityMode.INSECURE
+        # nodes are made by the runtime, in a /dev of its own making
+        nodes = self.edits is not None and self.edits.has_nodes
         network: Path | None = None
         if op.network is NetMode.SANDBOX:
             network = self.held.enter_context(context.sandboxes.lend(altered=insecure))
@@ -215,8 +235,9 @@ class _Step:
             compiled_seccomp=context.root / "seccomp" if context.runtime.name == "crun" else None,
             readonly_root=any(mount.dest == "/" and mount.readonly for mount in op.mounts),
             ulimits=meta.ulimits,
-            devices=self.held.enter_context(context.devices.lend()) if context.devices else None,
-            bound_devices=context.devices.bound if context.devices else (),
+            devices=self.held.enter_context(context.devices.lend()) if context.devices and not nodes else None,
+            bound_devices=context.devices.bound if context.devices and not nodes else (),
+            edits=self.edits,
             cgroup=cgroup if cgroup and context.runtime.cgroups else None,
             cgroup_namespace=context.runtime.cgroups and context.cgroups.kind == "unified",
             # read-only with all below it: mount_setattr(2)

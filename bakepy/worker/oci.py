@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakepy.llb.op import Ulimit
 from bakepy.model.value import dataclass
@@ -17,6 +17,9 @@ from bakepy.snapshot.usernamespace import has_group
 from bakepy.worker.seccomp import profile_json
 from bakepy.worker.seccomp_bpf import ANNOTATION, compiled
 from bakepy.worker.users import ProcessUser
+
+if TYPE_CHECKING:
+    from bakepy.worker.cdi import Edits
 
 HOSTNAME = "buildkitsandbox"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -117,6 +120,8 @@ class Container:
     """A folder that is to be /dev, if the runtime shall not make one."""
     bound_devices: tuple[str, ...] = ()
     """Those of the machine's devices that are missing there."""
+    edits: Edits | None = None
+    """What registered devices change in the configuration."""
     cgroup: str | None = None
     cgroup_namespace: bool = False
     cgroup_bind: bool = False
@@ -137,7 +142,7 @@ class Container:
                 annotations[ANNOTATION] = program
             else:
                 seccomp = ',"seccomp":' + profile
-        config = {
+        config: dict[str, Any] = {
             "ociVersion": "1.0.2",
             "process": self._process(),
             "root": {"path": str(self.rootfs), "readonly": self.readonly_root},
@@ -146,6 +151,9 @@ class Container:
             "annotations": annotations,
             "linux": linux,
         }
+        if self.edits is not None:
+            self.edits.apply(config)
+            config["linux"] = config.pop("linux")  # the last again: the filter is added to it
         text = json.dumps(config, ensure_ascii=False, separators=(",", ":"))
         return (text[:-2] + seccomp + "}}").encode("utf-8", "surrogateescape")
 

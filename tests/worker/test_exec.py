@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -367,11 +368,49 @@ async def test_limits_that_can_not_be_set_are_told(steps: Steps) -> None:
         )
 
 
-async def test_devices_that_can_not_be_given_are_told_or_refused(steps: Steps) -> None:
-    ran = await steps.run("true", cdi_devices=(CDIDevice("a.com/x=1", optional=True),))
-    assert ran.err == "bakepy: no device a.com/x=1: the embedded engine gives steps none, and it is not required\n"
-    with pytest.raises(BuildError, match=r"^devices \(CDI\) can not be given to a step of the embedded engine$"):
-        await steps.run("true", cdi_devices=(CDIDevice("a.com/x=1"),))
+async def test_devices_that_are_not_registered_are_told_or_refused(steps: Steps, tmp_path: Path) -> None:
+    nowhere = replace(steps, context=replace(steps.context, device_folders=(tmp_path / "nowhere",)))
+    ran = await nowhere.run("true", cdi_devices=(CDIDevice("a.com/x=1", optional=True),))
+    assert ran.err == "bakepy: no device a.com/x=1: it is not registered, and not required\n"
+    with pytest.raises(BuildError, match=r'^required device "a.com/x=1" is not registered\n'):
+        await nowhere.run("true", cdi_devices=(CDIDevice("a.com/x=1"),))
+
+
+async def test_a_registered_device_brings_nodes_mounts_and_variables(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/driver").write_text("driver")
+    spec = {
+        "cdiVersion": "0.8.0",
+        "kind": "a.com/x",
+        "containerEdits": {"env": ["COMMON=1", "OWN=common"]},
+        "devices": [
+            {
+                "name": "one",
+                "containerEdits": {
+                    "env": ["OWN=one"],
+                    "deviceNodes": [{"path": "/dev/mine", "hostPath": "/dev/full"}],
+                    "mounts": [
+                        {"hostPath": str(tmp_path / "lib"), "containerPath": "/lib", "options": ["ro", "rbind"]}
+                    ],
+                    "additionalGids": [77],
+                },
+            },
+        ],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(spec))
+    here = replace(steps, context=replace(steps.context, device_folders=(tmp_path,)))
+    script = (
+        "echo $COMMON $OWN; cat /lib/driver; echo x > /lib/y; echo x > /dev/mine; stat -c ' %a %t:%T' /dev/mine;"
+        " id -G; mknod /other c 1 11; cat /other; ls /dev | tr '\\n' ' '"
+    )
+    ran = await here.run(script, cdi_devices=(CDIDevice("a.com/x"),), entitlements=frozenset({"device"}))
+    assert ran.out.splitlines()[:3] == ["1 one", "driver 666 1:7", "0 77"]
+    assert "mine" in ran.out.splitlines()[3].split()
+    assert ran.err.splitlines() == [
+        "/bin/sh: can't create /lib/y: Read-only file system",
+        "sh: write error: No space left on device",
+        "cat: can't open '/other': Operation not permitted",
+    ]
 
 
 async def test_secret_variable_is_in_no_file_on_disk(steps: Steps) -> None:
