@@ -13,8 +13,10 @@ def translate(pattern: str) -> tuple[str, str]:
 
     A `**` at the start followed by nothing special compares ends of paths as text, so `**foo` matches `xfoo`; one at
     the end compares beginnings. Braces and bars are not escaped, so in a pattern with a wildcard they mean what they
-    mean in a regular expression (`a{2}*`, `a*|b`).
+    mean in a regular expression (`a{2}*`, `a*|b`). A byte order mark in front is dropped by the scanner that reads it;
+    what is compared as text keeps it.
     """
+    pattern = pattern.removeprefix("\ufeff")
     kind = "exact"
     out: list[str] = []
     position = 0

@@ -330,3 +330,11 @@ def test_automata_and_settled_expressions_find_what_trying_everything_finds(part
     settled = regex_of(parts)
     if settled is not None and ("\n" not in text or parts.count(DIRECTORIES) < 2):
         assert (re.fullmatch(settled, text, FLAGS) is not None) is expected
+
+
+def test_a_byte_order_mark_before_a_pattern_with_wildcards_is_no_part_of_it() -> None:
+    assert [PatternMatcher([pattern]).matches("b") for pattern in ("\ufeff[a-c]", "\ufeff?", "\ufeffb")] == [
+        True,
+        True,
+        False,
+    ]
