@@ -12,9 +12,7 @@ Nothing here waits, reads files or looks at the machine.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from bakepy.dockerfile.checks import ChecksFailed, Warning
+from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
@@ -112,12 +110,11 @@ class Compilation:
             raise RuntimeError(f"not provided: {missing.requests}") from missing
         except BakeError as error:
             return CheckResult(tuple(session.warnings), error)
-        return CheckResult(tuple(session.warnings))
+        return CheckResult(tuple(session.warnings), session.violation)
 
     def outline(self) -> Outline:
         """Arguments, secrets and SSH agents of the target. Raises as `lower`."""
         session = self._session()
         session.prepare()
-        with suppress(ChecksFailed):  # what it takes does not depend on how it is checked
-            session.compile()
+        session.compile()
         return session.outline()

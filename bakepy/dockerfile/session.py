@@ -48,7 +48,8 @@ class Lowered:
     """What one target is. `head` None: an empty tree.
 
     `base_image` is the config of the image it builds on. `epoch` is SOURCE_DATE_EPOCH; `scans` are further trees for
-    an SBOM scanner, by name; `uncached` tells whether any stage was built without the cache.
+    an SBOM scanner, by name; `uncached` tells whether any stage was built without the cache; `violation` is the error
+    if there are warnings in a file that wants them to be one.
     """
 
     head: Edge | None
@@ -60,6 +61,7 @@ class Lowered:
     epoch: int | None = None
     scans: FrozenMap[str, Edge | None] = field(default_factory=FrozenMap)
     uncached: bool = False
+    violation: ChecksFailed | None = None
 
 
 class Session:
@@ -91,6 +93,7 @@ class Session:
         """Of the planner."""
         self.known: KnownPlan | None = None
         self.scope: Scope | None = None
+        self.violation: ChecksFailed | None = None
 
     def prepare(self) -> None:
         """Raises MissingImages (call again when there are more of them), DockerfileError, DefinitionErrors."""
@@ -325,7 +328,7 @@ class Session:
         if self.config.error and self.warnings:
             rules = sorted({warning.rule.name for warning in self.warnings})
             what = f"lint violation found for rules: {', '.join(rules)}"
-            raise ChecksFailed(what, hint="'# check=error=true' asks for that")
+            self.violation = ChecksFailed(what, hint="'# check=error=true' asks for that")
 
     def _stage(self, planned: StageState, parts: tuple[Part, ...], steps: StepMemo, scope: Scope) -> StageState:
         """The compiled stage. Raises DockerfileError; `scope.checker` has the warnings up to there."""
@@ -415,6 +418,7 @@ class Session:
             self.epoch,
             made.scans,
             made.uncached,
+            self.violation,
         )
 
     def _assembled(self, target: StageState, scope: Scope) -> Assembled:

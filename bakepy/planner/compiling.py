@@ -236,8 +236,13 @@ class Compiler:
                         raise error
                 for target in unit.targets:
                     self.failures.add(target.name, self.as_caused(error, unit))
-        for name in [name for name, units in self._of.items() if any(unit.lowered is None for unit in units)]:
-            del self._of[name]
+        for name, units in tuple(self._of.items()):
+            lowered = [unit.lowered for unit in units]
+            if lowered[0] is not None and (violation := lowered[0].violation) is not None:
+                self.failures.add(name, violation)  # of the first platform, as with BuildKit
+                del self._of[name]
+            elif None in lowered:
+                del self._of[name]
 
     def _unit(self, setting: TargetSettings, platform: Platform | None) -> tuple[Unit, bool]:
         options = setting.for_platform(platform)
@@ -354,8 +359,9 @@ class Compiler:
                 planned = (platform or setting.options.build_platform).normalized()
                 platforms.append(PlannedPlatform(planned, lowered.head, lowered.image))
                 epoch = lowered.epoch
-                for warning in lowered.warnings:
-                    warnings.add(name, warning)
+                if len(platforms) == 1:  # the others are not checked, as with BuildKit (builder.Build)
+                    for warning in lowered.warnings:
+                        warnings.add(name, warning)
             targets.append(PlannedTarget(setting.target, tuple(platforms), setting.multi_platform, epoch))
         return Plan(
             Graph().union(*graphs.values()),

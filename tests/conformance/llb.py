@@ -117,6 +117,8 @@ class Case:
         text = self.read(given["dockerfile"]) or ""
         wanted, _ = platforms_of(attributes(options))
         lowered = run(parse(text, given["dockerfile"]), self.options(options, wanted[0] if wanted else None, False))
+        if lowered.violation is not None:
+            raise lowered.violation
         return GraphContext(lowered.graph, lowered.head, lowered.image if given.get("metadata") else None)
 
 
@@ -211,6 +213,8 @@ def compile_case(case: Case) -> dict[str, Any]:
         lowered = run(parsed, case.options(options, platform, multi))
         if index == 0:
             warnings = lowered.warnings
+            if lowered.violation is not None:
+                raise lowered.violation
         results[str(platform or Platform.parse("linux/amd64"))] = described(lowered)
     out = {"platforms": results} if multi else next(iter(results.values()))
     out["warnings"] = _warnings(warnings)

@@ -472,3 +472,16 @@ def test_a_thousand_targets_over_one_dockerfile_read_it_once() -> None:
     assert len({target.heads for target in made.targets}) == 4
     assert len(made.targets) == 1000
     assert Platform.parse("linux/amd64") is not None
+
+
+def test_only_the_first_platform_of_a_target_is_checked() -> None:
+    text = "FROM scratch\nARG TARGETARCH\nWORKDIR ${TARGETARCH#amd64}/a\n"  # absolute for amd64
+    strict = {"Dockerfile": "# check=error=true\n" + text}
+    right, wrong = ("linux/amd64", "linux/arm64"), ("linux/arm64", "linux/amd64")
+    assert plan(bake(Target("t", platforms=right)), strict).warnings == ()
+    assert "lint violation found" in message(bake(Target("t", platforms=wrong)), strict)
+    (warning,) = plan(bake(Target("t", platforms=wrong)), {"Dockerfile": text}).warnings
+    assert warning.message.startswith('Relative workdir "arm64/a"')
+    both = bake(Target("r", platforms=right), Target("w", platforms=wrong))
+    (warning,) = plan(both, {"Dockerfile": text}).warnings
+    assert warning.targets == ("w",)

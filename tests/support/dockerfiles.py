@@ -32,7 +32,10 @@ def lower(
     """`fields` are those of `LowerOptions`."""
     fields.setdefault("context", LocalContext(session="s", ignore=ignore))
     options = LowerOptions(build_platform=AMD64, build_args=FrozenMap(build_args or {}), **fields)  # type: ignore[arg-type]
-    return compilation(text, options).lower()
+    lowered = compilation(text, options).lower()
+    if lowered.violation is not None:
+        raise lowered.violation
+    return lowered
 
 
 def steps(lowered: Lowered) -> tuple[Vertex, ...]:
