@@ -166,7 +166,8 @@ def _explained(error: sqlite3.Error, path: Path) -> EngineError:
         sqlite3.SQLITE_FULL: "free some space on the disk of the state root",
         sqlite3.SQLITE_IOERR: "check the disk of the state root",
     }
-    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    is_folder = _code(error) == sqlite3.SQLITE_CANTOPEN and path.is_dir()
+    if is_folder or _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         with suppress(OSError):
             damage_mark(path).touch()
         return DamagedDatabase(

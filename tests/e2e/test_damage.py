@@ -175,7 +175,12 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("spoil", [half, garbage, middle, empty])
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [half, garbage, middle, empty, folder])
 def test_a_damaged_database_is_put_aside_and_begun_anew(site: Site, spoil: Callable[[Path], None]) -> None:
     settle(site)
     spoil(site.root / "state.db")
