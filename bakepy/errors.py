@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 
 class Where(Protocol):
@@ -65,6 +65,10 @@ class BakeError(Exception):
         BakeError.__init__(copy, error.what, where=error.where, path=error.path, hint=hint, detail=error.detail)
         return copy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: with all that is known of it, but for its causes."""
+        return _again, (type(self), self.args, self.__dict__)
+
     def render(self) -> str:
         """The whole message: place and cause, source excerpt, details, hint."""
         head = ": ".join(part for part in (self.where.label() if self.where else "", self.path, self.what) if part)
@@ -78,6 +82,12 @@ class BakeError(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+def _again(kind: type[BakeError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> BakeError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error
 
 
 class UsageError(BakeError):

@@ -26,25 +26,32 @@ _ONLY_TELLING = frozenset(
 
 
 class Ahead:
-    """A process that waits for a job. It ends with this process, and when `pipe` is closed with nothing in it."""
+    """A process that waits for a job. It ends with this process, and when `writing` is closed with nothing in it."""
 
-    def __init__(self, process: int, pipe: int) -> None:
+    def __init__(self, process: int, reading: int, writing: int) -> None:
         self._process = process
-        self._pipe = pipe
+        self._pipes = reading, writing
 
     def hand_over(self, job: Job) -> NoReturn:
-        """Lets the other process do it: from now on this one passes signals on, and ends as the other ends."""
-        import pickle
-
+        """Lets the other process do it: from now on this one passes signals on, and ends as the other ends. While
+        that one is still on its way, this one makes the plan."""
+        from bakepy.cli.channel import Channel
+        from bakepy.cli.planning_ahead import MOST_TARGETS, plan_ahead
         from bakepy.snapshot import namespace
 
         sys.stdout.flush()
         sys.stderr.flush()
+        channel = Channel(*self._pipes)
+        plans = len(job.bake_file.targets) <= MOST_TARGETS
+        namespace.forward_signals(self._process, stopped_by=signal.SIGTSTP)
         try:
-            with os.fdopen(self._pipe, "wb") as stream:
-                pickle.dump(job, stream, pickle.HIGHEST_PROTOCOL)
-        except BrokenPipeError:
+            channel.send((job, plans))
+            if plans:
+                namespace.end_with(self._process)
+                plan_ahead(job, channel)
+        except (BrokenPipeError, EOFError):
             pass  # it has ended already; its status tells why
+        channel.close()
         namespace.wait_outside(self._process, stopped_by=signal.SIGTSTP)
 
 
@@ -76,8 +83,22 @@ def start(arguments: Sequence[str]) -> Ahead | Reader | None:
         return None
     telling = _ONLY_TELLING.intersection(argument.partition("=")[0] for argument in arguments)
     if not telling:
-        return Ahead(*_fork(_serve))
+        return _start_engine()
     return Reader(*_fork(_read)) if telling == {"--print"} and command != "build" else None
+
+
+def _start_engine() -> Ahead:
+    job, ours_writing = os.pipe2(os.O_CLOEXEC)
+    ours_reading, answers = os.pipe2(os.O_CLOEXEC)
+    above = os.getpid()
+    process = os.fork()
+    if process == 0:
+        os.close(ours_writing)
+        os.close(ours_reading)
+        _serve(job, answers, above)
+    os.close(job)
+    os.close(answers)
+    return Ahead(process, ours_reading, ours_writing)
 
 
 def _fork(work: Callable[[int, int], NoReturn]) -> tuple[int, int]:
@@ -106,11 +127,11 @@ def enter() -> None:
     namespace.enter()
 
 
-def _serve(pipe: int, above: int) -> NoReturn:
+def _serve(reading: int, writing: int, above: int) -> NoReturn:
     """The whole life of the engine's process."""
     _begin(above)
     os.setpgid(0, 0)  # what is typed at the terminal reaches the first process, which passes it on
-    _end(lambda: _work(pipe))
+    _end(lambda: _work(reading, writing))
 
 
 def _read(pipe: int, above: int) -> NoReturn:
@@ -150,7 +171,7 @@ def _print(pipe: int) -> int:
     return 0
 
 
-def _work(pipe: int) -> int:
+def _work(reading: int, writing: int) -> int:
     from bakepy.errors import BakeError
 
     failure = None
@@ -162,14 +183,14 @@ def _work(pipe: int) -> int:
     import anyio._backends._asyncio  # noqa: F401  the loop that anyio imports when it runs
 
     from bakepy.cli.baking import bake
+    from bakepy.cli.channel import Channel
 
-    with os.fdopen(pipe, "rb") as stream:
-        import pickle
-
-        try:
-            job: Job = pickle.load(stream)
-        except EOFError:
-            return 1  # the first process has found something else to do
+    channel = Channel(reading, writing)
+    job: Job
+    try:
+        job, planned_there = channel.receive()
+    except EOFError:
+        return 1  # the first process has found something else to do
     if failure is not None:
         raise failure
-    return bake(job.bake_file, job.options)
+    return bake(job.bake_file, job.options, channel if planned_there else None)

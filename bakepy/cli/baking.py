@@ -13,12 +13,11 @@ import anyio.to_thread
 
 from bakepy.cli import metadata, report, terminal
 from bakepy.cli.amounts import counted, size_text
-from bakepy.cli.disk import DiskFiles
+from bakepy.cli.channel import Channel, Planned, Wanted
 from bakepy.cli.interrupt import Interruption, interruptible
 from bakepy.cli.job import BakeOptions
 from bakepy.cli.journaling import Journaling
-from bakepy.cli.resolving import Remote, resolver
-from bakepy.cli.surroundings import with_surroundings
+from bakepy.cli.resolving import resolver
 from bakepy.engine import collection
 from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
@@ -28,17 +27,18 @@ from bakepy.exporter.exporter import Exporter
 from bakepy.exporter.preflight import DELETE, check_outputs, check_platforms, insecure_registries
 from bakepy.model.digest import Digest
 from bakepy.model.target import BakeFile
-from bakepy.planner.compiling import PlanOptions, make_plan
 from bakepy.planner.plan import Plan
 from bakepy.progress import Display, open_display
 from bakepy.progress.record import RunRecord
+from bakepy.registry import lookups
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
 
 
-def bake(bake_file: BakeFile, options: BakeOptions) -> int:
-    """Bakes; returns the exit status. Raises BakeError for what is wrong before anything is built."""
-    return anyio.run(_bake, bake_file, options)
+def bake(bake_file: BakeFile, options: BakeOptions, channel: Channel | None = None) -> int:
+    """Bakes; returns the exit status. Raises BakeError for what is wrong before anything is built. At the other end of
+    `channel` is who makes the plan."""
+    return anyio.run(_bake, bake_file, options, channel)
 
 
 def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
@@ -51,6 +51,8 @@ def show_plan(bake_file: BakeFile, options: BakeOptions, form: str) -> int:
 
 
 async def _plan_and_look(bake_file: BakeFile, options: BakeOptions) -> tuple[Plan, Mapping[Digest, bool]]:
+    from bakepy.cli.planning import plan_with
+
     async with Embedded.open(options.root, environment=options.environment) as engine:
         plan = await plan_with(engine, bake_file, options)
         return plan, await engine.cached(plan)
@@ -58,11 +60,13 @@ async def _plan_and_look(bake_file: BakeFile, options: BakeOptions) -> tuple[Pla
 
 async def plan_only(bake_file: BakeFile, options: BakeOptions) -> Plan:
     """Plans for somebody who builds nothing."""
+    from bakepy.cli.planning import plan_with
+
     async with Embedded.open(options.root, environment=options.environment) as engine:
         return await plan_with(engine, bake_file, options)
 
 
-async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
+async def _bake(bake_file: BakeFile, options: BakeOptions, channel: Channel | None) -> int:
     targets = [target for target in bake_file.targets.values() if not target.linked]
     collection.check(options.environment)
     check_outputs(targets, stdout_is_terminal=sys.stdout.isatty(), delete_allowed=DELETE in options.grants)
@@ -79,7 +83,7 @@ async def _bake(bake_file: BakeFile, options: BakeOptions) -> int:
             try:
                 with _display(bake_file, options) as display:
                     emit = _each(record, display, journal)
-                    plan = await plan_with(engine, bake_file, options, emit)
+                    plan = await _plan(engine, bake_file, options, emit, channel)
                     check_platforms(
                         (planned.target, [one.platform for one in planned.platforms], planned.multi_platform)
                         for planned in plan.targets
@@ -131,27 +135,34 @@ def _display(bake_file: BakeFile, options: BakeOptions) -> Display:
     return open_display(options.progress, sys.stderr, options.environment, several_targets=several)
 
 
-async def plan_with(
-    engine: Embedded, bake_file: BakeFile, options: BakeOptions, emit: Emit = lambda event: None
+async def _plan(
+    engine: Embedded, bake_file: BakeFile, options: BakeOptions, emit: Emit, channel: Channel | None
 ) -> Plan:
-    """Plans with the engine's view of images, the files of this machine and the surroundings of the command."""
-    bake_file, warnings = await anyio.to_thread.run_sync(
-        with_surroundings, bake_file, options.environment, options.directory
-    )
-    for warning in warnings if options.talks else ():
-        terminal.warn(warning)
-    return await make_plan(
-        bake_file,
-        files=DiskFiles(options.directory),
-        resolve=resolver(engine, emit),
-        remote=Remote(engine, emit, options.environment, options.directory),
-        options=PlanOptions(
-            build_platform=engine.host,
-            granted=options.grants,
-            cgroup_parent=options.cgroup_parent,
-            unsupported=options.unsupported,
-        ),
-    )
+    """The plan of the process at the other end of `channel`, made with the help of this one; or one made here."""
+
+    def warn(warning: str) -> None:
+        if options.talks:
+            terminal.warn(warning)
+
+    if channel is not None:
+        lookups.prepare()  # most plans ask for images, and it is not that far yet
+    while channel is not None:
+        await anyio.wait_readable(channel.reading)
+        message = channel.receive()
+        if isinstance(message, Wanted):
+            wanted = {request: [bake_file.targets[name] for name in names] for request, names in message.images.items()}
+            channel.send(await resolver(engine, emit)(wanted, message.layouts))
+        elif isinstance(message, Planned):
+            for warning in message.warnings:
+                warn(warning)
+            if isinstance(message.outcome, BakeError):
+                raise message.outcome
+            return message.outcome
+        else:
+            break
+    from bakepy.cli.planning import plan_with
+
+    return await plan_with(engine, bake_file, options, emit, warn)
 
 
 class _Run:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -21,10 +21,13 @@ from bakepy.model.digest import Digest
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import Target
 from bakepy.model.url import redacted
-from bakepy.planner.compiling import ImageResolver
+from bakepy.planner.images import side_by_side
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
 from bakepy.source.lent import Lent
+
+if TYPE_CHECKING:
+    from bakepy.planner.compiling import ImageResolver
 
 T = TypeVar("T")
 
@@ -53,7 +56,7 @@ def resolver(engine: Embedded, emit: Emit) -> ImageResolver:
         with _told(emit, digest, f"[internal] load metadata for {name}") as told:
             return await _tried(targets, lambda: resolve(request, layouts), told)
 
-    return resolve_and_tell
+    return side_by_side(resolve_and_tell)
 
 
 class Remote:

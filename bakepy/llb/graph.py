@@ -84,6 +84,14 @@ class Vertex:
         data = wire.inputs(edges) + wire.body(op, platform)
         return cls(Digest.of(data), edges, data, form)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, which has nothing of what forms are made of."""
+        form = self.form
+        return _of_parts, (
+            *(self.digest, self.inputs, self.data, self.op),
+            *(form.platform, form.metadata, form.visits, form.locations),
+        )
+
     @property
     def op(self) -> Op:
         made = self._op
@@ -128,6 +136,10 @@ class Vertex:
         if metadata is self.metadata and len(locations) == len(self.locations):
             return self
         return replace(self, form=replace(self.form, metadata=metadata, locations=tuple(locations)))
+
+
+def _of_parts(digest: Digest, inputs: tuple[Edge, ...], data: bytes, op: Op, *form: Any) -> Vertex:
+    return Vertex(digest, inputs, data, VertexForm(always(op), *form), None, op)
 
 
 class Graph(Mapping[Digest, Vertex]):

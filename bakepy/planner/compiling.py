@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import field, replace
 from typing import Protocol
 
-import anyio
-
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.compile import Compilation, Lowered
 from bakepy.dockerfile.epoch import SourceTimeRequest
@@ -32,17 +30,19 @@ from bakepy.planner.remote import RemoteReader
 from bakepy.planner.settings import TargetSettings, located, read_target
 from bakepy.planner.sources import Sources
 
+ResolvedImages = Mapping[ImageRequest, ResolvedImageConfig | BakeError]
+
 
 class ImageResolver(Protocol):
-    """Finds out what an image reference points to."""
+    """Finds out what image references point to (`images.side_by_side` makes one of what can do it for one)."""
 
     async def __call__(
-        self, request: ImageRequest, layouts: Mapping[str, str], targets: Sequence[Target]
-    ) -> ResolvedImageConfig:
-        """The digest and the config. `layouts` tells the folder behind the store name of an OCI layout; `targets` are
-        those that want to know.
+        self, wanted: Mapping[ImageRequest, Sequence[Target]], layouts: Mapping[str, str]
+    ) -> ResolvedImages:
+        """The digest and the config of each, or why there is none. The values of `wanted` are the targets that want to
+        know; `layouts` tells the folder behind the store name of an OCI layout.
 
-        Called once for each distinct request of a plan, several at a time. Raises BakeError (RegistryError, …).
+        Asked once for each distinct request of a plan.
         """
         ...
 
@@ -302,9 +302,8 @@ class Compiler:
             for unit in waiting:
                 for request in asked[id(unit)]:
                     wanting.setdefault(request, []).extend(unit.targets)
-            async with anyio.create_task_group() as tasks:
-                for request, targets in wanting.items():
-                    tasks.start_soon(self._resolve, request, targets)
+            if wanting:
+                self.images.update(await self.resolve(wanting, self.layouts))
 
     async def _provide_times(self, units: Iterable[Unit]) -> None:
         """Finds out the times of sources that SOURCE_DATE_EPOCH names."""
@@ -318,12 +317,6 @@ class Compiler:
                 except BakeError as error:
                     self._times[request] = error
             unit.compilation.provide_time(request, self._times[request])
-
-    async def _resolve(self, request: ImageRequest, targets: Sequence[Target]) -> None:
-        try:
-            self.images[request] = await self.resolve(request, self.layouts, targets)
-        except BakeError as error:
-            self.images[request] = error
 
     def as_caused(self, error: BakeError, unit: Unit) -> BakeError:
         """A registry that failed shows at the FROM that wanted the image, but it stays a registry error. The name of

@@ -52,6 +52,11 @@ class _Answer:
         return self.response.aiter_stream()
 
 
+def prepare() -> None:
+    """Imports the library now, for somebody who has nothing else to do."""
+    import httpcore  # noqa: F401
+
+
 class Lookups:
     """Keeps connections for the next request; the library is imported for the first."""
 

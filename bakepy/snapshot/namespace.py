@@ -114,7 +114,26 @@ def _hide_hybrid_cgroup() -> None:
 
 
 def wait_outside(child: int, *, stopped_by: signal.Signals = signal.SIGUSR2) -> NoReturn:
-    """The process that the user sees: forwards signals, stops and continues with the child, ends as it ended.
+    """The process that the user sees: forwards signals, stops and continues with the child, ends as it ended."""
+    forward_signals(child, stopped_by=stopped_by)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, status = _wait(child)
+    os._exit(_exit_code(status))
+
+
+def end_with(child: int) -> None:
+    """From now on this process ends as soon as the child has ended, and as it did, whatever it is doing."""
+
+    def ended(_: int, __: FrameType | None) -> None:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            os._exit(_exit_code(status))
+
+    signal.signal(signal.SIGCHLD, ended)
+
+
+def forward_signals(child: int, *, stopped_by: signal.Signals = signal.SIGUSR2) -> None:
+    """What is meant for the child reaches it from now on; this process stops and continues with it.
 
     `stopped_by` tells the child to stop: an init can not be stopped itself, so it takes another signal for that.
     """
@@ -130,8 +149,6 @@ def wait_outside(child: int, *, stopped_by: signal.Signals = signal.SIGUSR2) -> 
     for number in _FORWARDED:
         signal.signal(number, forward)
     signal.signal(signal.SIGTSTP, stop)
-    _, status = _wait(child)
-    os._exit(_exit_code(status))
 
 
 def _reap(engine: int) -> NoReturn:

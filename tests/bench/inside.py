@@ -31,6 +31,7 @@ def compiled(how: str, count: int) -> dict[str, float]:
     from bakepy.model.platform import Platform
     from bakepy.model.target import Target
     from bakepy.planner.compiling import PlanOptions, make_plan
+    from bakepy.planner.images import side_by_side
     from tests.bench import workloads
 
     async def answer(
@@ -45,7 +46,9 @@ def compiled(how: str, count: int) -> dict[str, float]:
 
     async def go() -> None:
         begun = time.process_time()
-        plan = await make_plan(bake, files=reader, resolve=answer, options=PlanOptions(Platform("linux", "amd64")))
+        plan = await make_plan(
+            bake, files=reader, resolve=side_by_side(answer), options=PlanOptions(Platform("linux", "amd64"))
+        )
         found["seconds"] = time.process_time() - begun
         found["steps"] = len(plan.graph)
 

@@ -11,7 +11,7 @@ import pytest
 
 from bakepy.cli.resolving import Remote, resolver
 from bakepy.content.store import ContentStore
-from bakepy.dockerfile.images import ImageRequest
+from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.engine.embedded import Embedded
 from bakepy.errors import RegistryError
 from bakepy.events import Event, VertexAdded, VertexDone, VertexFailed, VertexLog, VertexStarted
@@ -56,8 +56,8 @@ def run(request: ImageRequest) -> tuple[FakeEngine, list[Event]]:
     events: list[Event] = []
 
     async def ask() -> None:
-        found = await resolver(cast(Embedded, engine), events.append)(request, {"store": "/layouts/x"}, ())
-        assert found.digest == DIGEST
+        found = await resolver(cast(Embedded, engine), events.append)({request: ()}, {"store": "/layouts/x"})
+        assert found == {request: ResolvedImageConfig(DIGEST, ImageConfig(request.platform or AMD64))}
 
     anyio.run(ask)
     return engine, events
@@ -79,8 +79,9 @@ def test_a_layout_is_no_step_and_is_asked_for_by_its_store() -> None:
 
 def test_a_failed_look_up_is_a_failed_step() -> None:
     events: list[Event] = []
-    with pytest.raises(RegistryError):
-        anyio.run(resolver(cast(Embedded, FakeEngine()), events.append), ImageRequest("docker.io/none:1", None), {}, ())
+    request = ImageRequest("docker.io/none:1", None)
+    found = anyio.run(resolver(cast(Embedded, FakeEngine()), events.append), {request: ()}, {})
+    assert isinstance(found[request], RegistryError)
     assert isinstance(events[-1], VertexFailed)
     assert events[-1].error == "not found"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from bakepy.cli.baking import plan_with
 from bakepy.cli.job import BakeOptions
+from bakepy.cli.planning import plan_with
 from bakepy.engine.embedded import Embedded
 from bakepy.events import Event, VertexStarted
 from bakepy.exporter.result import Exported, TargetResult

@@ -14,6 +14,7 @@ from bakepy.model.location import SourceFile, SourceRange
 from bakepy.model.platform import Platform, host_platform
 from bakepy.model.target import BakeFile, Group, Target
 from bakepy.planner.compiling import PlanOptions, make_plan
+from bakepy.planner.images import side_by_side
 from bakepy.planner.plan import Plan
 from bakepy.planner.views import title
 from tests.support.files import MemoryFiles
@@ -49,7 +50,9 @@ def plan(
     reader = files if isinstance(files, MemoryFiles) else MemoryFiles(files)
 
     async def make() -> Plan:
-        return await make_plan(targets, files=reader, resolve=images or MemoryImages("busybox"), options=options)
+        return await make_plan(
+            targets, files=reader, resolve=side_by_side(images or MemoryImages("busybox")), options=options
+        )
 
     return anyio.run(make)
 

@@ -13,6 +13,7 @@ from bakepy.llb.op import CopyAction, FileOp, SourceOp
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile, Group, Target
 from bakepy.planner.compiling import make_plan
+from bakepy.planner.images import side_by_side
 from bakepy.planner.plan import Plan
 from tests.support.files import MemoryFiles
 from tests.support.images import MemoryImages
@@ -53,7 +54,9 @@ def plan(web: Web, *targets: Target, files: Mapping[str, str] | None = None) -> 
     )
 
     async def make() -> Plan:
-        return await make_plan(bake, files=MemoryFiles(files or {}), resolve=MemoryImages("busybox"), remote=web)
+        return await make_plan(
+            bake, files=MemoryFiles(files or {}), resolve=side_by_side(MemoryImages("busybox")), remote=web
+        )
 
     return anyio.run(make)
 

@@ -18,6 +18,7 @@ from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import host_platform
 from bakepy.model.target import BakeFile, Target
 from bakepy.planner.compiling import PlanOptions, make_plan
+from bakepy.planner.images import side_by_side
 from bakepy.planner.plan import Plan
 
 
@@ -62,7 +63,9 @@ class Kitchen:
             return ResolvedImageConfig(image.digest, image.config)
 
         bake = BakeFile(FrozenMap({target.name: target for target in targets}), FrozenMap())
-        return await make_plan(bake, files=Files(self.folder), resolve=resolve, options=PlanOptions(granted=granted))
+        return await make_plan(
+            bake, files=Files(self.folder), resolve=side_by_side(resolve), options=PlanOptions(granted=granted)
+        )
 
     async def bake(
         self, *targets: Target, options: SolveOptions | None = None, plan: Plan | None = None

@@ -1,0 +1,93 @@
+"""Planning in the first process, while the engine's is still importing what it needs to carry a plan out.
+
+The first process has nothing else to do by then. Images are looked up by the engine, which is asked for them; a plan
+that needs more from it (far sources) is left to it. Nothing here imports an event loop: with answers that are simply
+waited for, planning never waits for two things at a time. Measured in docs/decisions/start-up.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TypeVar
+
+from bakepy.cli.channel import Channel, Declined, Found, Planned, Wanted
+from bakepy.cli.disk import DiskFiles
+from bakepy.cli.job import Job
+from bakepy.dockerfile.images import ImageRequest
+from bakepy.errors import BakeError
+from bakepy.llb.op import SourceOp
+from bakepy.model.platform import host_platform
+from bakepy.model.target import Target
+
+T = TypeVar("T")
+
+MOST_TARGETS = 32
+"""With more, handing the plan over takes as long as there is to be won."""
+
+
+class _Declined(Exception):
+    """This is for the engine's process."""
+
+
+class _Far:
+    """Implements the planner's `RemoteReader`."""
+
+    async def is_archive(self, op: SourceOp, targets: Sequence[Target]) -> bool:
+        raise _Declined
+
+    async def read(self, op: SourceOp, path: str, targets: Sequence[Target]) -> bytes:
+        raise _Declined
+
+    async def time(self, op: SourceOp, targets: Sequence[Target]) -> int | None:
+        raise _Declined
+
+
+def plan_ahead(job: Job, channel: Channel) -> None:
+    """Makes the plan of a job and sends it. Raises BrokenPipeError or EOFError if the other process has ended."""
+    from bakepy.cli.surroundings import with_surroundings
+    from bakepy.planner.compiling import PlanOptions, make_plan
+
+    async def resolve(wanted: Mapping[ImageRequest, Sequence[Target]], layouts: Mapping[str, str]) -> Found:
+        names = {request: tuple(target.name for target in targets) for request, targets in wanted.items()}
+        channel.send(Wanted(names, dict(layouts)))
+        found: Found = channel.receive()
+        return found
+
+    options = job.options
+    bake_file, warnings = with_surroundings(job.bake_file, options.environment, options.directory)
+    try:
+        plan = _done(
+            make_plan(
+                bake_file,
+                files=DiskFiles(options.directory),
+                resolve=resolve,
+                remote=_Far(),
+                options=PlanOptions(
+                    build_platform=host_platform(),
+                    granted=options.grants,
+                    cgroup_parent=options.cgroup_parent,
+                    unsupported=options.unsupported,
+                ),
+            )
+        )
+    except _Declined:
+        channel.send(Declined())
+    except BakeError as error:
+        channel.send(Planned(error, warnings))
+    except (BrokenPipeError, EOFError):
+        raise
+    except Exception:
+        channel.send(Declined())  # it will meet that as well, and knows how to tell it
+    else:
+        channel.send(Planned(plan, warnings))
+
+
+def _done(work: Coroutine[object, None, T]) -> T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    work.close()
+    raise RuntimeError("planning waits for something else than its images")
