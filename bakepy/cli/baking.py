@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from math import inf
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -23,7 +24,6 @@ from bakepy.engine.embedded import Embedded
 from bakepy.engine.protocol import FAILED, SUCCEEDED, Outcome, SolveOptions
 from bakepy.errors import BakeError, EngineError
 from bakepy.events import Emit, Event
-from bakepy.exporter.exporter import Exporter
 from bakepy.exporter.preflight import DELETE, check_outputs, check_platforms, insecure_registries
 from bakepy.model.digest import Digest
 from bakepy.model.target import BakeFile
@@ -33,6 +33,9 @@ from bakepy.progress.record import RunRecord
 from bakepy.registry import lookups
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
+
+if TYPE_CHECKING:
+    from bakepy.exporter.exporter import Exporter
 
 
 def bake(bake_file: BakeFile, options: BakeOptions, channel: Channel | None = None) -> int:
@@ -152,6 +155,10 @@ async def _plan(
         if isinstance(message, Wanted):
             wanted = {request: [bake_file.targets[name] for name in names] for request, names in message.images.items()}
             channel.send(await resolver(engine, emit)(wanted, message.layouts))
+            # needed later, most of it, and the plan takes a moment
+            import bakepy.exporter.exporter
+            import bakepy.worker.context
+            import bakepy.worker.exec  # noqa: F401
         elif isinstance(message, Planned):
             for warning in message.warnings:
                 warn(warning)
@@ -254,6 +261,8 @@ class _Run:
         return status
 
     def _exporter(self) -> Exporter:
+        from bakepy.exporter.exporter import Exporter
+
         engine = self._engine
         return Exporter(
             content=engine.content,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from bakepy.cli.report import TargetReport
-from bakepy.dockerfile.checks import RULES
 from bakepy.dockerfile.errors import raise_all
 from bakepy.dockerfile.text import parse_bool
 from bakepy.engine.protocol import Outcome
@@ -97,6 +96,8 @@ def _told(warnings: Iterable[PlanWarning]) -> dict[str, Any]:
 
 
 def _warning(warning: PlanWarning) -> dict[str, Any]:
+    from bakepy.dockerfile.checks import RULES  # late: nobody should wait for it at start-up
+
     place = warning.where
     rule = RULES.get(warning.rule)
     short = f"{warning.rule}: {warning.message}" + (f" (line {place.start.line})" if place else "")
