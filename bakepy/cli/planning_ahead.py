@@ -54,8 +54,9 @@ def plan_ahead(job: Job, channel: Channel) -> None:
         return found
 
     options = job.options
-    bake_file, warnings = with_surroundings(job.bake_file, options.environment, options.directory)
+    warnings: tuple[str, ...] = ()
     try:
+        bake_file, warnings = with_surroundings(job.bake_file, options.environment, options.directory)
         plan = _done(
             make_plan(
                 bake_file,
