@@ -186,6 +186,9 @@ def _work(reading: int, writing: int) -> int:
     from bakepy.cli.channel import Channel
 
     channel = Channel(reading, writing)
+    if not channel.arrived():
+        # large files take their time, and what is large is planned here
+        import bakepy.cli.planning  # noqa: F401
     job: Job
     try:
         job, planned_there = channel.receive()

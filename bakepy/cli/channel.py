@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,10 @@ class Channel:
         rest = memoryview(len(data).to_bytes(_LENGTH) + data)
         while rest:
             rest = rest[os.write(self._writing, rest) :]
+
+    def arrived(self) -> bool:
+        """Whether something can be received, or never will."""
+        return bool(select.select([self.reading], [], [], 0)[0])
 
     def receive(self) -> Any:
         """Raises EOFError if there is nobody who could send."""

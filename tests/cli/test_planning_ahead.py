@@ -135,6 +135,18 @@ def test_an_end_that_is_gone_is_noticed(tmp_path: Path) -> None:
     here.close()
 
 
+def test_it_is_known_whether_something_has_arrived() -> None:
+    here, there = channels()
+    before = there.arrived()
+    here.send("a")
+    assert (before, there.arrived(), there.receive(), there.arrived()) == (False, True, "a", False)
+    here.close()
+    assert there.arrived()
+    with pytest.raises(EOFError):
+        there.receive()
+    there.close()
+
+
 def test_errors_can_be_handed_on() -> None:
     error = ProcessError("it failed", status=3, detail=["a line"], hint="do")
     again = pickle.loads(pickle.dumps(error))
