@@ -109,6 +109,8 @@ class Memo:
     configs: dict[str | None, CheckConfig] = field(default_factory=dict)
     """By the options that override those in the file."""
     text_warnings: dict[CheckConfig, tuple[Warning, ...]] = field(default_factory=dict)
+    starts: Recent[dict[str, str]] = field(default_factory=lambda: Recent(_CONTEXTS))
+    """The platform arguments, by what they depend on where no build argument has their name. Not to be changed."""
     plans: Recent[KnownPlan | AskedImages] = field(default_factory=lambda: Recent(_PLANS))
     stages: Recent[StageState] = field(default_factory=lambda: Recent(_STAGES))
     steps: Recent[StepMemo] = field(default_factory=lambda: Recent(_PLANS))

@@ -111,12 +111,13 @@ class Session:
             self.warnings += self._warnings_before_fault()
         parsed.require()
         self.warnings += self._text_warnings()
-        start = predefined(
-            options.build_platform,
-            self.target_platform,
-            self.build_args,
-            options.target or parsed.dockerfile.stages[-1].name,
-        )
+        key = (options.build_platform, options.platform, options.target)
+        start = self.memo.starts.find(key)
+        if start is None or not start.keys().isdisjoint(self.build_args):
+            name = options.target or parsed.dockerfile.stages[-1].name
+            start = predefined(options.build_platform, self.target_platform, self.build_args, name)
+            if start.keys().isdisjoint(self.build_args):
+                self.memo.starts.put(key, start)
         try:
             self.args, self.arg_notes = global_args(start, parsed.dockerfile.global_args, self.lexer, self.build_args)
             self._settle_epoch()

@@ -46,20 +46,26 @@ def always(op: Op) -> Callable[[object], Op]:
     return lambda given: op
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Vertex:
-    """An op with its inputs; `data` are its marshalled bytes, `digest` their sha256.
+    """An op with its inputs; `data` are its marshalled bytes, `digest` their sha256, by which vertices are compared.
 
     Most vertices of a large graph are never looked at more closely (their results are known), so that the op is made
-    when somebody asks for it.
+    when somebody asks for it. Nothing else changes; that is not enforced, as it would double the time to make one.
     """
 
     digest: Digest
     inputs: tuple[Edge, ...]
     data: bytes = field(repr=False)
-    form: VertexForm = field(compare=False)
-    given: object = field(default=None, compare=False, repr=False)
-    _op: Op | None = field(default=None, compare=False, repr=False)
+    form: VertexForm
+    given: object = field(default=None, repr=False)
+    _op: Op | None = field(default=None, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vertex) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @classmethod
     def make(
@@ -96,8 +102,7 @@ class Vertex:
     def op(self) -> Op:
         made = self._op
         if made is None:
-            made = self.form.op(self.given)
-            object.__setattr__(self, "_op", made)  # the same, whoever asks
+            made = self._op = self.form.op(self.given)  # the same, whoever asks
         return made
 
     @property

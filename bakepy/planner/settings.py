@@ -28,6 +28,7 @@ from bakepy.planner.remote import RemoteContext, dockerfile_inside, remote_conte
 from bakepy.planner.sources import Sources
 
 _LINES_OF_A_LIST = 50
+_EMPTY: FrozenMap[str, str] = FrozenMap()
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
@@ -73,9 +74,7 @@ def read_target(
             path, dockerfile = _dockerfile(target, folder, sources)
         if context is None:
             context = sources.folder(folder, "context", sources.ignore(path, folder))
-    arguments: FrozenMap[str, str] = FrozenMap(
-        {name: value for name, value in target.args.items() if value is not None}
-    )
+    arguments = _given(target.args)
     if isinstance(context, d.GitContext) and (keep := arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")) in _TRUE | _FALSE:
         context = replace(context, keep_git_dir=keep in _TRUE)
     labs = _labs(target, dockerfile, arguments.get(channel.ARGUMENT), faults)
@@ -83,10 +82,10 @@ def read_target(
     options = d.LowerOptions(
         target=target.target or "",
         build_args=arguments,
-        labels=FrozenMap({name: value for name, value in target.labels.items() if value is not None}),
+        labels=_given(target.labels),
         build_platform=build_platform,
         context=context or d.LocalContext(),
-        contexts=FrozenMap(_contexts(target, sources, faults)),
+        contexts=FrozenMap(_contexts(target, sources, faults)) if target.contexts else FrozenMap(),
         no_cache=bool(target.no_cache),
         no_cache_filter=target.no_cache_filter,
         resolve_mode="pull" if target.pull else "default",
@@ -101,10 +100,15 @@ def read_target(
     multi_platform = _multi_platform(platforms, arguments, faults)
     faults.raise_any()
     assert dockerfile is not None, "it was read, or that is a fault"
-    links: FrozenMap[str, str] = FrozenMap(
-        (name, text.removeprefix("target:")) for name, text in target.contexts.items() if text.startswith("target:")
-    )
+    links = _EMPTY
+    if target.contexts:
+        found = target.contexts.items()
+        links = FrozenMap((name, text.removeprefix("target:")) for name, text in found if text.startswith("target:"))
     return TargetSettings(target, dockerfile, platforms, multi_platform, options, links)
+
+
+def _given(values: FrozenMap[str, str | None]) -> FrozenMap[str, str]:
+    return FrozenMap({name: value for name, value in values.items() if value is not None}) if values else _EMPTY
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class VertexMemo:
     merged: dict[tuple[int, ...], tuple[tuple[Vertex, ...], Vertex]] = field(default_factory=dict)
     """By the identities of the mentions of one digest, which are held here too: what all say together."""
 
-    def make(self, node: Node, inputs: list[Edge | None]) -> Made:
+    def make(self, node: Node, inputs: tuple[Edge | None, ...]) -> Made:
         """A node with equal inputs gives an equal vertex."""
         vertex = node.vertex(inputs)
         digest = vertex.digest
@@ -84,21 +84,21 @@ class Assembler:
                 stack.pop()
                 continue
             trees = node.trees
-            inputs: list[Edge | None]
+            inputs: tuple[Edge | None, ...]
             if len(trees) == 1 and (only := trees[0]) is not None:  # most RUNs
                 edge = find(only)
                 if edge is None:
                     stack.append(only)
                     continue
-                inputs = [edge]
+                inputs = (edge,)
             elif len(trees) == 2 and (first := trees[0]) is not None and (second := trees[1]) is not None:  # COPYs
                 left, right = find(first), find(second)
                 if left is None or right is None:
                     stack += (second, first)
                     continue
-                inputs = [left, right]
+                inputs = (left, right)
             else:
-                inputs = [None if tree is None else find(tree, _MISSING) for tree in trees]
+                inputs = tuple([None if tree is None else find(tree, _MISSING) for tree in trees])
                 if _MISSING in inputs:
                     stack += [tree for tree in reversed(trees) if tree is not None and tree not in edges]
                     continue

@@ -47,8 +47,11 @@ def _expanded(
     stage: StageState, pairs: tuple[Pair, ...], scope: Scope, location: Location, checker: Checker
 ) -> list[Pair]:
     """All with the variables as they are before the instruction."""
+    plain = scope.lexer.is_plain
     return [
-        Pair(
+        pair
+        if plain(pair.value) and plain(pair.name)
+        else Pair(
             scope.expand(stage, pair.name, location, checker),
             scope.expand(stage, pair.value, location, checker),
             pair.legacy,

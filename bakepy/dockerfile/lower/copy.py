@@ -106,8 +106,11 @@ def read_copy(stage: StageState, command: Command, written: Transfer, scope: Sco
     line = history_line(_history_text(written, expanded), layer=True, step=True, epoch=scope.epoch)
     read = [paths.join("/", path) for path in expanded.sources if not (is_add and is_http(path))]
 
+    single = origins[0] if len(origins) == 1 else None
+
     def take(stage: StageState, scope: Scope) -> None:
-        stage.node = make(stage.node, [origin(stage, scope) for origin in origins])
+        trees = [single(stage, scope)] if single is not None else [found(stage, scope) for found in origins]
+        stage.node = make(stage.node, trees)
         stage.step = number
         stage.image.history.append(line)
         found = stage.context_paths if origin is None else stage.reads.setdefault(origin, set())

@@ -10,7 +10,7 @@ marshalled once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -56,12 +56,12 @@ class Node:
     trees: tuple[Node | None, ...]
     made: Made | None = field(default=None, init=False)
 
-    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+    def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
         """The node with these edges as its trees. Raises DockerfileError."""
         raise NotImplementedError
 
 
-Made: TypeAlias = tuple[list[Edge | None], Edge, Vertex]
+Made: TypeAlias = tuple[tuple[Edge | None, ...], Edge, Vertex]
 """What became of a node: the edges of its trees then, its own edge, and the vertex."""
 
 
@@ -74,7 +74,7 @@ class SourceNode(Node):
     op: SourceOp
     platform: Platform | None = None
 
-    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+    def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
         return Vertex.make(self.op, platform=self.platform, metadata=self.metadata, locations=self.locations)
 
 
@@ -216,7 +216,7 @@ class ExecNode(Node):
     form: ExecForm
     variables: Variables
 
-    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+    def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
         variables = self.variables
         inputs, numbers = _numbers(edges)
         known = self.form.numbered(numbers)
@@ -274,7 +274,7 @@ class FileNode(Node):
         """One action that nobody wrote."""
         return cls((base, source), FileForm(metadata, (), (action,)))
 
-    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+    def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
         inputs, numbers = _numbers(edges)
         known = self.form.numbered(numbers)
         data = wire.inputs(inputs) + known.body
@@ -284,15 +284,15 @@ class FileNode(Node):
 _ONE, _ONE_ONLY, _TWO = (0,), (0, NONE), (0, 1)
 
 
-def _numbers(edges: Sequence[Edge | None]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
+def _numbers(edges: tuple[Edge | None, ...]) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
     """The inputs of a vertex, each once, and for each tree the number of its input."""
-    if len(edges) == 1 and (only := edges[0]) is not None:  # most RUNs
-        return (only,), _ONE
+    if len(edges) == 1 and edges[0] is not None:  # most RUNs
+        return edges, _ONE  # type: ignore[return-value]
     if len(edges) == 2 and (first := edges[0]) is not None:  # most COPYs, WORKDIRs
         if (second := edges[1]) is None:
             return (first,), _ONE_ONLY
         if first != second:
-            return (first, second), _TWO
+            return edges, _TWO  # type: ignore[return-value]
     inputs: dict[Edge, int] = {}
     numbers = tuple([NONE if edge is None else inputs.setdefault(edge, len(inputs)) for edge in edges])
     return tuple(inputs), numbers
@@ -318,7 +318,7 @@ class MergeNode(Node):
     metadata: OpMetadata
     locations: tuple[Location, ...]
 
-    def vertex(self, edges: Sequence[Edge | None]) -> Vertex:
+    def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
         return Vertex.make(
             MergeOp(tuple(range(len(edges)))),
             [edge for edge in edges if edge is not None],
