@@ -77,6 +77,12 @@ def test_json_of_simple_types_is_taken_as_it_is_written(kind: str, given: str, e
     assert args(text, env={"A_JSON": given}) == {"a": expected}
 
 
+@pytest.mark.parametrize("given", ["1.", "1.e5", "1e", "1.55e+", "1..2", "-"])
+def test_a_number_in_json_that_is_begun_must_be_ended(given: str) -> None:
+    text = 'variable "A" {\n  type = number\n}\ntarget "default" { args = { a = A } }\n'
+    assert "the value of A_JSON given from outside can not be used: no JSON" in failure(text, env={"A_JSON": given})
+
+
 def test_variable_is_a_name_like_any_other() -> None:
     assert args('variable = "x"\ntarget "default" { args = { a = variable } }') == {"a": "x"}
 

@@ -16,9 +16,12 @@ from bakepy.model.location import SourceFile
 _SPECIAL: Final = re.compile('["\\\\<>&\x00-\x1f\u2028\u2029]')
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _FIRST: Final = re.compile(
-    r'[ \t\r\n]*(?:"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)', re.DOTALL
+    r'[ \t\r\n]*(?:"(?:[^"\\]|\\.)*"'
+    r"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++|(?!\.))(?:[eE][+-]?[0-9]++|(?![eE]))"
+    r"|true|false|null)",
+    re.DOTALL,
 )
-"""The value that JSON text begins with, if it is a simple one."""
+"""The value that JSON text begins with, if it is a simple one. A point or an exponent that is begun must be ended."""
 
 
 class JSONError(Exception):
