@@ -8,6 +8,7 @@ waited for, planning never waits for two things at a time. Measured in docs/deci
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from bakepy.cli.channel import Channel, Declined, Found, Planned, Wanted
@@ -17,16 +18,33 @@ from bakepy.dockerfile.images import ImageRequest
 from bakepy.errors import BakeError
 from bakepy.llb.op import SourceOp
 from bakepy.model.platform import host_platform
-from bakepy.model.target import Target
+from bakepy.model.target import BakeFile, Target
 
 T = TypeVar("T")
 
 MOST_TARGETS = 32
-"""With more, handing the plan over takes as long as there is to be won."""
+MOST_LINES = 1000
+"""Of Dockerfiles, each counted for every target. With more steps, handing the plan over takes as long as there is to be
+won."""
 
 
 class _Declined(Exception):
     """This is for the engine's process."""
+
+
+class _Files(DiskFiles):
+    """Reads no more than what makes a small plan."""
+
+    def __init__(self, directory: Path, lines: int) -> None:
+        super().__init__(directory)
+        self._lines = lines
+
+    def read(self, path: str) -> bytes:
+        data = super().read(path)
+        self._lines -= data.count(b"\n")
+        if self._lines < 0:
+            raise _Declined
+        return data
 
 
 class _Far:
@@ -60,7 +78,7 @@ def plan_ahead(job: Job, channel: Channel) -> None:
         plan = _done(
             make_plan(
                 bake_file,
-                files=DiskFiles(options.directory),
+                files=_Files(options.directory, _lines_left(bake_file)),
                 resolve=resolve,
                 remote=_Far(),
                 options=PlanOptions(
@@ -81,6 +99,17 @@ def plan_ahead(job: Job, channel: Channel) -> None:
         channel.send(Declined())  # it will meet that as well, and knows how to tell it
     else:
         channel.send(Planned(plan, warnings))
+
+
+def _lines_left(bake_file: BakeFile) -> int:
+    """For Dockerfiles that are still to be read. Raises _Declined if what is in the bake file itself is too much."""
+    targets = bake_file.targets.values()
+    left = (MOST_LINES - sum((target.dockerfile_inline or "").count("\n") for target in targets)) // max(
+        1, len(targets)
+    )
+    if left < 0:
+        raise _Declined
+    return left
 
 
 def _done(work: Coroutine[object, None, T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -117,6 +118,22 @@ def test_an_image_that_is_not_there_stays_an_error_of_its_registry(tmp_path: Pat
 def test_what_is_far_away_is_left_to_the_engine(tmp_path: Path) -> None:
     text = "target.default.context = 'https://example.com/repository.git'\n"
     assert planned(job(tmp_path, text), known) == [Declined()]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_large_plans_are_left_to_the_engine(tmp_path: Path, inline: bool) -> None:
+    def ends(lines: int) -> list[object]:
+        text = "FROM scratch\n" + "COPY Dockerfile /\n" * (lines - 1)
+        (tmp_path / "Dockerfile").write_text(text)
+        extra = f", dockerfile-inline = {json.dumps(text)}" if inline else ""
+        targets = [f"target.t{number} = {{ tags = [] {extra} }}" for number in range(10)]
+        work = job(
+            tmp_path, "\n".join([*targets, f"group.default.targets = {[f't{number}' for number in range(10)]}\n"])
+        )
+        return [type(each) for each in planned(work, known)]
+
+    assert ends(100) == [Planned]
+    assert ends(101) == [Declined]
 
 
 def test_what_nobody_expects_is_left_to_the_engine(tmp_path: Path) -> None:
