@@ -9,13 +9,13 @@ import anyio.to_thread
 
 from bakepy.cli.disk import DiskFiles
 from bakepy.cli.job import BakeOptions
+from bakepy.cli.planning_ahead import plan_options
 from bakepy.cli.resolving import Remote, resolver
 from bakepy.cli.surroundings import with_surroundings
 from bakepy.engine.embedded import Embedded
 from bakepy.events import Emit
-from bakepy.model.platform import Platform
 from bakepy.model.target import BakeFile
-from bakepy.planner.compiling import PlanOptions, make_plan
+from bakepy.planner.compiling import make_plan
 from bakepy.planner.plan import Plan
 
 
@@ -38,13 +38,4 @@ async def plan_with(
         resolve=resolver(engine, emit),
         remote=Remote(engine, emit, options.environment, options.directory),
         options=plan_options(options, engine.host),
-    )
-
-
-def plan_options(options: BakeOptions, host: Platform) -> PlanOptions:
-    return PlanOptions(
-        build_platform=host,
-        granted=options.grants,
-        cgroup_parent=options.cgroup_parent,
-        unsupported=options.unsupported,
     )

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bakepy.cli.channel import Channel, Declined, Found, Planned, Wanted
 from bakepy.cli.disk import DiskFiles
-from bakepy.cli.job import Job
+from bakepy.cli.job import BakeOptions, Job
 from bakepy.dockerfile.images import ImageRequest
 from bakepy.errors import BakeError
 from bakepy.llb.op import SourceOp
-from bakepy.model.platform import host_platform
+from bakepy.model.platform import Platform, host_platform
 from bakepy.model.target import BakeFile, Target
+
+if TYPE_CHECKING:
+    from bakepy.planner.compiling import PlanOptions
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class _Far:
 def plan_ahead(job: Job, channel: Channel) -> None:
     """Makes the plan of a job and sends it. Raises BrokenPipeError or EOFError if the other process has ended."""
     from bakepy.cli.surroundings import with_surroundings
-    from bakepy.planner.compiling import PlanOptions, make_plan
+    from bakepy.planner.compiling import make_plan
 
     async def resolve(wanted: Mapping[ImageRequest, Sequence[Target]], layouts: Mapping[str, str]) -> Found:
         names = {request: tuple(target.name for target in targets) for request, targets in wanted.items()}
@@ -81,12 +84,7 @@ def plan_ahead(job: Job, channel: Channel) -> None:
                 files=_Files(options.directory, _lines_left(bake_file)),
                 resolve=resolve,
                 remote=_Far(),
-                options=PlanOptions(
-                    build_platform=host_platform(),
-                    granted=options.grants,
-                    cgroup_parent=options.cgroup_parent,
-                    unsupported=options.unsupported,
-                ),
+                options=plan_options(options, host_platform()),
             )
         )
     except _Declined:
@@ -99,6 +97,18 @@ def plan_ahead(job: Job, channel: Channel) -> None:
         channel.send(Declined())  # it will meet that as well, and knows how to tell it
     else:
         channel.send(Planned(plan, warnings))
+
+
+def plan_options(options: BakeOptions, host: Platform) -> PlanOptions:
+    """What the planner is told of how a run goes about it, whichever process plans."""
+    from bakepy.planner.compiling import PlanOptions
+
+    return PlanOptions(
+        build_platform=host,
+        granted=options.grants,
+        cgroup_parent=options.cgroup_parent,
+        unsupported=options.unsupported,
+    )
 
 
 def _lines_left(bake_file: BakeFile) -> int:

@@ -58,7 +58,7 @@ def prepare() -> None:
 
 
 class Lookups:
-    """Keeps connections for the next request; the library is imported for the first."""
+    """Keeps connections for the next request; the library is imported for the first, or by `prepare`."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
