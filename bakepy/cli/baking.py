@@ -367,9 +367,10 @@ def _each(*listeners: Callable[[Event], None]) -> Emit:
 
 
 def _check_warnings(plan: Plan) -> dict[tuple[str, str], None]:
-    """What the Dockerfile checks found: one line each, the place in front."""
+    """What the Dockerfile checks and the planner found: one line each, the place in front."""
     found: dict[tuple[str, str], None] = {}
     for warning in plan.warnings:
         place = f"{warning.where.file.name}:{warning.where.start.line}: " if warning.where else ""
-        found[f"{place}{warning.rule}: {warning.message}", ""] = None
+        rule = f"{warning.rule}: " if warning.rule else ""
+        found[f"{place}{rule}{warning.message}", ""] = None
     return found

@@ -100,7 +100,8 @@ def _warning(warning: PlanWarning) -> dict[str, Any]:
 
     place = warning.where
     rule = RULES.get(warning.rule)
-    short = f"{warning.rule}: {warning.message}" + (f" (line {place.start.line})" if place else "")
+    named = f"{warning.rule}: " if warning.rule else ""
+    short = f"{named}{warning.message}" + (f" (line {place.start.line})" if place else "")
     value: dict[str, Any] = {"level": 1, "short": _base64(short)}
     if rule is not None:
         value["detail"] = [_base64(rule.description)]

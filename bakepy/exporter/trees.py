@@ -60,6 +60,7 @@ class TreeExporter:
         """As a tar, with a folder for each platform if there are several."""
         async with AsyncExitStack() as mounts:
             trees = await self._mount(result, result.multi_platform, mounts)
+            _refuse_equal_folders(trees)
             with progress.step("sending tarball"):
                 size = await anyio.to_thread.run_sync(self._write_tar, output.dest, trees, epoch)
         place = "stdout" if output.dest == "-" else f"{output.dest} ({size_text(size)})"
@@ -111,15 +112,22 @@ def _entries(tree: _Tree, epoch: int | None) -> Iterator[LayerEntry]:
 
 def _refuse_collisions(trees: list[_Tree]) -> None:
     """Without folders of their own, platforms must not have files of one name."""
-    owners: dict[bytes, Platform] = {}
+    owners: dict[bytes, _Tree] = {}
     for tree in trees:
         for entry in walk(tree.root):
-            if entry.kind != "dir" and (other := owners.setdefault(entry.path, tree.platform)) != tree.platform:
+            if entry.kind != "dir" and (other := owners.setdefault(entry.path, tree)) is not tree:
+                path = entry.path.decode(errors="replace")
                 raise BuildError(
-                    f"cannot overwrite {entry.path.decode(errors='replace')} from {other} with {tree.platform} "
-                    "when split option is disabled",
+                    f"cannot overwrite {path} from {other.platform} with {tree.platform} when split option is disabled",
                     hint="leave out platform-split=false",
                 )
+
+
+def _refuse_equal_folders(trees: list[_Tree]) -> None:
+    """A platform that was asked for twice has one name in a tar (a directory is written twice, as by BuildKit)."""
+    for number, tree in enumerate(trees):
+        if tree.folder and any(other.folder == tree.folder for other in trees[:number]):
+            raise BuildError(f"duplicate path {tree.folder}: file exists", hint="ask for each platform once")
 
 
 def size_text(size: int) -> str:

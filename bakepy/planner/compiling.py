@@ -6,6 +6,7 @@ are resolved together, each distinct one once, until none is missing; then lower
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
@@ -338,7 +339,7 @@ class Compiler:
         """What was compiled, united."""
         graphs: dict[int, Graph] = {}
         targets = []
-        warnings = _Warnings()
+        warnings, twice = _Warnings(), []
         for name in order:
             if name not in self._of:
                 continue
@@ -356,12 +357,18 @@ class Compiler:
                     for warning in lowered.warnings:
                         warnings.add(name, warning)
             targets.append(PlannedTarget(setting.target, tuple(platforms), setting.multi_platform, epoch))
+            counted = Counter(planned.platform for planned in platforms)
+            twice += [
+                PlanWarning(f'Duplicate platform result requested "{platform}"', targets=(name,))
+                for platform, times in counted.items()
+                if times > 1
+            ]
         return Plan(
             Graph().union(*graphs.values()),
             tuple(targets),
             FrozenMap(sources.locals),
             FrozenMap(sources.layouts),
-            warnings.all(),
+            (*warnings.all(), *twice),
         )
 
 

@@ -45,7 +45,7 @@ class PlannedTarget:
 
 @dataclass(frozen=True, slots=True)
 class PlanWarning:
-    """Something that a Dockerfile check found; `targets` are those that build it."""
+    """Something that a Dockerfile check found (`rule`), or the planner; `targets` are those that it is about."""
 
     message: str
     where: SourceRange | None = None

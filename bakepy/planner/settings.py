@@ -224,14 +224,15 @@ def _labs(target: Target, dockerfile: ParsedDockerfile | None, argument: str | N
 
 
 def _platforms(target: Target, build_platform: Platform, faults: _Faults) -> tuple[Platform | None, ...]:
-    """Each once, in the order in which they are written; `local` is the platform of this machine."""
-    found: dict[Platform | None, None] = {}
+    """In the order in which they are written, also if one is written twice: its image is in the index twice then, as
+    with BuildKit (a bake file's own list has each text once). `local` is the platform of this machine."""
+    found: list[Platform | None] = []
     for number, text in enumerate(target.platforms):
         with faults.at(f"platforms[{number}]", text):
             for name in (part.strip() for part in text.split(",")):
                 local = name.lower() == "local"
                 platform = build_platform if local else Platform.parse(name, build_platform).without_typos()
-                found[platform.normalized()] = None
+                found.append(platform.normalized())
     return tuple(found) or (None,)
 
 

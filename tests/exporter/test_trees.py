@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bakepy.content.entry import LayerEntry
 from bakepy.errors import BuildError, DefinitionError
 from bakepy.exporter.directory import DirectoryWriter
 from bakepy.exporter.tree import walk
-from tests.support.results import AMD64, ARM64, House, files_of, multi_result, result, tar_of
+from tests.support.results import AMD64, ARM64, House, files_of, multi_result, output, result, tar_of
 
 pytestmark = pytest.mark.anyio
 
@@ -156,6 +157,27 @@ async def test_platforms_in_one_folder_must_not_meet(house: House, tmp_path: Pat
         "hint: leave out platform-split=false"
     )
     assert not (tmp_path / "out").exists()
+
+
+async def test_a_platform_twice_is_one_folder_and_no_tar(house: House, tmp_path: Path) -> None:
+    twice = replace(multi_result({AMD64: await house.snapshot("s1", {"d/a": "1"})}), multi_platform=True)
+    twice = replace(twice, platforms=twice.platforms * 2)
+
+    async def export(written: str) -> str:
+        target = replace(twice.target, outputs=(output(written),))
+        try:
+            await house.exporter().export(replace(twice, target=target))
+        except BuildError as error:
+            return error.what
+        return ""
+
+    assert await export(f"type=local,dest={tmp_path / 'out'}") == ""
+    assert (tmp_path / "out/linux_amd64/d/a").read_text() == "1"
+    assert await export(f"type=local,dest={tmp_path / 'one'},platform-split=false") == (
+        "cannot overwrite d/a from linux/amd64 with linux/amd64 when split option is disabled"
+    )
+    assert await export(f"type=tar,dest={tmp_path / 't'}") == "duplicate path linux_amd64: file exists"
+    assert not (tmp_path / "one").exists() and not (tmp_path / "t").exists()
 
 
 async def test_platforms_in_one_folder_side_by_side(house: House, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from bakepy.model.platform import Platform, host_platform
 from bakepy.model.target import BakeFile, Group, Target
 from bakepy.planner.compiling import PlanOptions, make_plan
 from bakepy.planner.images import side_by_side
-from bakepy.planner.plan import Plan
+from bakepy.planner.plan import Plan, PlanWarning
 from bakepy.planner.views import title
 from tests.support.files import MemoryFiles
 from tests.support.images import MemoryImages
@@ -118,7 +118,7 @@ def test_equal_targets_are_one_compilation() -> None:
 def test_platforms_are_spread() -> None:
     images = MemoryImages("busybox")
     made = plan(
-        bake(Target("t", platforms=("linux/amd64", "linux/arm64", "linux/amd64"))),
+        bake(Target("t", platforms=("linux/amd64", "linux/arm64"))),
         {"Dockerfile": "FROM busybox\nRUN x\n"},
         images,
     )
@@ -127,6 +127,18 @@ def test_platforms_are_spread() -> None:
     assert target.multi_platform
     assert len(set(target.heads)) == 2
     assert [platform for _, platform in images.asked] == ["linux/amd64", "linux/arm64"]
+
+
+def test_a_platform_that_is_asked_for_twice_is_built_once_and_is_twice_in_the_index() -> None:
+    written = Target("t", platforms=("linux/amd64", "linux/arm64", "linux/amd64/v1"))
+    images = MemoryImages("busybox")
+    made = plan(bake(written), {"Dockerfile": "FROM busybox\nRUN x\n"}, images)
+    (target,) = made.targets
+    assert [str(planned.platform) for planned in target.platforms] == ["linux/amd64", "linux/arm64", "linux/amd64"]
+    assert target.multi_platform
+    assert len(set(target.heads)) == 2
+    assert [platform for _, platform in images.asked] == ["linux/amd64", "linux/arm64"]
+    assert made.warnings == (PlanWarning('Duplicate platform result requested "linux/amd64"', targets=("t",)),)
 
 
 def test_one_platform_is_no_index_unless_it_is_asked_for() -> None:
