@@ -27,30 +27,35 @@ from bakepy.model.value import dataclass
 
 V = TypeVar("V")
 _PLANS, _STAGES, _CONTEXTS, _RESULTS = 32, 64, 32, 8
-KEPT_TARGETS = 8
+KEPT_TARGETS = 4
 """For so many targets at least all stages are kept. What is kept longer costs more when it is forgotten."""
 
 
 class Recent(Generic[V]):
     """A mapping that keeps the `limit` values used last."""
 
-    __slots__ = ("_limit", "_values")
+    __slots__ = ("_last", "_limit", "_values")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: OrderedDict[Hashable, V] = OrderedDict()
+        self._last: V | None = None
+        """The one at the end, if that is known: no need to move it there."""
 
     def find(self, key: Hashable) -> V | None:
         value = self._values.get(key)
-        if value is not None:
+        if value is not None and value is not self._last:
             self._values.move_to_end(key)
+            self._last = value
         return value
 
     def hold(self, least: int) -> None:
         self._limit = max(self._limit, least)
 
     def put(self, key: Hashable, value: V) -> V:
+        before = len(self._values)
         self._values[key] = value
+        self._last = value if len(self._values) > before else None  # else it stands where it stood
         if len(self._values) > self._limit:
             self._values.popitem(last=False)
         return value

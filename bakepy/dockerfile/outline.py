@@ -38,7 +38,7 @@ class OutlineNotes:
     ssh: dict[str, NeedNote] = field(default_factory=dict)
 
     def copy(self) -> OutlineNotes:
-        return OutlineNotes(dict(self.args), dict(self.used), dict(self.secrets), dict(self.ssh))
+        return OutlineNotes(self.args.copy(), self.used.copy(), self.secrets.copy(), self.ssh.copy())
 
     def all_used(self, args: Mapping[str, ArgNote]) -> Iterable[str]:
         """Arguments in the default of a used one are used as well."""

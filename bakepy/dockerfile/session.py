@@ -347,8 +347,8 @@ class Session:
                 part.stop,
                 stage,
                 None if part.start else steps,  # half a stage stands for what it was made with
-                tuple([scope.source(source) for source in part.sources]),
-                tuple([(self.build_args.get(name), self.args.get(name)) for name in part.names]),
+                tuple([scope.source(source) for source in part.sources]) if part.sources else (),
+                tuple([(self.build_args.get(name), self.args.get(name)) for name in part.names]) if part.names else (),
             )
             known = self.memo.stages.find(key)
             if known is None:

@@ -193,10 +193,13 @@ class Graph(Mapping[Digest, Vertex]):
         found = dict(self._vertices)
         mentions: dict[Digest, dict[int, Vertex]] = {}
         for graph in others:
-            for digest, vertex in graph._vertices.items():
-                first = found.setdefault(digest, vertex)
+            vertices = graph._vertices
+            again = [(found[digest], vertices[digest]) for digest in found.keys() & vertices.keys()]
+            found.update(vertices)
+            for first, vertex in again:
                 if first is not vertex:
-                    mentions.setdefault(digest, {})[id(vertex)] = vertex
+                    found[vertex.digest] = first
+                    mentions.setdefault(vertex.digest, {})[id(vertex)] = vertex
         for digest, more in mentions.items():
             found[digest] = found[digest].merged(more.values())
         return Graph.ordered(found)

@@ -251,23 +251,17 @@ def diff_op(op: o.DiffOp) -> bytes:
 
 
 _SHA256_LENGTH = 71
-_SHA256_INPUT = b"\x0a\x49\x0a\x47"
+_SHA256_INPUT = "\x0a\x49\x0a\x47"
 """What stands before the digest of an input that is output 0 of a vertex: an Input of 73 bytes, a digest of 71."""
 
 
 def inputs(edges: Sequence[tuple[str, int]]) -> bytes:
-    if len(edges) == 1:  # so have most
-        digest, index = edges[0]
-        if not index and len(digest) == _SHA256_LENGTH:
-            return _SHA256_INPUT + digest.encode()
-    return b"".join(
-        [
-            message(1, text(1, digest) + number(2, index))
-            if index or len(digest) != _SHA256_LENGTH
-            else _SHA256_INPUT + digest.encode()
-            for digest, index in edges
-        ]
-    )
+    plain = ""
+    for digest, index in edges:
+        if index or len(digest) != _SHA256_LENGTH:
+            return b"".join([message(1, text(1, digest) + number(2, index)) for digest, index in edges])
+        plain += _SHA256_INPUT + digest
+    return plain.encode()
 
 
 def body(op: o.Op, platform: Platform | None) -> bytes:

@@ -76,9 +76,10 @@ class Platform:
     def normalized(self) -> Platform:
         """Aliases replaced and default variants filled in or dropped (containerd: `platforms.Normalize`)."""
         architecture, variant = _normal_architecture(self.architecture, self.variant)
-        return Platform(
-            _normal_os(self.os) or "linux", architecture, variant, self.os_version, tuple(sorted({*self.os_features}))
-        )
+        os = _normal_os(self.os) or "linux"
+        if not self.os_features and (os, architecture, variant) == (self.os, self.architecture, self.variant):
+            return self
+        return Platform(os, architecture, variant, self.os_version, tuple(sorted({*self.os_features})))
 
     def is_known(self) -> bool:
         """Whether both parts are names that Go's toolchain knows."""

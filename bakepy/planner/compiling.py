@@ -249,13 +249,12 @@ class Compiler:
         options = setting.for_platform(platform)
         linked, identity = self.linked(setting, platform)
         key = (id(setting.dockerfile), options, identity)
-        if (known := self._units.get(key)) is not None:
-            known.targets.append(setting.target)
-            return known, False
         if linked:
             options = replace(options, contexts=FrozenMap({**options.contexts, **linked}))
-        unit = self._units[key] = Unit(Compilation(setting.dockerfile, options, self.images), [setting.target])
-        return unit, True
+        unit = Unit(Compilation(setting.dockerfile, options, self.images), [])
+        known = self._units.setdefault(key, unit)
+        known.targets.append(setting.target)
+        return known, known is unit
 
     def linked(
         self, setting: TargetSettings, platform: Platform | None

@@ -67,13 +67,7 @@ def read_target(
     context: LocalContext | RemoteContext | None = None
     dockerfile: ParsedDockerfile | None = None
     with faults.at("context", target.context):
-        context = sources.remote.context(target.context) if c.is_remote(target.context) else None
-        folder = _context_folder(target, sources) if context is None else "."
-        path: str | None = None
-        with located(target, "dockerfile-inline" if target.dockerfile_inline else "dockerfile", target.dockerfile):
-            path, dockerfile = _dockerfile(target, folder, sources)
-        if context is None:
-            context = sources.folder(folder, "context", sources.ignore(path, folder))
+        context, dockerfile = _read(target, sources)
     arguments = _given(target.args)
     if isinstance(context, d.GitContext) and (keep := arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")) in _TRUE | _FALSE:
         context = replace(context, keep_git_dir=keep in _TRUE)
@@ -175,6 +169,21 @@ class _Noting:
             raise error
         self.faults.errors.append(error)
         return True
+
+
+def _read(target: Target, sources: Sources) -> tuple[LocalContext | RemoteContext, ParsedDockerfile]:
+    """Its context and its Dockerfile; the same for all targets that name the same."""
+    key = (target.context, target.dockerfile, target.dockerfile_inline)
+    known = sources.read.get(key)
+    if known is not None:
+        return known
+    remote = sources.remote.context(target.context) if c.is_remote(target.context) else None
+    folder = _context_folder(target, sources) if remote is None else "."
+    with located(target, "dockerfile-inline" if target.dockerfile_inline else "dockerfile", target.dockerfile):
+        path, dockerfile = _dockerfile(target, folder, sources)
+    context = remote or sources.folder(folder, "context", sources.ignore(path, folder))
+    sources.read[key] = context, dockerfile
+    return context, dockerfile
 
 
 def _context_folder(target: Target, sources: Sources) -> str:

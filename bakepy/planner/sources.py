@@ -13,7 +13,7 @@ from bakepy.model.oci import ImageIndex
 from bakepy.model.value import dataclass
 from bakepy.planner import contexts as c
 from bakepy.planner.files import FileReader
-from bakepy.planner.remote import RemoteMemory
+from bakepy.planner.remote import RemoteContext, RemoteMemory
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -29,6 +29,10 @@ class Sources:
     layouts: dict[str, str] = field(default_factory=dict)
     """Absolute folder by store name."""
     remote: RemoteMemory = field(default_factory=RemoteMemory)
+    read: dict[tuple[str, str, str | None], tuple[LocalContext | RemoteContext, ParsedDockerfile]] = field(
+        default_factory=dict
+    )
+    """Context and Dockerfile of targets, by how they name them."""
     _names: dict[str, str] = field(default_factory=dict)
     _dockerfiles: dict[str, ParsedDockerfile] = field(default_factory=dict)
     _inline: dict[str, ParsedDockerfile] = field(default_factory=dict)

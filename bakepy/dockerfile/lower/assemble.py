@@ -17,8 +17,6 @@ MAX_DEFINITION = 256 << 20
 _MERGED = 4096
 _new_edge = tuple.__new__
 """Half the time of `Edge`, which there is one of for each step of each target."""
-_MISSING = Edge(Digest(""))
-"""Of a tree that has no edge yet."""
 
 
 @dataclass(slots=True)
@@ -44,7 +42,10 @@ class VertexMemo:
 
     def united(self, vertices: list[Vertex]) -> Graph:
         """Each digest once; later mentions add what they say to the first."""
-        found: dict[Digest, Vertex] = {}
+        found = {vertex.digest: vertex for vertex in vertices}
+        if len(found) == len(vertices):
+            return Graph.ordered(found)
+        found.clear()
         mentions: dict[Digest, dict[int, Vertex]] = {}  # all at once: one by one, each would copy all places so far
         for vertex in vertices:
             first = found.setdefault(vertex.digest, vertex)
@@ -76,33 +77,39 @@ class Assembler:
 
     def add(self, head: Node) -> Edge:
         """The edge of `head`; everything it needs is appended to `vertices`, inputs first."""
-        edges, vertices, find = self.edges, self.vertices, self.edges.get
-        stack = [head]
-        while stack:
-            node = stack[-1]
-            if node in edges:
-                stack.pop()
-                continue
+        edges, vertices, find, make = self.edges, self.vertices, self.edges.get, self.memo.make
+        path = [] if head in edges else [head]  # each needs the next, so none is on it twice
+        while path:
+            node = path[-1]
             trees = node.trees
             inputs: tuple[Edge | None, ...]
-            if len(trees) == 1 and (only := trees[0]) is not None:  # most RUNs
-                edge = find(only)
-                if edge is None:
-                    stack.append(only)
-                    continue
+            missing: Node | None = None
+            if len(trees) == 1:  # most RUNs
+                only = trees[0]
+                edge = None if only is None else find(only)
                 inputs = (edge,)
-            elif len(trees) == 2 and (first := trees[0]) is not None and (second := trees[1]) is not None:  # COPYs
-                left, right = find(first), find(second)
-                if left is None or right is None:
-                    stack += (second, first)
-                    continue
+                if edge is None:
+                    missing = only
+            elif len(trees) == 2:  # most COPYs
+                first, second = trees
+                left = None if first is None else find(first)
+                right = None if second is None else find(second)
                 inputs = (left, right)
+                if left is None and first is not None:
+                    missing = first
+                elif right is None:
+                    missing = second
             else:
-                inputs = tuple([None if tree is None else find(tree, _MISSING) for tree in trees])
-                if _MISSING in inputs:
-                    stack += [tree for tree in reversed(trees) if tree is not None and tree not in edges]
-                    continue
-            stack.pop()
+                inputs = tuple([None if tree is None else find(tree) for tree in trees])
+                missing = next((tree for tree in trees if tree is not None and tree not in edges), None)
+            if missing is not None:
+                while True:  # down to what is known, the usual chain at once
+                    path.append(missing)
+                    trees = missing.trees
+                    if not trees or (missing := trees[0]) is None or missing in edges:
+                        break
+                continue
+            path.pop()
             made = node.made
             if made is None or made[0] != inputs:
                 if isinstance(node, LateNode):
@@ -112,7 +119,7 @@ class Assembler:
                     self.vertices += node.given
                     edges[node] = node.edge
                     continue
-                made = self.memo.make(node, inputs)
+                made = make(node, inputs)
             _, edges[node], vertex = made
             self.room -= len(vertex.data)
             vertices.append(vertex)

@@ -17,7 +17,7 @@ from bakepy.dockerfile.instructions import Add, Copy, Transfer
 from bakepy.dockerfile.lower import step
 from bakepy.dockerfile.lower.image import history_line
 from bakepy.dockerfile.lower.names import INTERNAL, next_step, shown, step_name
-from bakepy.dockerfile.lower.node import FileForm, FileNode, MergeNode, Node
+from bakepy.dockerfile.lower.node import FileForm, FileNode, MergeForm, MergeNode, Node
 from bakepy.dockerfile.lower.scope import Scope
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.lower.state import Command, StageState
@@ -147,16 +147,17 @@ def _linker(form: FileForm, name: str, merged_name: str, command: Command) -> _M
     group = f"link-{id(command):x}"
     weak = replace(form.metadata, progress_group=ProgressGroup(group, name, weak=True))
     copied = FileForm(weak, form.locations, form.actions)
-    merged = replace(
+    metadata = replace(
         form.metadata,
         description=description(merged_name),
         caps=frozenset({"mergeop"}),
         progress_group=ProgressGroup(group, name),
     )
+    merged = MergeForm(metadata, form.locations)
 
     def make(base: Node | None, sources: list[Node | None]) -> Node:
         node = FileNode((None, *sources), copied)
-        return node if base is None else MergeNode((base, node), merged, form.locations)
+        return node if base is None else MergeNode((base, node), merged)
 
     return make
 

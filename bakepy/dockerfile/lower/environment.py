@@ -31,15 +31,17 @@ class Environment(dict[str, str]):
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         super().__init__(values or {})
-        self.arguments: list[ArgItem] = []
-        self._lines: dict[str, tuple[str, bytes]] = {}
-        self._given: dict[str, str] = {}
-        self._variables: Variables | None = None
         self._above: Environment | None = None
+        self.arguments: list[ArgItem]
+        self._lines: dict[str, tuple[str, bytes]]
+        self._given: dict[str, str]
+        self._variables: Variables | None
         if isinstance(values, Environment):
-            self._lines, self._variables = dict(values._lines), values._variables
-            if values.arguments:
-                self.arguments, self._given = list(values.arguments), dict(values._given)
+            self._lines, self._variables = values._lines.copy(), values._variables
+            self.arguments, self._given = values.arguments.copy(), values._given.copy()
+        else:
+            self._lines, self._variables = {}, None
+            self.arguments, self._given = [], {}
 
     def put(self, name: str, value: str) -> None:
         known = self.pop(name, None)
@@ -77,11 +79,8 @@ class Environment(dict[str, str]):
 
     def variables(self) -> Variables:
         if self._variables is None:
-            lines = self._lines.values()
+            lines, data = zip(*self._lines.values(), strict=True) if self._lines else ((), ())
             given = self._given
-            self._variables = Variables(
-                tuple([text for text, _ in lines]),
-                b"".join([data for _, data in lines]),
-                f"|{len(given)} {' '.join(given.values())} " if given else "",
-            )
+            arguments = f"|{len(given)} {' '.join(given.values())} " if given else ""
+            self._variables = Variables(lines, b"".join(data), arguments)
         return self._variables

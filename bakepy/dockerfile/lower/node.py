@@ -232,16 +232,16 @@ class FileForm:
     metadata: OpMetadata
     locations: tuple[Location, ...]
     actions: tuple[Action, ...]
-    _numbered: dict[tuple[int, ...], _NumberedFile] = field(default_factory=dict)
+    _numbered: dict[tuple[int, ...], _Numbered] = field(default_factory=dict)
 
-    def numbered(self, numbers: tuple[int, ...]) -> _NumberedFile:
+    def numbered(self, numbers: tuple[int, ...]) -> _Numbered:
         """The form with those inputs for its base and its actions."""
         found = self._numbered.get(numbers)
         if found is None:
             found = self._numbered[numbers] = self._number(*numbers)
         return found
 
-    def _number(self, base: int, *numbers: int) -> _NumberedFile:
+    def _number(self, base: int, *numbers: int) -> _Numbered:
         count, last = max(base, *numbers) + 1, len(self.actions) - 1
         actions = tuple(
             FileAction(
@@ -255,10 +255,12 @@ class FileForm:
         op = FileOp(actions)
         visits = dict.fromkeys(index for number in reversed(numbers) for index in (base, number) if index != NONE)
         form = VertexForm(always(op), None, self.metadata, tuple(visits), self.locations)
-        return _NumberedFile(form, wire.body(op, None))
+        return _Numbered(form, wire.body(op, None))
 
 
-class _NumberedFile(NamedTuple):
+class _Numbered(NamedTuple):
+    """A form whose inputs are known: all of the op but these."""
+
     form: VertexForm
     body: bytes
 
@@ -311,17 +313,32 @@ def _rebased(user: UserOpt | None, base: int) -> UserOpt | None:
     return user if user is None or user.id is not None else replace(user, input=base)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MergeForm:
+    """Trees laid over each other, whatever they are."""
+
+    metadata: OpMetadata
+    locations: tuple[Location, ...]
+    _counted: dict[int, _Numbered] = field(default_factory=dict)
+
+    def counted(self, trees: int) -> _Numbered:
+        """The form with so many trees."""
+        found = self._counted.get(trees)
+        if found is None:
+            op, numbers = MergeOp(tuple(range(trees))), tuple(range(trees))
+            form = VertexForm(always(op), None, self.metadata, numbers, self.locations)
+            found = self._counted[trees] = _Numbered(form, wire.body(op, None))
+        return found
+
+
 @dataclass(slots=True, eq=False)
 class MergeNode(Node):
     """Two or more trees; equal inputs stay apart."""
 
-    metadata: OpMetadata
-    locations: tuple[Location, ...]
+    form: MergeForm
 
     def vertex(self, edges: tuple[Edge | None, ...]) -> Vertex:
-        return Vertex.make(
-            MergeOp(tuple(range(len(edges)))),
-            [edge for edge in edges if edge is not None],
-            metadata=self.metadata,
-            locations=self.locations,
-        )
+        inputs = tuple([edge for edge in edges if edge is not None])
+        known = self.form.counted(len(inputs))
+        data = wire.inputs(inputs) + known.body
+        return Vertex(Digest.of(data), inputs, data, known.form)

@@ -297,7 +297,9 @@ def read_run(stage: StageState, command: Command, run: Run, scope: Scope, checke
         if note is not None:
             note(stage)
         if given := variables.arguments:
-            scope.spend(len(given) + len(text))
+            scope.room -= len(given) + len(text)
+            if scope.room < 0:
+                scope.spend(0)
             stage.image.history.append((created, given, text))
         else:
             stage.image.history.append(plain)

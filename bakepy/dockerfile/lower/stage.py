@@ -146,9 +146,10 @@ def end_stage(stage: StageState, scope: Scope) -> None:
         wanted = False
         if name in scope.global_args:
             wanted = _is_enabled(stage.label, scope.global_args[name])
-        for item in stage.env.arguments:
-            if item.name == name and item.value is not None:
-                wanted = _is_enabled(stage.label, item.value)
+        if stage.env.is_declared(name):
+            for item in stage.env.arguments:
+                if item.name == name and item.value is not None:
+                    wanted = _is_enabled(stage.label, item.value)
         if wanted and name == SCAN_CONTEXT:
             stage.scan_context = True
         elif wanted:
