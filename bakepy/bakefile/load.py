@@ -21,7 +21,7 @@ from bakepy.bakefile.own import OWN
 from bakepy.bakefile.places import Places, Written
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import Selection, add_epoch, raise_all, select
-from bakepy.bakefile.source import Text, check_text, without_foreign
+from bakepy.bakefile.source import Text, check_native, check_text, without_foreign
 from bakepy.errors import BakeError, DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile, SourceRange
@@ -217,7 +217,7 @@ def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
         check_text(text)
         errors += parser.errors
         return None
-    check_text(text, comments=False)
+    check_native(text)
     return body
 
 
@@ -238,7 +238,7 @@ def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body
     native: DefinitionError
     try:
         hcl = BodyParser(text).file()
-        check_text(text, comments=False)
+        check_native(text)
         return hcl
     except DefinitionError as error:
         native = error

@@ -66,26 +66,47 @@ class Span:
 # -- text that was no UTF-8 comes with surrogates in the place of its bytes
 
 _FOREIGN: Final = re.compile("[\ud800-\udfff]")
+_BROKEN: Final = re.compile(
+    "((?:[\udcc0-\udcdf][\udc80-\udcbf]|[\udce0-\udcef][\udc80-\udcbf]{2}|[\udcf0-\udcf7][\udc80-\udcbf]{3})+)"
+    "|[\ud800-\udfff]"
+)
+"""A byte that is no UTF-8. The group is what has at least its form, such as half of a pair of UTF-16 or a character
+that is written longer than needed: HCL's scanner looks at no more than the form."""
 
 
-def check_text(text: Text, *, comments: bool = True) -> None:
-    """Raises DefinitionError for text that is not UTF-8. Without `comments`, those of native syntax, which has been
-    read before, may be in another encoding."""
-    if text.text.isascii():
-        return
-    found = _FOREIGN.search(text.text)
-    if found and not comments:
-        from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
-
-        said = (each for each in tokens(text.text) if each.kind != COMMENT and _FOREIGN.search(each.text))
-        first = next(said, None)
-        found = _FOREIGN.search(text.text, first.start) if first else None
+def check_text(text: Text) -> None:
+    """Raises DefinitionError for text that is not UTF-8."""
+    found = None if text.text.isascii() else _FOREIGN.search(text.text)
     if found:
         raise Span(text, found.start(), found.end()).error("this is not UTF-8")
 
 
-def without_foreign(text: Text) -> Text:
-    """As buildx reads JSON: a byte that is no UTF-8 becomes the character that stands for such."""
+def check_native(text: Text) -> None:
+    """Raises DefinitionError for a file in native syntax, which has been read before, that is not UTF-8. Comments may
+    be in another encoding; what has the form of UTF-8 may stand in texts."""
     if text.text.isascii():
-        return text
-    return Text(SourceFile(text.name, _FOREIGN.sub("\ufffd", text.text)))
+        return
+    broken = [found.start() for found in _BROKEN.finditer(text.text) if not found[1]]
+    if not broken:
+        return
+    from bakepy.bakefile.format.hcl_tokens import comments
+
+    left_out = comments(text.text)
+    for offset in broken:
+        at = bisect_right(left_out, (offset, len(text.text))) - 1
+        if at < 0 or offset >= left_out[at][1]:
+            raise Span(text, offset, offset + 1).error("this is not UTF-8")
+
+
+def legible(text: str) -> str:
+    """As buildx reads JSON: a byte that is no UTF-8 becomes the character that stands for such."""
+    return text if text.isascii() else _FOREIGN.sub("\ufffd", text)
+
+
+def without_foreign(text: Text) -> Text:
+    return text if text.text.isascii() else Text(SourceFile(text.name, legible(text.text)))
+
+
+def octets(text: str) -> bytes:
+    """The bytes that a text was written with."""
+    return text.encode("utf-8", "surrogateescape")

@@ -15,7 +15,10 @@ class DiskFiles:
         self._directory = directory
 
     def read(self, path: str) -> bytes:
-        return (self._directory / path).read_bytes()
+        try:
+            return (self._directory / path).read_bytes()
+        except ValueError:  # there is a NUL in it
+            raise FileNotFoundError(2, "no such file or directory", path) from None
 
     def is_directory(self, path: str) -> bool:
         return (self._directory / path).is_dir()

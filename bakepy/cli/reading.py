@@ -23,12 +23,15 @@ class Disk:
     """The disk as bake files ask for it; paths are meant from the directory of the command."""
 
     def read(self, path: str) -> bytes:
-        return Path(path).read_bytes()
+        try:
+            return Path(path).read_bytes()
+        except ValueError:  # there is a NUL in it
+            raise FileNotFoundError(2, "no such file or directory", path) from None
 
     def kind(self, path: str) -> str:
         try:
             mode = Path(path).stat().st_mode
-        except OSError:
+        except (OSError, ValueError):
             return ""
         return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 

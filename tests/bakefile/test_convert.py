@@ -545,5 +545,7 @@ def test_real_files_stay_what_they_are(way: tuple[str, ...]) -> None:
 def test_what_is_no_utf_8_becomes_the_character_for_such() -> None:
     comment = SourceFile("docker-bake.hcl", '# caf\udce9\ntarget "a" {}\n')
     assert convert(comment, "bake.toml", "toml").file.text == "# caf\ufffd\n[target.a]\n"
+    with pytest.raises(DefinitionError, match="this is not UTF-8"):
+        convert(SourceFile("docker-bake.hcl", '/* \udce9 */ x = "\udced\udca0\udc80"'), "bake.toml", "toml")
     json_file = SourceFile("docker-bake.json", '{"target": {"a": {"tags": ["\udcff"]}}}')
     assert convert(json_file, "bake.toml", "toml").file.text == '[target.a]\ntags = ["\ufffd"]\n'

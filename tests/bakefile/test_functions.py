@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from bakepy.bakefile.functions import _FAMILIES, find_function, function_names
@@ -196,6 +198,27 @@ def test_wrong_arguments_are_named(expression: str, message: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         one_target(f'target "default" {{\n  args = {{ x = {expression} }}\n}}')
     assert message in caught.value.what
+
+
+def test_functions_of_text_that_is_no_utf_8() -> None:
+    """Such text comes from the environment. Bytes stay what they are; where characters count, each byte is one that
+    stands for such."""
+    given = {"V": "a\udcff"}
+
+    def result(expression: str) -> str:
+        text = f'variable "V" {{}}\ntarget "default" {{\n  args = {{ r = {expression} }}\n}}\n'
+        return str(one_target(text, env=given).args["r"])
+
+    assert result("md5(V)") == hashlib.md5(b"a\xff").hexdigest()
+    assert result("base64encode(V)") == "Yf8="
+    assert result("urlencode(V)") == "a%FF"
+    assert result("upper(V)") == "A\ufffd"
+    assert result("title(V)") == "A\ufffd"
+    assert result("jsonencode(V)") == '"a\\ufffd"'
+    assert result('jsondecode("\\"${V}\\"")') == "a\ufffd"
+    assert result('regex_replace(V, "\\uFFFD", "!")') == "a!"
+    assert result('trim(V, "\\uFFFD")') == "a"
+    assert result('regex(".$", V)') == "\udcff"
 
 
 def test_every_name_has_its_function() -> None:

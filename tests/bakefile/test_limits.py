@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bakepy.bakefile import LoadOptions, evaluate, json_reader, load_definitions, parser, toml_reader
+from bakepy.bakefile import LoadOptions, evaluate, json_reader, load_definitions, parser, render, toml_reader
 from bakepy.errors import BakeError
 from bakepy.model.location import SourceFile
 from tests.support.bakefiles import load_text, one_target
@@ -71,6 +71,27 @@ def test_hostile_files_are_refused(text: str, name: str, message: str) -> None:
 def test_comments_may_be_in_any_encoding(name: str) -> None:
     text = '# caf\udce9\ntarget "default" { tags = ["x"] } /* \udcff */\n'
     assert one_target(text, name=name).tags == ("x",)
+
+
+@pytest.mark.parametrize("name", ["docker-bake.hcl", "bake"])
+@pytest.mark.parametrize("octets", ["\udced\udca0\udc80", "\udcc0\udc80", "\udcf4\udc90\udc80\udc80"])
+def test_texts_of_native_syntax_need_only_the_form_of_utf_8(name: str, octets: str) -> None:
+    """Half of a pair of UTF-16, characters written too long, characters that there are not: HCL takes these."""
+    text = f'target "default" {{\n  args = {{ "{octets}" = "x{octets}${{"{octets}"}}", b = <<E\n{octets}\nE\n  }}\n}}\n'
+    assert dict(one_target(text, name=name).args) == {octets: f"x{octets}{octets}", "b": f"{octets}\n"}
+    replaced = "\\ufffd" * len(octets)
+    assert f'"b": "{replaced}\\n"' in render(load_text(text, name=name))
+
+
+def test_comments_inside_of_texts_may_be_in_any_encoding() -> None:
+    text = 'target "default" {\n  tags = ["x${ /* \udcff */ 1}"]\n  target = <<E\n${ # \udce9\n1}\nE\n}\n'
+    assert one_target(text).tags == ("x1",)
+
+
+@pytest.mark.parametrize("octets", ["\udced\udca0", "\udca0", "\udcc0", "\udcf8\udc88\udc80\udc80\udc80"])
+def test_texts_without_the_form_of_utf_8_are_refused(octets: str) -> None:
+    assert "this is not UTF-8" in failure(f'# {octets}\nx = "{octets}"\n')
+    assert "this is not UTF-8" in failure(f'x = "${{1 /* {octets} */}}{octets}"\n')
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Disk:
     def kind(self, path: str) -> str:
         try:
             mode = Path(path).stat().st_mode
-        except OSError:
+        except (OSError, ValueError):
             return ""
         return "file" if stat.S_ISREG(mode) else "dir" if stat.S_ISDIR(mode) else "other"
 

@@ -72,11 +72,11 @@ def read_document(file: SourceFile, reader: Reader | None = None, folder: str = 
     text = Text(file)
     match syntax_of(file.name):
         case "hcl":
-            from bakepy.bakefile.format.hcl_tokens import COMMENT, tokens
+            from bakepy.bakefile.format.hcl_tokens import COMMENT, comments, tokens
 
             body = BodyParser(text).file()
-            check_text(text, comments=False)
             found = [(each.start, each.end) for each in tokens(file.text) if each.kind == COMMENT]
+            check_text(Text(SourceFile(file.name, _without(file.text, comments(file.text)))))
             return DocumentReader(text, body, Remarks(without_foreign(text).text, found)).read()
         case "json":
             from bakepy.bakefile.json_reader import parse_json
@@ -96,6 +96,16 @@ def read_document(file: SourceFile, reader: Reader | None = None, folder: str = 
             body_of_toml = parse_toml(text)
             return DocumentReader(text, body_of_toml, Remarks(file.text, comment_places(file.text))).read()
     raise UsageError(f"{file.name}: its ending does not tell what it is", hint="known: .toml, .hcl, .json, .yaml")
+
+
+def _without(text: str, ranges: list[tuple[int, int]]) -> str:
+    """The text with blanks in these places."""
+    pieces: list[str] = []
+    position = 0
+    for start, end in ranges:
+        pieces += (text[position:start], " " * (end - start))
+        position = end
+    return "".join(pieces) + text[position:]
 
 
 def difference(before: SourceFile, after: SourceFile, options: LoadOptions) -> str:

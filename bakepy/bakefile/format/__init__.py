@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bakepy.bakefile.body import BodyParser
 from bakepy.bakefile.load import deep_calls
-from bakepy.bakefile.source import Text, check_text
+from bakepy.bakefile.source import Text, check_native, check_text
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.location import SourceFile
 
@@ -44,7 +44,7 @@ def _hcl(text: Text) -> str:
     except DefinitionError:
         check_text(text)  # what is strange to the parser may be that
         raise
-    check_text(text, comments=False)
+    check_native(text)
     return format_hcl(text.text)
 
 

@@ -15,6 +15,8 @@ SPACE, NEWLINE, COMMENT, NAME, NUMBER, STRING, HEREDOC, SIGN = (
     "space", "newline", "comment", "name", "number", "string", "heredoc", "sign",
 )  # fmt: skip
 
+Ranges = list[tuple[int, int]]
+
 _PATTERNS: Final = (
     (SPACE, re.compile(r"[ \t]+|\ufeff|\r(?!\n)")),
     (NEWLINE, re.compile(r"\r?\n")),
@@ -59,12 +61,24 @@ def tokens(source: str, start: int = 0, end: int | None = None) -> Iterator[Toke
         position = token.end
 
 
-def next_token(source: str, position: int) -> Token:
-    """The token that begins at `position`, which is before the end."""
+def comments(source: str) -> list[tuple[int, int]]:
+    """Where comments begin and end, in order; those inside of strings and heredocs, in `${…}`, too."""
+    found: Ranges = []
+    position = 0
+    while position < len(source):
+        token = next_token(source, position, found)
+        position = token.end
+        if token.kind == COMMENT:
+            found.append((token.start, token.end))
+    return found
+
+
+def next_token(source: str, position: int, inner: Ranges | None = None) -> Token:
+    """The token that begins at `position`, which is before the end. Comments inside of it are added to `inner`."""
     if source[position] == '"':
-        return Token(STRING, source[position : _string_end(source, position + 1)], position)
+        return Token(STRING, source[position : _string_end(source, position + 1, inner)], position)
     if found := _HEREDOC.match(source, position):
-        return Token(HEREDOC, source[position : _heredoc_end(source, found)], position)
+        return Token(HEREDOC, source[position : _heredoc_end(source, found, inner)], position)
     for kind, pattern in _PATTERNS:
         if found := pattern.match(source, position):
             return Token(kind, found[0], position)
@@ -73,7 +87,7 @@ def next_token(source: str, position: int) -> Token:
     return Token(SIGN, found[0], position)
 
 
-def _string_end(source: str, position: int) -> int:
+def _string_end(source: str, position: int, inner: Ranges | None) -> int:
     """Where the string ends whose text begins at `position`, behind its closing quote."""
     while position < len(source):
         found = _PLAIN.match(source, position)
@@ -85,11 +99,11 @@ def _string_end(source: str, position: int) -> int:
         if character == "\\":
             position += 2
         else:
-            position = _sign_end(source, position)
+            position = _sign_end(source, position, inner)
     return len(source)
 
 
-def _heredoc_end(source: str, opening: re.Match[str]) -> int:
+def _heredoc_end(source: str, opening: re.Match[str], inner: Ranges | None) -> int:
     closing = heredoc_closing(opening[1])
     position = opening.end()
     while position < len(source):
@@ -99,26 +113,28 @@ def _heredoc_end(source: str, opening: re.Match[str]) -> int:
         line = len(source) if line < 0 else line + 1
         found = _MARKED.match(source, position, line)
         assert found is not None, "the pattern matches nothing, too"
-        position = found.end() if found.end() == line else _sign_end(source, found.end())
+        position = found.end() if found.end() == line else _sign_end(source, found.end(), inner)
     return len(source)
 
 
-def _sign_end(source: str, position: int) -> int:
+def _sign_end(source: str, position: int, inner: Ranges | None) -> int:
     """Behind a `$` or `%`, which may begin a sequence or its escape."""
     character = source[position : position + 1]
     if source.startswith(character + "{", position + 1):
         return position + 3
     if source.startswith("{", position + 1):
-        return _sequence_end(source, position + 2)
+        return _sequence_end(source, position + 2, inner)
     return position + 1
 
 
-def _sequence_end(source: str, position: int) -> int:
+def _sequence_end(source: str, position: int, inner: Ranges | None) -> int:
     """Behind the brace that closes the sequence whose inside begins at `position`."""
     depth = 0
     while position < len(source):
-        token = next_token(source, position)
+        token = next_token(source, position, inner)
         position = token.end
+        if token.kind == COMMENT and inner is not None:
+            inner.append((token.start, token.end))
         if token.text == "{":
             depth += 1
         elif token.text == "}":

@@ -13,6 +13,7 @@ from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function, Scope
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
 from bakepy.bakefile.functions.json_values import JSONError, decode, encode
+from bakepy.bakefile.source import octets
 from bakepy.bakefile.values import Value
 
 
@@ -31,7 +32,7 @@ def _base64decode(value: Value) -> Value:
 
 
 def _base64encode(value: Value) -> Value:
-    return v.string(base64.b64encode(value.raw.encode()).decode())
+    return v.string(base64.b64encode(octets(value.raw)).decode())
 
 
 def _basename(value: Value) -> Value:
@@ -56,7 +57,7 @@ def _clean(path: str) -> str:
 
 def _hash(name: str) -> Function:
     return declare(
-        name, lambda value: v.string(hashlib.new(name, value.raw.encode(), usedforsecurity=False).hexdigest()), v.STRING
+        name, lambda value: v.string(hashlib.new(name, octets(value.raw), usedforsecurity=False).hexdigest()), v.STRING
     )
 
 
@@ -75,7 +76,7 @@ def _jsonencode(value: Value) -> Value:
 
 
 def _urlencode(value: Value) -> Value:
-    return v.string(quote_plus(value.raw, safe="-_.~"))
+    return v.string(quote_plus(octets(value.raw), safe="-_.~"))
 
 
 # -- CSV
@@ -159,7 +160,7 @@ def _bcrypt(scope: Scope, value: Value, *cost: Value) -> Value:
     if rounds > _COSTLIEST:
         raise FunctionError(f"a cost of {rounds} takes too long; at most {_COSTLIEST} is allowed", 1)
     scope.globals.spend(8 << max(rounds, 4))
-    password = value.raw.encode()
+    password = octets(value.raw)
     if len(password) > 72:
         raise FunctionError("the text is longer than 72 bytes", 0)
     from bakepy.bakefile.functions.crypt import blowfish_hash
@@ -210,7 +211,7 @@ def _uuidv5(namespace: Value, name: Value) -> Value:
         digits = plain.replace("-", "") if dashed else plain
         if len(digits) != 32 or not all(each in "0123456789abcdef" for each in digits):
             raise FunctionError(f"{text!r} is no namespace: expected dns, url, oid, x500 or a UUID", 0)
-    return _uuid(hashlib.sha1(bytes.fromhex(digits) + name.raw.encode(), usedforsecurity=False).digest(), 5)
+    return _uuid(hashlib.sha1(bytes.fromhex(digits) + octets(name.raw), usedforsecurity=False).digest(), 5)
 
 
 def _no_bytes(*_: Value) -> Value:

@@ -8,12 +8,12 @@ from typing import Final
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Array, Data, Entry, Scalar, Table
 from bakepy.bakefile.conversion import convert, without_optional
-from bakepy.bakefile.source import Text
+from bakepy.bakefile.source import Text, legible
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.errors import DefinitionError
 from bakepy.model.location import SourceFile
 
-_SPECIAL: Final = re.compile('["\\\\<>&\x00-\x1f\u2028\u2029]')
+_SPECIAL: Final = re.compile('["\\\\<>&\x00-\x1f\u2028\u2029\ud800-\udfff]')
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _FIRST: Final = re.compile(
     r'[ \t\r\n]*(?:"(?:[^"\\]|\\.)*"'
@@ -29,7 +29,8 @@ class JSONError(Exception):
 
 
 def quote(text: str) -> str:
-    """A JSON string, with the characters escaped that mean something in HTML, as Go does."""
+    """A JSON string, with the characters escaped that mean something in HTML, as Go does. What is no UTF-8 becomes the
+    escape sequence of the character that stands for such."""
     if _SPECIAL.search(text) is None:
         return f'"{text}"'
     return f'"{_SPECIAL.sub(_escaped, text)}"'
@@ -37,6 +38,8 @@ def quote(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     character = found[0]
+    if character >= "\ud800":
+        return "\\ufffd"
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
 
@@ -79,7 +82,7 @@ def _read(text: str) -> Data:
     from bakepy.bakefile.json_reader import read_json
 
     try:
-        return read_json(Text(SourceFile("json", text)))
+        return read_json(Text(SourceFile("json", legible(text))))
     except DefinitionError as error:
         where = error.where.label().partition(":")[2] if error.where else ""
         raise JSONError(f"no JSON: {error.what} (at {where})") from None

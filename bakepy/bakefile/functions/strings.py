@@ -10,6 +10,7 @@ from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, texts, whole
 from bakepy.bakefile.functions.formatting import format_text
 from bakepy.bakefile.graphemes import graphemes, trim_space
+from bakepy.bakefile.source import legible
 from bakepy.bakefile.values import Value
 
 _LIMIT: Final = v.LONGEST
@@ -49,7 +50,7 @@ def _one_to_one(text: str, upper: bool) -> str:
     if text.isascii():
         return text.upper() if upper else text.lower()
     pieces = []
-    for character in text:
+    for character in legible(text):
         other = character.upper() if upper else character.lower()
         if len(other) > 1:
             other = character.title() if upper else other[0]
@@ -88,7 +89,7 @@ def _title(value: Value) -> Value:
     """Raises the first letter of each word. Words end at blanks, and at ASCII signs but `_`; not at other signs."""
     pieces: list[str] = []
     inside = False
-    for character in value.raw:
+    for character in legible(value.raw):
         inside_now = character.isalnum() or character == "_" if character.isascii() else not character.isspace()
         if not inside:
             raised = character.title()
@@ -99,7 +100,11 @@ def _title(value: Value) -> Value:
 
 
 def _trim(value: Value, characters: Value) -> Value:
-    return v.string(value.raw.strip(characters.raw) if characters.raw else value.raw)
+    if not characters.raw:
+        return value
+    text, taken = legible(value.raw), legible(characters.raw)  # as many characters as before
+    start = len(text) - len(text.lstrip(taken))
+    return v.string(value.raw[start : len(text.rstrip(taken))])
 
 
 def _replace(value: Value, old: Value, new: Value) -> Value:
@@ -143,7 +148,7 @@ def _match_value(expression: Any, text: str, spans: list[tuple[int, int] | None]
 def _regex(pattern: Value, value: Value) -> Value:
     expression = _compiled(pattern.raw, 0)
     _result_type(expression)
-    spans = expression.search(value.raw, 0)
+    spans = expression.search(legible(value.raw), 0)
     if spans is None:
         raise FunctionError("the pattern matches no part of the text", 1)
     return _match_value(expression, value.raw, spans)
@@ -152,7 +157,8 @@ def _regex(pattern: Value, value: Value) -> Value:
 def _regexall(pattern: Value, value: Value) -> Value:
     expression = _compiled(pattern.raw, 0)
     kind = _result_type(expression)
-    return v.list_of([_match_value(expression, value.raw, spans) for spans in expression.find_all(value.raw)], kind)
+    matches = expression.find_all(legible(value.raw))
+    return v.list_of([_match_value(expression, value.raw, spans) for spans in matches], kind)
 
 
 def _regex_replace(value: Value, pattern: Value, replacement: Value) -> Value:
@@ -160,7 +166,7 @@ def _regex_replace(value: Value, pattern: Value, replacement: Value) -> Value:
     text: str = value.raw
     pieces: list[str] = []
     position = 0
-    for spans in expression.find_all(text):
+    for spans in expression.find_all(legible(text)):
         start, end = spans[0]
         pieces += (text[position:start], _expanded(expression, replacement.raw, text, spans))
         position = end
