@@ -11,7 +11,7 @@ from bakepy.dockerfile.errors import DockerfileError
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.giturl import parse_git
 from bakepy.dockerfile.instructions import Add, Arg, Dockerfile, Stage
-from bakepy.dockerfile.lower.contexts import find_context, main_git_source, named_git_source
+from bakepy.dockerfile.lower.contexts import main_git_source, named_context, named_git_source
 from bakepy.dockerfile.lower.copy import check_digest, is_http, url_filename
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
 from bakepy.dockerfile.options import GitContext, GraphContext, HTTPContext, LowerOptions, NamedContext
@@ -36,7 +36,7 @@ def epoch_source(
     if value == "context":
         return _of_context(options, options.context, main=True)
     try:
-        found = find_context(options, value, None)
+        found = named_context(options, value, options.build_platform)  # for whatever platform the target is
     except DockerfileError as error:
         raise DockerfileError(
             f"invalid {NAME} '{value}'", hint="it is a number of seconds or names a source"

@@ -47,9 +47,16 @@ def find_context(options: LowerOptions, name: str, platform: Platform | None) ->
     """The context that replaces the stage or image `name`, with the name under which it was given.
 
     Names are compared in their familiar form without `:latest`; one for a platform (`NAME::PLATFORM`) wins.
-    Raises DockerfileError if there are contexts and `name` can not be a context's.
+    `platform` None is the target's. Raises DockerfileError if there are contexts and `name` can not be a context's.
     """
-    if name.lower() in ("scratch", "context") or (not options.contexts and _PLAIN_NAME.match(name)):
+    if name.lower() in ("scratch", "context"):
+        return None
+    return named_context(options, name, platform or options.platform or options.build_platform)
+
+
+def named_context(options: LowerOptions, name: str, platform: Platform) -> tuple[str, NamedContext] | None:
+    """As `find_context`, whatever the name stands for otherwise."""
+    if not options.contexts and _PLAIN_NAME.match(name):
         return None
     try:
         familiar = ImageReference.parse(name).familiar().removesuffix(":latest")
@@ -57,8 +64,7 @@ def find_context(options: LowerOptions, name: str, platform: Platform | None) ->
         raise DockerfileError(f"'{name}' can not be the name of a context or image", hint=error.hint) from error
     if not options.contexts:
         return None
-    wanted = platform or options.platform or options.build_platform
-    for key in (f"{familiar}::{wanted.normalized()}", familiar):
+    for key in (f"{familiar}::{platform.normalized()}", familiar):
         if key in options.contexts:
             return key, options.contexts[key]
     return None
