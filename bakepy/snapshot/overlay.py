@@ -88,7 +88,7 @@ def unmount_below(folder: Path) -> None:
 def bind_without_devices(folder: Path) -> None:
     """Binds a folder onto itself, so that device files in it can not be opened."""
     syscalls.mount(folder, folder, "", syscalls.MS_BIND)
-    syscalls.mount("none", folder, "", syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_NODEV)
+    syscalls.remount_bind(folder, syscalls.MS_NODEV)
 
 
 def problem_in(folder: Path) -> str:

@@ -71,6 +71,16 @@ def mount(source: str | Path, target: str | Path, kind: str, flags: int = 0, dat
     )
 
 
+def remount_bind(target: str | Path, flags: int) -> None:
+    """Gives a bind mount these flags. In a user namespace it keeps those of the machine's mount that it shows, which
+    nobody there may take away (mount_namespaces(7): locked)."""
+    try:
+        mount("none", target, "", MS_BIND | MS_REMOUNT | flags)
+    except PermissionError:
+        kept = os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)  # numbers are ST_*'s too
+        mount("none", target, "", MS_BIND | MS_REMOUNT | flags | kept)
+
+
 def unmount(target: str | Path, flags: int = 0) -> None:
     """umount2(2); never follows a symlink at the end of `target`."""
     _check(_libc.umount2(os.fsencode(target), flags | UMOUNT_NOFOLLOW), target)

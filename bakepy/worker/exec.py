@@ -47,6 +47,11 @@ Log = Callable[[int, bytes], None]
 OUT_OF_MEMORY = "the kernel killed a process for lack of memory while this step ran"
 OVER_LIMIT = "the kernel killed a process of this step at the step's memory limit"
 
+NO_PROGRAMS = (
+    "the state root is on a file system that is mounted noexec, and trees are copies there: no step can run;"
+    " choose another with --root or BAKEPY_ROOT"
+)
+
 _FULL_BYTES = 1 << 20
 """A disk with less room is full: what failed to be written may have been a bit more than what there is."""
 
@@ -316,7 +321,8 @@ class _Step:
 
     def _failure(self, status: int, process: ContainerProcess, tail: _Tail) -> ProcessError:
         detail = tail.lines()
-        if complaint := process.complaint():
+        complaint = process.complaint()
+        if complaint:
             # crun says it on stderr as well
             detail = [line for line in detail if line.strip() != complaint]
             reason = explain(complaint, self.op.meta.args[0] if self.op.meta.args else "")
@@ -326,6 +332,8 @@ class _Step:
             hint = OVER_LIMIT if self.oom.killed() else ""
         elif status == 128 + 9 and _kernel_kills() > self.kills:
             hint = OUT_OF_MEMORY
+        elif complaint and self.mounts.root and os.statvfs(self.mounts.root.path).f_flag & os.ST_NOEXEC:
+            hint = NO_PROGRAMS
         elif self._disk_is_full():
             hint = disk_hint(errno.ENOSPC)
         return self._failed(status, detail, hint)

@@ -6,6 +6,7 @@ Values (capabilities, masked paths, mounts and their options) are containerd's d
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -154,6 +155,8 @@ class Container:
         if self.edits is not None:
             self.edits.apply(config)
             config["linux"] = config.pop("linux")  # the last again: the filter is added to it
+        if self.restricted:
+            _keep_locked(config["mounts"])
         text = json.dumps(config, ensure_ascii=False, separators=(",", ":"))
         return (text[:-2] + seccomp + "}}").encode("utf-8", "surrogateescape")
 
@@ -242,6 +245,19 @@ class Container:
             linux["maskedPaths"] = list(_MASKED)
             linux["readonlyPaths"] = list(_READONLY)
         return linux
+
+
+def _keep_locked(mounts: list[dict[str, Any]]) -> None:
+    """Writes down which flags a read-only bind has from the mount that it shows: in a user namespace they can not be
+    taken away, and runc takes away what is not written."""
+    for mount in mounts:
+        if mount["type"] == "bind" and "ro" in mount["options"]:
+            try:
+                flags = os.statvfs(mount["source"]).f_flag
+            except OSError:
+                continue  # the runtime says what is wrong with it
+            named = (("nosuid", os.ST_NOSUID), ("nodev", os.ST_NODEV), ("noexec", os.ST_NOEXEC))
+            mount["options"] += [name for name, flag in named if flags & flag and name not in mount["options"]]
 
 
 def all_capabilities() -> tuple[str, ...]:

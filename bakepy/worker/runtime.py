@@ -76,7 +76,7 @@ class Runtime:
         place.touch()
         try:
             syscalls.mount(self.path, place, "", syscalls.MS_BIND)
-            syscalls.mount("none", place, "", syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY)
+            syscalls.remount_bind(place, syscalls.MS_RDONLY)
         except OSError:
             return self  # it does so itself then
         return replace(self, sealed=place)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bakepy.snapshot.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID
 from tests.e2e.conftest import REPOSITORY, Bakepy, write
 from tests.support.ordinary_user import FIRST_LENT, LENT, USER, command, ordinary_home
 
@@ -85,11 +86,13 @@ def project(folder: Path, busybox: Path) -> Path:
     return folder
 
 
-def as_user(home: Path, *words: str | Path, folder: Path, lent: int = LENT) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT}
+def as_user(
+    home: Path, *words: str | Path, folder: Path, lent: int = LENT, flags: int = 0, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT, **environ}
     program = Path(sys.executable).parent / "bakepy"
     return subprocess.run(
-        command(home, program, *words, lent=lent, folder=folder),
+        command(home, program, *words, lent=lent, folder=folder, flags=flags),
         env=environment,
         capture_output=True,
         text=True,
@@ -143,6 +146,29 @@ def test_copies_make_the_same_image(home: Path, busybox: Path) -> None:
         found.append([manifest(folder / name) for name in ("one.tar", "two.tar")])
         (folder / "tree").rename(folder / f"tree-{snapshotter}")
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_home_that_is_mounted_without_setuid_programs_and_devices(home: Path, busybox: Path, runtime: str) -> None:
+    """A user namespace can not take such flags away: whoever mounts something of there anew has to keep them."""
+    folder = project(home / "project", busybox)
+    flags = MS_NOSUID | MS_NODEV
+    done = as_user(home, "run", "--snapshotter=copy", folder=folder, flags=flags, BAKEPY_RUNTIME=runtime)
+    assert done.returncode == 0, done.stderr
+    assert list((home / "state/tmp").iterdir()) == []
+
+
+def test_a_home_that_is_mounted_without_programs(home: Path, busybox: Path) -> None:
+    folder = project(home / "project", busybox)
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    done = as_user(home, "run", "two", "--snapshotter=copy", folder=folder, flags=flags)
+    assert done.returncode == 1
+    told = (
+        "hint: the state root is on a file system that is mounted noexec, and trees are copies there: no step can run"
+    )
+    assert told in done.stderr
+    done = as_user(home, "run", "two", f"--root={home}/other", folder=folder, flags=flags)
+    assert done.returncode == 0, done.stderr  # an overlay has no such flag
 
 
 def test_without_lent_ids(home: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs a command as an ordinary user who has ids lent in /etc/subuid and /etc/subgid, or has not.
 
-    python -m tests.support.ordinary_user [--lent N] [--folder DIR] HOME COMMAND…
+    python -m tests.support.ordinary_user [--lent N] [--folder DIR] [--flags N] HOME COMMAND…
 
 Must be run as root. The user exists for the command only: its lines in /etc/passwd and its like are in copies that are
 bound over the files in a mount namespace of the command's own. Whatever happens, the machine's files stay as they are.
@@ -26,10 +26,19 @@ LENT = 65536
 REPOSITORY = Path(__file__).parents[2]
 
 
-def command(home: Path, *words: str | Path, lent: int = LENT, folder: Path | None = None) -> list[str]:
-    """The command line that runs `words` as the user, in `folder`. `home` must be one that everybody can reach."""
+def command(home: Path, *words: str | Path, lent: int = LENT, folder: Path | None = None, flags: int = 0) -> list[str]:
+    """The command line that runs `words` as the user, in `folder`. `home` must be one that everybody can reach;
+    it is mounted with `flags` (mount(2))."""
     start = ["-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from {__name__} import main; main()"]
-    return [sys.executable, *start, f"--lent={lent}", f"--folder={folder or REPOSITORY}", str(home), *map(str, words)]
+    return [
+        sys.executable,
+        *start,
+        f"--lent={lent}",
+        f"--folder={folder or REPOSITORY}",
+        f"--flags={flags}",
+        str(home),
+        *map(str, words),
+    ]
 
 
 @contextmanager
@@ -47,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lent", type=int, default=LENT, help="how many ids are lent to the user")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where the command runs")
+    parser.add_argument("--flags", type=int, default=0, help="with what HOME is mounted, in mount(2)'s numbers")
     parser.add_argument("home", type=Path)
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -63,6 +73,9 @@ def main() -> None:
     _open_tun(tables)
     _reach(Path(sys.base_prefix), REPOSITORY, Path(sys.prefix))
     os.chown(home, USER, GROUP)
+    if options.flags:
+        syscalls.mount(home, home, "", syscalls.MS_BIND)
+        syscalls.remount_bind(home, options.flags)
     os.setgroups([])
     os.setresgid(GROUP, GROUP, GROUP)
     os.setresuid(USER, USER, USER)
