@@ -11,11 +11,12 @@ from dataclasses import field
 from typing import TypeVar
 
 from bakepy.bakefile import entries
+from bakepy.bakefile.remote import is_git_ssh
 from bakepy.bakefile.request import call_method
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.reference import ImageReference
-from bakepy.model.target import BakeFile, Group, OutputEntry, Target
+from bakepy.model.target import BakeFile, Group, OutputEntry, SSHEntry, Target
 from bakepy.model.value import dataclass
 from bakepy.planner import limits
 from bakepy.planner.contexts import clean, is_remote
@@ -80,7 +81,7 @@ def _target(flags: BuildFlags, read_stdin: Callable[[], str]) -> Target:
         platforms=tuple(part for text in flags.platforms for part in text.split(",") if part),
         outputs=_outputs(flags),
         secrets=tuple(_flag("--secret", text, entries.parse_secret) for text in flags.secrets),
-        ssh=tuple(_flag("--ssh", text, entries.parse_ssh) for text in flags.ssh),
+        ssh=_ssh(flags, context),
         no_cache=flags.no_cache,
         no_cache_filter=tuple(part for text in flags.no_cache_filter for part in text.split(",")),
         pull=flags.pull,
@@ -101,6 +102,12 @@ def _flag(name: str, text: str, read: Callable[[str], V]) -> V:
         what = error.what if isinstance(error, DefinitionError) else str(error)
         hint = error.hint if isinstance(error, DefinitionError) else ""
         raise UsageError(f"{name} {text}: {what}", hint=hint) from error
+
+
+def _ssh(flags: BuildFlags, context: str) -> tuple[SSHEntry, ...]:
+    """The agents that are lent; a context that comes over SSH needs one."""
+    named = tuple(_flag("--ssh", text, entries.parse_ssh) for text in flags.ssh)
+    return named or ((SSHEntry("default"),) if is_git_ssh(context) else ())
 
 
 def _inputs(flags: BuildFlags, read_stdin: Callable[[], str]) -> tuple[str, str, str | None]:

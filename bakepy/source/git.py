@@ -2,8 +2,9 @@
 
 A reference is looked up once in a run and pinned to its commit, which is what counts. Objects are kept in one bare
 repository for each address, below ROOT/git, so that a commit that was fetched once needs no network again. Rules and
-names of attributes and secrets: BuildKit's `source/git`. Different from it: commits are fetched alone where the server
-allows it, and the `.git` files of submodules are dropped with the `.git` folder.
+names of attributes and secrets: BuildKit's `source/git`; as there, SSH is not tried unless an agent is lent. Different
+from it: commits are fetched alone where the server allows it, and the `.git` files of submodules are dropped with the
+`.git` folder.
 """
 
 from __future__ import annotations
@@ -219,6 +220,9 @@ class GitSource:
             scope = next((one for one in _SHARED_TOKENS if request.remote.startswith(one)), request.remote)
             config[f"http.{scope}.extraheader"] = f"Authorization: {header}"
         agent = lent.socket(request.agent) if request.agent else None
+        if request.agent and agent is None:
+            hint = "lend an agent or a key: --ssh default, or ssh in the bake file"
+            raise BuildError(f"unset ssh forward key {request.agent}", hint=hint)
         return Git(
             self._environment,
             self._root / "known_hosts",

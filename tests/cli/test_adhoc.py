@@ -7,7 +7,7 @@ import pytest
 from bakepy.cli.adhoc import BuildFlags, bake_file
 from bakepy.errors import UsageError
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.target import OutputEntry, SecretEntry, Target
+from bakepy.model.target import OutputEntry, SecretEntry, SSHEntry, Target
 
 
 def target(context: str = "dir", stdin: str = "", **flags: Any) -> Target:
@@ -54,6 +54,12 @@ def test_platforms_may_be_joined_by_commas() -> None:
     assert target(platforms=["linux/amd64,linux/arm64", "linux/386"]).platforms == (
         "linux/amd64", "linux/arm64", "linux/386",
     )  # fmt: skip
+
+
+def test_a_context_that_comes_over_ssh_is_lent_the_agent() -> None:
+    assert target("git@example.com:a/b.git#main").ssh == (SSHEntry("default"),)
+    assert target("ssh://git@example.com/a/b.git", ssh=["other=key"]).ssh == (SSHEntry("other", ("key",)),)
+    assert target("https://example.com/a/b.git").ssh == ()
 
 
 def test_outputs_and_their_shorthands() -> None:

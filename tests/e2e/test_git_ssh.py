@@ -123,13 +123,22 @@ output = ["type=cacheonly"]
     assert "Permission denied (publickey)" in done.stderr
 
 
-def test_without_a_lent_agent_no_key_of_the_user_is_tried(place: Place, bakepy: Bakepy) -> None:
+def test_without_a_lent_agent_ssh_is_not_tried(place: Place, bakepy: Bakepy) -> None:
     (bakepy.home / ".ssh").mkdir()
     (bakepy.home / ".ssh/id_ed25519").write_bytes(place.key.read_bytes())
     (bakepy.home / ".ssh/id_ed25519").chmod(0o600)
-    done = bakepy.run("build", ".", cwd=place.context("ADD REPOSITORY /r"), env=place.env, status=1)
-    assert "Permission denied (publickey)" in done.stderr
+    folder = place.context("ADD REPOSITORY /r")
+    done = bakepy.run("build", "--ssh", f"other={place.agent}", ".", cwd=folder, env=place.env, status=1)
+    assert "ERROR: unset ssh forward key default" in done.stderr
     assert "hint: lend an agent or a key: --ssh default, or ssh in the bake file" in done.stderr
+
+
+def test_a_context_over_ssh_is_lent_the_agent(place: Place, bakepy: Bakepy) -> None:
+    place.repository.commit({"Dockerfile": "FROM scratch\nCOPY README /\n"})
+    bakepy.run("build", "--output=type=local,dest=out", place.address, cwd=place.folder, env=place.env)
+    assert place.tree() == {"README": "one\n"}
+    done = bakepy.run("build", place.address, cwd=place.folder, env={"SSH_AUTH_SOCK": ""}, status=2)
+    assert "ssh default: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set" in done.stderr
 
 
 def test_an_ordinary_users_agent_and_hosts_count(place: Place) -> None:

@@ -372,6 +372,13 @@ class TestLent:
         assert "passw0rd" not in raised.value.render()
 
 
+class Agent(Secrets):
+    """Lends one as `default`."""
+
+    def socket(self, id: str) -> Path | None:
+        return Path("/run/agent") if id == "default" else None
+
+
 class TestSsh:
     @pytest.fixture
     def ssh(self, tmp_path: Path) -> Path:
@@ -386,22 +393,28 @@ class TestSsh:
         program.chmod(0o755)
         return folder
 
-    @pytest.mark.parametrize("lent", [True, False])
     async def test_only_a_lent_agent_is_used(
-        self, machine: Snapshots, repository: Repository, ssh: Path, tmp_path: Path, lent: bool
+        self, machine: Snapshots, repository: Repository, ssh: Path, tmp_path: Path
     ) -> None:
-        class Agent(Secrets):
-            def socket(self, id: str) -> Path | None:
-                return Path("/run/agent") if lent and id == "default" else None
-
         environment = {"PATH": f"{ssh}:/usr/bin:/bin", "SSH_AUTH_SOCK": "/run/mine"}
         wanted = request(f"ssh://git@example.com{repository.path}#v1")
         found = await tree(machine, wanted, Agent(), GitSource(machine.root, environment))
         assert "README" in found
-        assert (tmp_path / "agent").read_text() == ("/run/agent\n" if lent else "\n")
+        assert (tmp_path / "agent").read_text() == "/run/agent\n"
         arguments = (tmp_path / "arguments").read_text().splitlines()
         assert {"BatchMode=yes", "IdentityFile=none", "StrictHostKeyChecking=accept-new"} <= set(arguments)
         assert f'UserKnownHostsFile="{machine.root}/git/known_hosts" "~/.ssh/known_hosts"' in arguments
+
+    async def test_without_an_agent_no_server_is_asked(self, machine: Snapshots, ssh: Path, tmp_path: Path) -> None:
+        environment = {"PATH": f"{ssh}:/usr/bin:/bin", "SSH_AUTH_SOCK": "/run/mine"}
+        for ref in ("#v1", "", "#" + 40 * "a"):
+            wanted = request(f"ssh://git@example.com/r.git{ref}")
+            with pytest.raises(BuildError) as raised:
+                await tree(machine, wanted, Secrets(), GitSource(machine.root, environment))
+            assert raised.value.render() == (
+                "unset ssh forward key default\nhint: lend an agent or a key: --ssh default, or ssh in the bake file"
+            )
+        assert not (tmp_path / "arguments").exists()
 
     async def test_a_run_that_is_cancelled_leaves_no_process(
         self, machine: Snapshots, ssh: Path, tmp_path: Path
@@ -411,9 +424,11 @@ class TestSsh:
         # whoever has the pipe open for writing lives; reading ends when nobody does
         (ssh / "ssh").write_text(f"#!/bin/sh\nexec 9> {ends}\necho begun >&9\nsleep 600\n")
         source = GitSource(machine.root, {"PATH": f"{ssh}:/usr/bin:/bin"})
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(source.resolve, request("ssh://git@example.com/r.git#v1"))
-            with await anyio.to_thread.run_sync(ends.open) as pipe:
+        with os.fdopen(os.open(ends, os.O_RDONLY | os.O_NONBLOCK)) as pipe:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(source.resolve, request("ssh://git@example.com/r.git#v1"), Agent())
+                await anyio.wait_readable(pipe)
+                os.set_blocking(pipe.fileno(), True)
                 assert await anyio.to_thread.run_sync(pipe.readline) == "begun\n"
                 tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True), anyio.fail_after(120):
