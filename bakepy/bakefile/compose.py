@@ -86,9 +86,9 @@ class Surroundings:
         found = service.get(name)
         return self.variable(name, environment) if found is None else found
 
-    def env_file(self, path: str, lookup: Lookup) -> dict[str, str]:
-        """The variables of a file. Raises DefinitionError and EnvFileError."""
-        return parse_env_file(self.read(path), lookup)
+    def env_file(self, path: str, lookup: Lookup, earlier: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables of a file, over those of `earlier` ones. Raises DefinitionError and EnvFileError."""
+        return parse_env_file(self.read(path), lookup, earlier)
 
     def moved(self, folder: str, path: Any) -> Any:
         """A context that is meant from `folder`, from the folder of the command."""
@@ -318,7 +318,9 @@ class _Loader:
         for position, each in enumerate(wanted):
             path = ("include", f"[{position}]")
             entry = {"path": each} if isinstance(each, str) else each
-            if not isinstance(entry, dict) or "path" not in entry:
+            if entry is None:
+                continue
+            if not isinstance(entry, dict):
                 raise self._error(path, "expected a file name, or a mapping with 'path'")
             for section, things in self._included(entry, path, environment, folder, included).items():
                 own = model.setdefault(section, {})
@@ -331,10 +333,18 @@ class _Loader:
     def _included(
         self, entry: dict[str, Any], path: Path, environment: Mapping[str, str], folder: Folder, included: list[str]
     ) -> dict[str, dict[str, Any]]:
-        """What other files define, by section."""
-        names = _strings(entry["path"])
+        """What other files define, by section; nothing if there is no path, as buildx has it."""
+        for key in ("path", "env_file"):
+            given = entry.get(key)
+            if not (given is None or isinstance(given, str) or _strings(given) == given):
+                raise self._error(path, f"{key}: expected a path, or a list of paths")
+        if not isinstance(entry.get("project_directory") or "", str):
+            raise self._error(path, "project_directory: expected a path")
+        names = _strings(entry.get("path"))
         if not names:
-            raise self._error(path, "expected a file name")
+            return {}
+        if not names[0]:
+            raise self._error(path, "expected the name of a file, found an empty one")
         files = [joined(folder.names, name) for name in names]
         if files[0] in included:
             cycle = " -> ".join([*included[included.index(files[0]) :], files[0]])
@@ -351,9 +361,10 @@ class _Loader:
         dotenv = joined(home, ".env")
         if not _strings(entry.get("env_file")) and self.surroundings.kind(dotenv) == "file":
             env_files = [dotenv]
+        known: dict[str, str] = {}
         for name in env_files:
-            for key, value in self._env_file(name, inner, path).items():
-                inner.setdefault(key, value)
+            known.update(self._env_file(name, inner, known, path))
+        inner = {**known, **inner}
         places = self.places
         try:
             loaded = self._files([self._file(name, path) for name in files], inner, Folder(home, base), included)
@@ -371,9 +382,11 @@ class _Loader:
             self.files[name] = self.surroundings.compose_file(Text(SourceFile(name, text)))
         return self.files[name]
 
-    def _env_file(self, name: str, environment: Mapping[str, str], path: Path) -> dict[str, str]:
+    def _env_file(
+        self, name: str, environment: Mapping[str, str], earlier: Mapping[str, str], path: Path
+    ) -> dict[str, str]:
         try:
-            return self.surroundings.env_file(name, environment.get)
+            return self.surroundings.env_file(name, environment.get, earlier)
         except EnvFileError as error:
             raise self._error(path, f"{name}: {error}") from None
         except DefinitionError as error:

@@ -146,9 +146,10 @@ _ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "
 _BLANK: Final = "\t\v\f\r \x85\xa0"
 
 
-def parse_env_file(text: str, lookup: Lookup) -> dict[str, str]:
-    """Names and values. Values may refer to variables, known ones or those above. Raises EnvFileError."""
-    found: dict[str, str] = {}
+def parse_env_file(text: str, lookup: Lookup, earlier: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Names and values, over those of `earlier` files. Values may refer to variables, known ones or those above.
+    Raises EnvFileError."""
+    found: dict[str, str] = dict(earlier or {})
     text = text.removeprefix("\ufeff")
     position = 0
 
@@ -170,7 +171,7 @@ def parse_env_file(text: str, lookup: Lookup) -> dict[str, str]:
             continue
         name, position, inherited = _key(text, position, line)
         if inherited:
-            value = lookup(name)
+            value = known(name)
             if value is not None:
                 found[name] = value
             continue

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from bakepy.bakefile.compose_flow import Marks
 from bakepy.bakefile.compose_scalars import ScalarError, resolve_scalar, tagged_scalar
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
@@ -49,6 +50,19 @@ class _Loader(_LOADER):  # type: ignore[misc]
         self._depth -= 1
 
 
+class _AgainLoader(yaml.composer.Composer, _Loader):
+    """For anchors that are given again, of which the last one before an alias counts. It is slower."""
+
+    def __init__(self, source: str) -> None:
+        _Loader.__init__(self, source)
+        yaml.composer.Composer.__init__(self)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if not self.check_event(yaml.AliasEvent):
+            self.anchors.pop(self.peek_event().anchor, None)
+        return super().compose_node(parent, index)
+
+
 @dataclass(slots=True)
 class Document:
     """One document: its value, where keys and values stand, and the paths that forget what files before it set."""
@@ -61,25 +75,52 @@ class Document:
 def parse_yaml(text: Text) -> list[Document]:
     """Every document of a file. Raises DefinitionError."""
     source = text.text.removeprefix("\ufeff")
-    loader = _Loader(source)
+    marks = Marks(source)
+    if marks.needed:
+        try:
+            return _documents(text, marks.text, marks)
+        except DefinitionError:
+            pass  # then the text as it is tells what is wrong, unless the marks were
+    return _documents(text, source, None)
+
+
+def _documents(text: Text, source: str, marks: Marks | None) -> list[Document]:
+    try:
+        return _composed(text, source, marks, _Loader(source))
+    except yaml.composer.ComposerError as error:
+        if error.problem != "second occurrence":
+            raise _no_yaml(text, error) from None
+    try:
+        return _composed(text, source, marks, _AgainLoader(source))
+    except yaml.composer.ComposerError as error:
+        raise _no_yaml(text, error) from None
+
+
+def _composed(text: Text, source: str, marks: Marks | None, loader: Any) -> list[Document]:
     builder = _Builder(text, loader)
     found: list[Document] = []
     try:
         while loader.check_node():
             node = loader.get_node()
+            if marks is not None:
+                marks.restore(node, loader)
             found.append(builder.document(node))
+    except yaml.composer.ComposerError:
+        raise
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        start = _offset(text, mark.line, mark.column) if mark else 0
-        problem = (error.problem or "a mistake").strip()
-        raise Span(text, start, start + 1).error(
-            problem if isinstance(error, _TooMuch) else f"no YAML: {problem}"
-        ) from None
+        raise _no_yaml(text, error) from None
     except yaml.YAMLError as error:
         raise Span(text, 0, 1).error(f"no YAML: {error}") from None
     finally:
         loader.dispose()
     return found
+
+
+def _no_yaml(text: Text, error: yaml.MarkedYAMLError) -> DefinitionError:
+    mark = error.problem_mark or error.context_mark
+    start = _offset(text, mark.line, mark.column) if mark else 0
+    problem = (error.problem or "a mistake").strip()
+    return Span(text, start, start + 1).error(problem if isinstance(error, _TooMuch) else f"no YAML: {problem}")
 
 
 def _offset(text: Text, line: int, column: int) -> int:

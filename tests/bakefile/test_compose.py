@@ -76,6 +76,44 @@ def test_dotenv_and_the_service_s_own_variables_fill_arguments() -> None:
     assert target.target == "prod"
 
 
+def test_of_several_environment_files_of_an_include_the_last_one_counts() -> None:
+    text = "include: [{path: sub/a.yaml, env_file: [one, two]}]\n"
+    inner = "services: {a: {build: {context: ., args: {A: '$A', B: '$B', C: '$C', D: '$D'}}}}\n"
+    files = {"compose.yaml": text, "sub/a.yaml": inner, "one": "A=1\nB=1\nC=1\n", "two": "B=2\nC=${B}${A}\nD=2\n"}
+    found = load_files(files, "a", env={"D": "out"}).targets["a"]
+    assert dict(found.args) == {"A": "1", "B": "2", "C": "21", "D": "out"}
+
+
+@pytest.mark.parametrize("entry", ["{a: b}", "{}", "null", "{path: null}", "{path: []}", "{project_directory: x}"])
+def test_an_include_without_a_path_is_nothing(entry: str) -> None:
+    assert list(targets(f"include: [{entry}]\nservices: {{a: {{build: .}}}}\n")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "args"),
+    [
+        ("{A:}", {}),
+        ("{'A': b:, B: ?c, C: \"d:[\"}", {"A": "b:", "B": "?c", "C": "d:["}),
+        ("[A=:x, :B=c:]", {"A": ":x", ":B": "c:"}),
+        ("[?A=1, 'B=2']", {"?A": "1", "B": "2"}),
+        ('{"A":"1","B":"2:"}', {"A": "1", "B": "2:"}),
+        ("{A: 1:20, B: x?y}", {"A": "1:20", "B": "x?y"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "before",
+    ["", "|\n  RUN { [a:] don't\n", "&a !!str >-\n  {'\"\n", '"two\n  {lines"\n', "it's {a:}\n", "[x:, {y: [z:]}]\n"],
+)
+def test_signs_in_words_of_flow_collections(flow: str, args: dict[str, str], before: str) -> None:
+    text = f"x-b: {before}\nservices:\n  a:\n    build:\n      context: .\n      args: {flow}\n      x-c: {{d:}}\n"
+    assert targets(text)["a"].get("args", {}) == args
+
+
+def test_an_anchor_may_be_given_again() -> None:
+    text = "services: {a: {build: &x {context: one}}, b: {build: *x}, c: {build: &x {context: two}}, d: {build: *x}}"
+    assert [each["context"] for each in targets(text, "*").values()] == ["one", "one", "two", "two"]
+
+
 def test_files_extend_include_and_merge() -> None:
     text = """include: [sub/compose.yaml]
 services:
@@ -146,6 +184,10 @@ def test_hcl_comes_on_top_of_compose() -> None:
         ("services:\n  a: {build: {context: ., secrets: [s]}}\n", "there is no secret 's'"),
         ("services:\n  a: {extends: b}\n  b: {extends: a}\n", "services extend each other: a -> b -> a"),
         ("services:\n  a: {extends: c}\n", "there is no service 'c' to extend"),
+        ("include: ['']\nservices: {}\n", "include[0]: expected the name of a file, found an empty one"),
+        ("include: [{path: [a, null]}]\nservices: {}\n", "include[0]: path: expected a path, or a list of paths"),
+        ("include: [{path: a, env_file: {}}]\nservices: {}\n", "env_file: expected a path, or a list of paths"),
+        ("include: [{path: a, project_directory: [b]}]\n", "include[0]: project_directory: expected a path"),
         ("include: [compose.yaml]\nservices: {}\n", "files include each other: compose.yaml -> compose.yaml"),
         ("services:\n  a: {build: ., env_file: gone}\n", "services.a.env_file: open gone: no such file or directory"),
         ("services:\n  a: {build: {context: ., pull: maybe}}\n", "expected true or false, found 'maybe'"),

@@ -101,8 +101,8 @@ class _Marked(Surroundings):
             return self.marks.known(found, f"the value of {name} in an environment file")
         return self.variable(name, environment)
 
-    def env_file(self, path: str, lookup: Lookup) -> dict[str, str]:
-        """`lookup` is not looked at: values that depend on other variables are UNKNOWN."""
+    def env_file(self, path: str, lookup: Lookup, earlier: Mapping[str, str] | None = None) -> dict[str, str]:
+        """`lookup` and `earlier` are not looked at: values that depend on other variables are UNKNOWN."""
         if BEGIN in path:
             return {UNKNOWN: path}
         text = self.read(path)
