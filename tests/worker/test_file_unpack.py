@@ -251,6 +251,31 @@ async def test_a_damaged_archive_is_an_error(kitchen: Kitchen) -> None:
         assert await refused(kitchen, tar(member("v", kind=kind))) == f"unhandled tar header type {number}: v"
 
 
+@pytest.mark.parametrize(
+    ("pack", "unpack", "position"),
+    [
+        (gzip.compress, gzip.decompress, -8),
+        (bz2.compress, bz2.decompress, -2),
+        (lzma.compress, lzma.decompress, -1),
+        (zstandard.ZstdCompressor(write_checksum=True).compress, zstandard.ZstdDecompressor().decompress, -1),
+    ],
+    ids=["gzip", "bzip2", "xz", "zstd"],
+)
+async def test_checksums_behind_the_end_of_an_archive_do_not_matter(
+    kitchen: Kitchen, pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes], position: int
+) -> None:
+    """Who reads the tar has seen its end before. Layers of images are read to the very end, and refused."""
+    data = random.Random(7).randbytes(600_000)
+    archive = bytearray(pack(tar(member("a"), member("b", data.hex()))))
+    archive[position] ^= 1
+    with pytest.raises((OSError, lzma.LZMAError, zstandard.ZstdError)):  # the checksum is looked at there
+        unpack(bytes(archive))
+    (kitchen.context / "file").write_bytes(archive)
+    made = await kitchen.copy(add("file", "/t/"))
+    async with kitchen.machine.store.view(made.snapshot) as root:
+        assert (root / "t/b").read_text() == data.hex()
+
+
 async def test_what_follows_the_end_of_an_archive_does_not_matter(kitchen: Kitchen) -> None:
     plain = tar(member("a", "1"))
     for archive in (

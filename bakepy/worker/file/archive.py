@@ -10,7 +10,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from bakepy.content.tar_read import Item, UnknownEntry, entries
 from bakepy.content.tar_stream import TarStream
@@ -62,23 +62,67 @@ def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
         damaged = (zlib.error,)
         pieces = _gunzipped(file, size)
     elif head.startswith(_BZIP2):
-        pieces = _decompressed(file, bz2.BZ2Decompressor, size)
+        pieces = _until_damage(file, lambda file: _decompressed(file, bz2.BZ2Decompressor, size), damaged)
     elif head.startswith(_XZ):
-        pieces = _decompressed(file, lzma.LZMADecompressor, size)
+        pieces = _until_damage(file, lambda file: _decompressed(file, lzma.LZMADecompressor, size), damaged)
     elif _is_compressed(head):
         import zstandard
 
         damaged = (zstandard.ZstdError,)
-        reader = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW).stream_reader(
-            file, read_across_frames=True, closefd=False
-        )
-        pieces = iter(lambda: reader.read1(size), b"")
+        pieces = _until_damage(file, lambda file: _unzstd(file, size), damaged)
     else:
         pieces = iter(lambda: file.read(size), b"")
     try:
         yield from pieces
     except damaged as error:
         raise BuildError(f"compressed data is damaged: {error}") from error
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Slow:
+    """A file that from `start` on is read byte by byte."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file = file
+        self._left = start
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(min(size, self._left) or 1)
+        self._left = max(0, self._left - len(data))
+        return data
+
+
+def _until_damage(
+    file: BinaryIO, decompress: Callable[[_Source], Iterator[bytes]], damaged: tuple[type[Exception], ...]
+) -> Iterator[bytes]:
+    """What can be had before the damage. The libraries look at checksums as soon as these are there, and keep to
+    themselves what belongs to them: it is had by giving the last piece byte by byte."""
+    given = 0
+    try:
+        for piece in decompress(file):
+            given += len(piece)
+            yield piece
+    except damaged:
+        before = max(0, file.tell() - _READ)
+        file.seek(0)
+        for piece in decompress(_Slow(file, before)):
+            if given < len(piece):
+                yield piece[given:]
+            given = max(0, given - len(piece))
+
+
+def _unzstd(file: _Source, size: int) -> Iterator[bytes]:
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW).stream_reader(
+        file,  # type: ignore[arg-type]
+        read_across_frames=True,
+        closefd=False,
+    )
+    return iter(lambda: reader.read1(size), b"")
 
 
 def _gunzipped(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -113,7 +157,7 @@ def _inflated(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[byt
         raise _cut_short()
 
 
-def _decompressed(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[bytes]:
+def _decompressed(file: _Source, new: Callable[[], Any], size: int) -> Iterator[bytes]:
     """All bzip2 or xz streams, one after the other."""
     engine, data, begun = new(), b"", False
     while not engine.needs_input or (data := data or file.read(_READ)):
