@@ -175,6 +175,10 @@ def _work(reading: int, writing: int) -> int:
     from bakepy.errors import BakeError
 
     failure = None
+    if os.geteuid() != 0:
+        from bakepy.worker.delegation import settle
+
+        settle(os.getppid())
     try:
         enter()
     except BakeError as error:

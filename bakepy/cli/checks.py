@@ -203,16 +203,19 @@ def check_user_namespaces(machine: Machine) -> Check:
 
 
 def check_cgroups(machine: Machine) -> Check:
-    from bakepy.worker.cgroups import Cgroups
-
     place = machine.sys / "fs/cgroup"
     if not machine.root:
-        found = Cgroups.detect(place, machine.proc / "self/cgroup", restricted=True)
-        if found.kind == "none":
-            mend = "systemd-run --user --scope --property=Delegate=yes bakepy …"
+        from bakepy.worker.delegation import Delegated
+
+        mend = "systemd-run --user --scope --property=Delegate=yes bakepy …"
+        found = Delegated.find(place, machine.proc / "self/cgroup")
+        if found is None:
             return Check("cgroups", Verdict.WARN, "none delegated to this user: no limits for steps", mend)
-        passed = ", ".join(sorted(found.controllers or ())) or "no controllers: no limits for steps"
-        return Check("cgroups", Verdict.OK, f"version 2, delegated to this user ({passed})")
+        if found.has_others(os.getpid()):
+            what = "version 2, delegated to this user, but not to bakepy alone: no limits for steps"
+            return Check("cgroups", Verdict.WARN, what, mend)
+        offered = ", ".join(sorted(found.offered())) or "no controllers: no limits for steps"
+        return Check("cgroups", Verdict.OK, f"version 2, delegated to this user ({offered})")
     controllers = _read(place / "cgroup.controllers")
     if controllers is not None:
         writable = os.access(place / "cgroup.procs", os.W_OK)

@@ -3,8 +3,7 @@
 A container's cgroup is `BASE/bakepy/TOKEN/ID`, or in that one (`oomcount`); TOKEN is the process's folder in the state
 root, so that what a killed process left is known and removed by the next of that root. `BASE/bakepy/TOKEN` of one
 hierarchy is locked while its process lives, so that any other knows as well. BASE is the top for root. An ordinary user
-has cgroups only where version 2 is delegated to it (cgroups(7): the folder of its own processes and what is in it
-belong to it): below there.
+has cgroups only where version 2 is delegated to it, below there (`delegation`).
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ from pathlib import Path
 
 from bakepy.model.value import dataclass
 from bakepy.snapshot import usernamespace
-
-_ROOT = Path("/sys/fs/cgroup")
-_OWN = Path("/proc/self/cgroup")
+from bakepy.worker.delegation import MEMBERSHIP, ROOT, Delegated
 
 LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
 """The controllers of those limits of processors that are not `cpu`'s."""
@@ -69,7 +66,7 @@ class Cgroups:
     controllers: frozenset[str] | None = None
 
     @classmethod
-    def detect(cls, root: Path = _ROOT, own: Path = _OWN, *, restricted: bool | None = None) -> Cgroups:
+    def detect(cls, root: Path = ROOT, own: Path = MEMBERSHIP, *, restricted: bool | None = None) -> Cgroups:
         """Looks below `root`. `restricted`: this process is not root of the machine (None: find out); `own` tells
         of the cgroup that it is in."""
         if usernamespace.is_inside() if restricted is None else restricted:
@@ -87,19 +84,11 @@ class Cgroups:
 
     @classmethod
     def _detect_delegated(cls, root: Path, own: Path) -> Cgroups:
-        try:
-            lines = own.read_text().splitlines()
-        except OSError:
-            lines = []
-        base = next((line[3:].rstrip("/") for line in lines if line.startswith("0::/")), None)
-        if base is None or not (root / "cgroup.controllers").exists():
+        delegated = Delegated.find(root, own)
+        # with processes in it a cgroup passes nothing on, and runtimes wait for seconds for it to do so
+        if delegated is None or delegated.processes():
             return cls("none", ())
-        folder = root / base.lstrip("/")
-        if not all(os.access(folder / name, os.W_OK) for name in (".", "cgroup.procs", "cgroup.subtree_control")):
-            return cls("none", ())
-        # a cgroup with processes in it, such as ours, passes no further controllers on (no internal processes)
-        passed = frozenset((folder / "cgroup.subtree_control").read_text().split())
-        return cls("unified", (folder,), base, passed)
+        return cls("unified", (delegated.folder,), delegated.name, delegated.passed())
 
     def parent(self, token: str) -> str:
         """The parent cgroup of a process's containers, as `cgroupsPath` wants it."""

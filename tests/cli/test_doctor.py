@@ -1,6 +1,7 @@
 """Each check of `bakepy doctor`, on machines made of a few files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -144,12 +145,21 @@ def test_cgroups_of_a_user_are_those_delegated_to_it(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "1:cpu:/\n0::/mine\n",
         "sys/fs/cgroup/cgroup.controllers": "cpu memory",
-        "sys/fs/cgroup/mine/cgroup.procs": "",
-        "sys/fs/cgroup/mine/cgroup.subtree_control": "memory cpu\n",
+        "sys/fs/cgroup/mine/cgroup.procs": f"{os.getpid()}\n",
+        "sys/fs/cgroup/mine/cgroup.controllers": "memory cpu\n",
+        "sys/fs/cgroup/mine/cgroup.subtree_control": "",
     }
     delegated = machine(tmp_path / "2", files, user_id=NOBODY)
     assert checks.check_cgroups(delegated) == Check(
         "cgroups", Verdict.OK, "version 2, delegated to this user (cpu, memory)"
+    )
+    files |= {"sys/fs/cgroup/mine/cgroup.procs": f"{os.getpid()}\n{os.getppid()}\n"}
+    crowded = machine(tmp_path / "3", files, user_id=NOBODY)
+    assert checks.check_cgroups(crowded) == Check(
+        "cgroups",
+        Verdict.WARN,
+        "version 2, delegated to this user, but not to bakepy alone: no limits for steps",
+        "systemd-run --user --scope --property=Delegate=yes bakepy …",
     )
 
 

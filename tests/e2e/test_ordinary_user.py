@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from bakepy.snapshot.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID
 from tests.e2e.conftest import REPOSITORY, Bakepy, write
-from tests.support.ordinary_user import FIRST_LENT, LENT, USER, command, ordinary_home
+from tests.support.ordinary_user import FIRST_LENT, LENT, USER, command, delegated_cgroup, ordinary_home
 
 pytestmark = pytest.mark.runtime
 
@@ -87,12 +88,18 @@ def project(folder: Path, busybox: Path) -> Path:
 
 
 def as_user(
-    home: Path, *words: str | Path, folder: Path, lent: int = LENT, flags: int = 0, **environ: str
+    home: Path,
+    *words: str | Path,
+    folder: Path,
+    lent: int = LENT,
+    flags: int = 0,
+    cgroup: Path | None = None,
+    **environ: str,
 ) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT, **environ}
     program = Path(sys.executable).parent / "bakepy"
     return subprocess.run(
-        command(home, program, *words, lent=lent, folder=folder, flags=flags),
+        command(home, program, *words, lent=lent, folder=folder, flags=flags, cgroup=cgroup),
         env=environment,
         capture_output=True,
         text=True,
@@ -169,6 +176,59 @@ def test_a_home_that_is_mounted_without_programs(home: Path, busybox: Path) -> N
     assert told in done.stderr
     done = as_user(home, "run", "two", f"--root={home}/other", folder=folder, flags=flags)
     assert done.returncode == 0, done.stderr  # an overlay has no such flag
+
+
+class TestDelegatedCgroup:
+    """As `systemd-run --user --scope --property=Delegate=yes` makes one."""
+
+    @pytest.fixture
+    def cgroup(self) -> Iterator[Path]:
+        with delegated_cgroup() as folder:
+            if folder is None:
+                pytest.skip("no cgroup of version 2 can be made here")
+            yield folder
+
+    @pytest.fixture
+    def words(self, home: Path, busybox: Path) -> tuple[str, ...]:
+        """The end of a command that builds into `home`/out."""
+        shutil.copytree(busybox, home / "base")
+        text = "RUN cd /sys/fs/cgroup; cat memory.max > /limit; cat cgroup.procs > /processes; true\n"
+        folder = write(home / "project", {"Dockerfile": "FROM base\n" + text})
+        for path in (home / "base", *(home / "base").rglob("*"), folder):
+            os.chown(path, USER, USER)
+        base = f"--build-context=base=oci-layout://{home}/base:latest"
+        return ("build", base, f"--output=type=local,dest={home}/out", "--resource=memory=64m", str(folder))
+
+    def test_steps_have_their_own_below_with_its_controllers(
+        self, home: Path, cgroup: Path, words: tuple[str, ...]
+    ) -> None:
+        offered = (cgroup / "cgroup.controllers").read_text().split()
+        done = as_user(home, *words, folder=home, cgroup=cgroup)
+        assert done.returncode == 0, done.stderr
+        assert (home / "out/processes").read_text().startswith("1\n")
+        assert sorted((cgroup / "cgroup.subtree_control").read_text().split()) == sorted(offered)
+        limited = "memory" in offered
+        assert (home / "out/limit").read_text() == ("67108864\n" if limited else "")
+        assert ("no limit of memory: cgroups do not allow it here" in done.stderr) != limited
+        assert sorted(path.name for path in cgroup.iterdir() if path.is_dir()) == ["bakepy", "bakepy-self"]
+        assert list((cgroup / "bakepy").glob("*/")) == []
+
+    def test_with_others_in_it_nothing_is_moved(self, home: Path, cgroup: Path, words: tuple[str, ...]) -> None:
+        program = Path(sys.executable).parent / "bakepy"
+        line = shlex.join([str(program), *words])
+        environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT}
+        done = subprocess.run(
+            command(home, "sh", "-c", f"{line} && {program} doctor; exit $?", cgroup=cgroup),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "no limit of memory: cgroups do not allow it here" in done.stderr
+        assert "version 2, delegated to this user, but not to bakepy alone: no limits for steps" in done.stdout
+        assert (home / "out/processes").read_text() == ""
+        assert [path.name for path in cgroup.iterdir() if path.is_dir()] == []
 
 
 def test_without_lent_ids(home: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs a command as an ordinary user who has ids lent in /etc/subuid and /etc/subgid, or has not.
 
-    python -m tests.support.ordinary_user [--lent N] [--folder DIR] [--flags N] HOME COMMAND…
+    python -m tests.support.ordinary_user [--lent N] [--folder DIR] [--flags N] [--cgroup DIR] HOME COMMAND…
 
 Must be run as root. The user exists for the command only: its lines in /etc/passwd and its like are in copies that are
 bound over the files in a mount namespace of the command's own. Whatever happens, the machine's files stay as they are.
@@ -21,14 +21,22 @@ from pathlib import Path
 from bakepy.snapshot import syscalls
 
 USER, GROUP, NAME = 54321, 54321, "bakepy-test"
+_CGROUPS = Path("/sys/fs/cgroup")
 FIRST_LENT = 1_000_000_000
 LENT = 65536
 REPOSITORY = Path(__file__).parents[2]
 
 
-def command(home: Path, *words: str | Path, lent: int = LENT, folder: Path | None = None, flags: int = 0) -> list[str]:
+def command(
+    home: Path,
+    *words: str | Path,
+    lent: int = LENT,
+    folder: Path | None = None,
+    flags: int = 0,
+    cgroup: Path | None = None,
+) -> list[str]:
     """The command line that runs `words` as the user, in `folder`. `home` must be one that everybody can reach;
-    it is mounted with `flags` (mount(2))."""
+    it is mounted with `flags` (mount(2)). `cgroup` is where the command is to be (`delegated_cgroup`)."""
     start = ["-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from {__name__} import main; main()"]
     return [
         sys.executable,
@@ -36,6 +44,7 @@ def command(home: Path, *words: str | Path, lent: int = LENT, folder: Path | Non
         f"--lent={lent}",
         f"--folder={folder or REPOSITORY}",
         f"--flags={flags}",
+        *(() if cgroup is None else (f"--cgroup={cgroup}",)),
         str(home),
         *map(str, words),
     ]
@@ -52,11 +61,33 @@ def ordinary_home() -> Iterator[Path]:
         shutil.rmtree(home)
 
 
+@contextmanager
+def delegated_cgroup() -> Iterator[Path | None]:
+    """A cgroup of version 2 that belongs to the user, gone afterwards with those in it. None if none can be made."""
+    top = next((path for path in (_CGROUPS / "unified", _CGROUPS) if (path / "cgroup.subtree_control").exists()), None)
+    folder = None if top is None else top / f"bakepy-test-{os.getpid()}"
+    try:
+        if folder is None:
+            raise FileNotFoundError
+        folder.mkdir()
+    except OSError:
+        yield None
+        return
+    try:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, USER, GROUP)
+        yield folder
+    finally:
+        for name, _, _ in os.walk(folder, topdown=False):
+            os.rmdir(name)  # noqa: PTH106
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lent", type=int, default=LENT, help="how many ids are lent to the user")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where the command runs")
     parser.add_argument("--flags", type=int, default=0, help="with what HOME is mounted, in mount(2)'s numbers")
+    parser.add_argument("--cgroup", type=Path, help="the cgroup of the command; its hierarchy is the only one")
     parser.add_argument("home", type=Path)
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -71,6 +102,10 @@ def main() -> None:
     for name in ("subuid", "subgid"):
         _bind_table(tables, name, f"{NAME}:{FIRST_LENT}:{options.lent}\n" if options.lent else "")
     _open_tun(tables)
+    if options.cgroup is not None:
+        (options.cgroup / "cgroup.procs").write_text("0")
+        if options.cgroup.parent != _CGROUPS:
+            syscalls.mount(options.cgroup.parent, _CGROUPS, "", syscalls.MS_BIND)
     _reach(Path(sys.base_prefix), REPOSITORY, Path(sys.prefix))
     os.chown(home, USER, GROUP)
     if options.flags:
