@@ -10,7 +10,7 @@ from dataclasses import field, replace
 
 from bakepy.dockerfile.directives import DirectiveReader
 from bakepy.dockerfile.errors import DockerfileError, Location
-from bakepy.dockerfile.text import parse_bool, quote
+from bakepy.dockerfile.text import SPACE, parse_bool, quote
 from bakepy.model.value import dataclass
 
 _DOCS = "https://docs.docker.com/go/dockerfile/rule/"
@@ -91,10 +91,10 @@ class CheckConfig:
     def parse(cls, text: str) -> CheckConfig:
         """Reads `skip=A,B;error=true;experimental=all`. Raises DockerfileError."""
         config = cls()
-        for part in text.strip().split(";", 2) if text.strip() else ():
+        for part in text.strip(SPACE).split(";", 2) if text.strip(SPACE) else ():
             key, equals, value = part.partition("=")
-            key, value = key.strip(), value.strip()
-            names = frozenset(name.strip() for name in value.split(","))
+            key, value = key.strip(SPACE), value.strip(SPACE)
+            names = frozenset(name.strip(SPACE) for name in value.split(","))
             match key if equals else "":
                 case "skip" if value == "all":
                     config = replace(config, skip_all=True)

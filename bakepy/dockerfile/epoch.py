@@ -14,7 +14,14 @@ from bakepy.dockerfile.instructions import Add, Arg, Dockerfile, Stage
 from bakepy.dockerfile.lower.contexts import main_git_source, named_context, named_git_source
 from bakepy.dockerfile.lower.copy import check_digest, is_http, url_filename
 from bakepy.dockerfile.lower.sources import description, git_source, http_source
-from bakepy.dockerfile.options import GitContext, GraphContext, HTTPContext, LowerOptions, NamedContext
+from bakepy.dockerfile.options import (
+    GitContext,
+    GraphContext,
+    HTTPContext,
+    InvalidContext,
+    LowerOptions,
+    NamedContext,
+)
 from bakepy.llb.op import SourceOp
 from bakepy.model.value import dataclass
 
@@ -56,6 +63,8 @@ def epoch_source(
 
 def _of_context(options: LowerOptions, context: NamedContext, *, main: bool) -> SourceTimeRequest | None:
     match context:
+        case InvalidContext(message=message):
+            raise DockerfileError(message)
         case GitContext():
             source = main_git_source(options, context) if main else named_git_source("", context)
             return SourceTimeRequest(source.op)

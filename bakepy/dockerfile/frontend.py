@@ -22,7 +22,7 @@ from bakepy.dockerfile.options import (
     LowerOptions,
     NamedContext,
 )
-from bakepy.dockerfile.text import number_fault, parse_bool, parse_int
+from bakepy.dockerfile.text import SPACE, number_fault, parse_bool, parse_int
 from bakepy.errors import nearest
 from bakepy.llb.op import HostIP, LinuxResources, NetMode, Ulimit
 from bakepy.model.frozen import FrozenMap
@@ -212,10 +212,10 @@ def _limit(attrs: Mapping[str, str], key: str, least: int = 1) -> int:
 
 def _cpuset(attrs: Mapping[str, str], key: str) -> str:
     text = attrs.get(key, "")
-    for part in filter(None, map(str.strip, text.split(","))):
+    for part in filter(None, (part.strip(SPACE) for part in text.split(","))):
         first, dash, last = part.partition("-")
-        low = parse_int(first.strip())
-        high = parse_int(last.strip()) if dash else low
+        low = parse_int(first.strip(SPACE))
+        high = parse_int(last.strip(SPACE)) if dash else low
         if low is None or high is None or not 0 <= low <= high <= _MAX_CPU:
             what = f'failed to parse resource limits: invalid {key} value: {text}: invalid cpuset range "{part}"'
             raise DockerfileError(what, hint="as in 0-3,7")

@@ -50,7 +50,7 @@ class Ignored:
             good: list[str] = []
             for pattern in patterns:
                 try:
-                    check_glob(clean(pattern.removeprefix("!")))
+                    check_glob(clean(pattern.strip(SPACE)).removeprefix("!"))
                 except BadPattern as error:
                     raise DockerfileError(f"{name}: {error.what}", hint=error.hint) from error
             for pattern in patterns:

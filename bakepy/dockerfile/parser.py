@@ -14,7 +14,7 @@ from bakepy.dockerfile.directives import DirectiveReader, DuplicateDirective
 from bakepy.dockerfile.errors import DockerfileError, Location
 from bakepy.dockerfile.expansion import ExpansionError
 from bakepy.dockerfile.heredoc import Heredoc, heredocs_of
-from bakepy.dockerfile.text import SPACE, split_blanks
+from bakepy.dockerfile.text import SPACE, decodable, split_blanks
 from bakepy.dockerfile.words import NotStrings, json_words, split_flags
 from bakepy.errors import BakeError
 from bakepy.model.location import Position, SourceFile, SourceRange
@@ -23,8 +23,8 @@ from bakepy.model.value import dataclass
 MAX_LINE = 65535
 """Longest line in bytes, its end not counted, as in the reference implementation."""
 _WITH_DOCUMENTS = frozenset({"add", "copy", "run"})
-
-_UNDECODABLE = re.compile("[\udc80-\udcff]")
+_BYTES = frozenset({"run", "cmd", "entrypoint"})
+"""Instructions whose commands are told byte by byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +228,8 @@ def _understood(
 ) -> Statement:
     file, end = reader.file, reader.number
     keyword, flags, rest = split_statement(text, reader.escape)
-    if not text.isascii() and keyword.lower() != "run":
-        # undecodable bytes become the replacement character, as in names of maintainers in old files
-        text = _UNDECODABLE.sub("\ufffd", text)
+    if not text.isascii() and keyword.lower() not in _BYTES:
+        text = decodable(text)  # as in names of maintainers in old files
         keyword, flags, rest = split_statement(text, reader.escape)
     heredocs: list[Heredoc] = []
     failure: DockerfileError | None = None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 
 from bakepy.model.quoted import quote as quote
+from bakepy.model.space import SPACE as SPACE
 
-SPACE = (
-    "\t\n\v\f\r \x85\xa0\u1680"
-    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-"""Unicode's White_Space property; `str.isspace` has the four ASCII separators in addition."""
-
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+def decodable(text: str) -> str:
+    """With the replacement character for each byte of the file that is not UTF-8, as JSON and variables have it."""
+    return text if text.isascii() else _UNDECODABLE.sub("\ufffd", text)
 
 
 def split_blanks(text: str, limit: int = 0) -> list[str]:

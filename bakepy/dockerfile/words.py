@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from bakepy.dockerfile.text import SPACE, quote, split_blanks
+from bakepy.dockerfile.text import SPACE, decodable, quote, split_blanks
 
 
 class NotStrings(ValueError):
@@ -119,7 +119,7 @@ def assignments(text: str, keyword: str, escape: str) -> list[tuple[str, str, bo
 
 def json_words(text: str) -> list[str] | None:
     """The members of a JSON list of strings; None if `text` is no JSON list. Raises NotStrings."""
-    text = text.lstrip(SPACE)
+    text = decodable(text.lstrip(SPACE))
     if not text.startswith("["):
         return None
     try:

@@ -144,7 +144,7 @@ def _repeated(pattern: str, found: list[list[Part]], repeat: re.Match[str]) -> l
 
 
 def _escape(pattern: str, char: str, known: dict[str, str]) -> str:
-    if char.isascii() and char.isalnum():
+    if not char.isascii() or char.isalnum():
         if char not in known:
             raise BadPattern(
                 pattern, hint=f"'\\{char}' means nothing; a backslash is only needed before * ? [ ] and \\"

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from bakepy.model.moby_regex import alternatives, translate
+from bakepy.model.space import SPACE
 from bakepy.model.wildcards import (
     DIRECTORIES,
     FLAGS,
@@ -174,7 +175,7 @@ class PatternMatcher:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Blank patterns are left out. Raises BadPattern."""
-        kept = [pattern.strip() for pattern in patterns]
+        kept = [pattern.strip(SPACE) for pattern in patterns]
         self.patterns = tuple(clean(pattern) for pattern in kept if pattern)
         groups: list[tuple[bool, list[str]]] = []
         for pattern in self.patterns:
@@ -253,7 +254,7 @@ class _Group:
             elif kind == "prefix":
                 prefixes.append(pattern[:-2])
             elif kind == "suffix":
-                suffixes.append(pattern[2:])
+                suffixes.append(pattern.encode("utf-8", "surrogateescape")[2:].decode("utf-8", "surrogateescape"))
                 if pattern.startswith("**/"):
                     exact.add(pattern[3:])
             else:

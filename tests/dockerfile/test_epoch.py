@@ -9,7 +9,7 @@ import pytest
 from bakepy.dockerfile.compile import parse
 from bakepy.dockerfile.epoch import epoch_source
 from bakepy.dockerfile.errors import DockerfileError
-from bakepy.dockerfile.options import GitContext, LowerOptions, NamedContext
+from bakepy.dockerfile.options import GitContext, InvalidContext, LowerOptions, NamedContext
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.platform import Platform
 
@@ -43,6 +43,12 @@ def test_a_context_for_a_platform_is_one_of_the_machine_that_builds() -> None:
 
 def test_any_context_can_be_named() -> None:
     assert asked("scratch", STAGE, scratch="https://h.test/x.git") == "git://h.test/x.git"
+
+
+def test_a_context_that_can_not_be_read_is_told() -> None:
+    contexts = FrozenMap({"src": InvalidContext("unsupported context source ssh for src")})
+    with pytest.raises(DockerfileError, match="unsupported context source ssh for src"):
+        epoch_source("src", parse(STAGE, "Dockerfile").dockerfile, LowerOptions(contexts=contexts), {}, {})
 
 
 @pytest.mark.parametrize("value", ["scratch", "nobody", "::", "SRC"])

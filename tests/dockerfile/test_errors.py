@@ -346,8 +346,9 @@ def test_an_unknown_target_names_the_nearest_stage() -> None:
     )
 
 
-def test_a_bad_ignore_file_is_named() -> None:
-    assert failure("FROM alpine\nCOPY a b\n", ignore="a\n!\n") == (
+@pytest.mark.parametrize("pattern", ["!", "!/", "! /", "./!", "/!\r/"])
+def test_a_bad_ignore_file_is_named(pattern: str) -> None:
+    assert failure("FROM alpine\nCOPY a b\n", ignore=f"a\n{pattern}\n") == (
         '.dockerignore: illegal exclusion pattern: "!"\nhint: write what it excepts behind it'
     )
 

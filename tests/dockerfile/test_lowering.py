@@ -356,6 +356,26 @@ def test_paths_of_windows() -> None:
     assert runs(lowered)[0].meta.cwd == "/app"
 
 
+def test_a_drive_in_the_middle_of_a_path_is_refused_by_the_next_stage() -> None:
+    text = "# escape=`\nFROM example/windows:1 AS w\nWORKDIR C:\\x\\C:\\v\n"
+    assert lower(text, platform=Platform("windows", "amd64")).image.config.working_dir == "\\x\\C:\\v"
+    with pytest.raises(DockerfileError, match="drive"):
+        lower(text + "FROM w\n", platform=Platform("windows", "amd64"))
+
+
+@pytest.mark.parametrize("keyword", ["CMD", "ENTRYPOINT"])
+def test_undecodable_commands_of_the_image(keyword: str) -> None:
+    """The history tells each byte, the config has what JSON can hold."""
+    text = f'FROM alpine\n{keyword} y \udcff\n{keyword} ["y\udcff"]\n'
+    image = lower(text).image
+    assert [line.created_by for line in image.history[-2:]] == [
+        f'{keyword} ["/bin/sh" "-c" "y \\xff"]',
+        f'{keyword} ["y\ufffd"]',
+    ]
+    first = lower(text.rpartition(keyword)[0]).image.config
+    assert (first.cmd or first.entrypoint) == ("/bin/sh", "-c", "y \ufffd")
+
+
 def test_undecodable_commands_are_refused() -> None:
     raw = b"FROM alpine\nRUN \xfc\n".decode("utf-8", "surrogateescape")
     with pytest.raises(Exception, match="the command of a RUN is not UTF-8"):

@@ -123,15 +123,25 @@ def test_a_bad_pattern_says_what_to_write() -> None:
         (["/"], "/a/b", False),
         (["**/a/**/b"], "x\n/a/c/a/b", False),
         (["?**/*/**/[ab]"], "\n/a\n//a", True),
+        (["\x1fa"], "a", False),
+        (["\ufeff**"], "b*", False),
+        (["\ufeff**/a"], "x/a", False),
     ],
 )
 def test_matching(patterns: list[str], path: str, expected: bool) -> None:
     assert PatternMatcher(patterns).matches(path) is expected
 
 
-def test_an_exception_of_nothing_is_refused() -> None:
+@pytest.mark.parametrize("pattern", ["!", "!/", "!\r"])
+def test_an_exception_of_nothing_is_refused(pattern: str) -> None:
     with pytest.raises(BadPattern, match='illegal exclusion pattern: "!"'):
-        PatternMatcher(["!"])
+        PatternMatcher([pattern])
+
+
+@pytest.mark.parametrize("pattern", ["\\é", "a\\\xa0*", "[\\é]"])
+def test_a_backslash_before_other_letters_is_refused(pattern: str) -> None:
+    with pytest.raises(BadPattern, match="syntax error in pattern"):
+        PatternMatcher([pattern])
 
 
 def test_a_walk_remembers_what_matched_above_only_as_far_as_it_was_asked() -> None:

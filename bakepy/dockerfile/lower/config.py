@@ -39,7 +39,7 @@ from bakepy.dockerfile.outline import ArgNote
 from bakepy.dockerfile.ports import parse_ports
 from bakepy.dockerfile.secrets import looks_secret
 from bakepy.dockerfile.signals import check_signal
-from bakepy.dockerfile.text import quote
+from bakepy.dockerfile.text import decodable, quote
 from bakepy.llb.op import MkDirAction, OpMetadata
 
 
@@ -178,6 +178,7 @@ def read_cmd(stage: StageState, cmd: Cmd, scope: Scope, location: Location, chec
     _warn_again(stage, cmd, checker)
     args = _process(stage, cmd.command, cmd, location, checker)
     line = history_line(f"CMD {quoted_list(args)}", epoch=scope.epoch)
+    args = tuple(map(decodable, args))
 
     def take(stage: StageState, scope: Scope) -> None:
         stage.seen[Cmd] = location
@@ -192,6 +193,7 @@ def read_entrypoint(stage: StageState, entry: Entrypoint, scope: Scope, location
     _warn_again(stage, entry, checker)
     args = _process(stage, entry.command, entry, location, checker)
     line = history_line(f"ENTRYPOINT {quoted_list(args)}", epoch=scope.epoch)
+    args = tuple(map(decodable, args))
 
     def take(stage: StageState, scope: Scope) -> None:
         stage.seen[Entrypoint] = location

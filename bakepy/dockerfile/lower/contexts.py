@@ -36,6 +36,7 @@ from bakepy.llb.op import CopyAction, OpMetadata
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
+from bakepy.model.space import SPACE
 from bakepy.model.value import dataclass
 
 _PLAIN_NAME = re.compile(r"[a-z]{1,16}[0-9]{0,16}\Z")
@@ -282,7 +283,7 @@ def read_ignore(context: LocalContext) -> tuple[tuple[str, ...], Ignored | None]
     if not context.ignore:
         return (), None
     patterns = parse_ignore(context.ignore)
-    if "!" in patterns:
+    if any(paths.clean(pattern.strip(SPACE)) == "!" for pattern in patterns):
         what = f'{context.ignore_name}: illegal exclusion pattern: "!"'
         raise DockerfileError(what, hint="write what it excepts behind it")
     if not patterns:

@@ -356,7 +356,7 @@ def _check_ignored(path: str, is_add: bool, ignored: Ignored, command: Command, 
     if ignored.has_exceptions:
         return
     path = paths.clean(path)
-    if path in (".", "/") and not any(pattern in ("*", "**", "**/*") for pattern in ignored.patterns):
+    if path in (".", "/") and not any(pattern in ("*", "**", "**/*") for pattern in ignored.matcher.patterns):
         return
     if ignored.hides(path):
         verb = "Add" if is_add else "Copy"

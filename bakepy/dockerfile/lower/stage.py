@@ -30,7 +30,7 @@ def begin_stage(planned: StageState, scope: Scope) -> StageState:
         stage.platform = Platform("", "")
     if scope.options.hostname:
         stage.hostname = scope.options.hostname
-    if stage.image.working_dir and (base is None or base.dispatched):
+    if stage.image.working_dir and (base is None or base.dispatched or stage.os == "windows"):  # else it is the same
         try:
             config.enter_directory(stage, stage.image.working_dir)
         except DockerfileError as error:
