@@ -46,7 +46,9 @@ def test_any_context_can_be_named() -> None:
 
 
 def test_a_context_that_can_not_be_read_is_told() -> None:
-    contexts = FrozenMap({"src": InvalidContext("unsupported context source ssh for src")})
+    contexts: FrozenMap[str, NamedContext] = FrozenMap(
+        {"src": InvalidContext("unsupported context source ssh for src")}
+    )
     with pytest.raises(DockerfileError, match="unsupported context source ssh for src"):
         epoch_source("src", parse(STAGE, "Dockerfile").dockerfile, LowerOptions(contexts=contexts), {}, {})
 
