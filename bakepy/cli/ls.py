@@ -18,6 +18,9 @@ from bakepy.errors import UsageError, nearest
 
 FORMATS = ("text", "json")
 
+_SHOWN = 3
+"""Platforms and tags of one target in a table."""
+
 
 def ls(
     file: Files = None,
@@ -43,13 +46,19 @@ def _text(groups: Sequence[GroupOverview], targets: Sequence[TargetOverview]) ->
         rows = [(each.name, ", ".join(each.targets), each.description) for each in groups]
         parts.append(_table(("GROUP", "TARGETS", "DESCRIPTION"), rows))
     if targets:
-        head = ("TARGET", "INHERITS", "PLATFORMS", "TAGS", "DESCRIPTION")
+        head = ("TARGET", "INHERITS", "DESCRIPTION", "PLATFORMS", "TAGS")
         listed = [
-            (each.name, ", ".join(each.inherits), ", ".join(each.platforms), ", ".join(each.tags), each.description)
+            (each.name, ", ".join(each.inherits), each.description, _first(each.platforms), _first(each.tags))
             for each in targets
         ]
         parts.append(_table(head, listed))
     return "\n".join(parts)
+
+
+def _first(values: Sequence[str]) -> str:
+    """Enough of them to know which ones are meant; the others are counted."""
+    shown = values if len(values) <= _SHOWN else (*values[: _SHOWN - 1], f"and {len(values) - _SHOWN + 1} more")
+    return ", ".join(shown)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -47,10 +47,18 @@ def test_ls_shows_groups_and_what_targets_come_to(project: Path, capsys: pytest.
         "GROUP    TARGETS    DESCRIPTION\n"
         "default  app, tool  what is shipped\n"
         "\n"
-        "TARGET  INHERITS  PLATFORMS                 TAGS     DESCRIPTION\n"
-        "app     _base     linux/amd64, linux/arm64  app:dev  the server\n"
+        "TARGET  INHERITS  DESCRIPTION  PLATFORMS                 TAGS\n"
+        "app     _base     the server   linux/amd64, linux/arm64  app:dev\n"
         "tool\n"
     )
+
+
+def test_ls_counts_what_would_make_the_table_too_wide(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "docker-bake.hcl").write_text('target "a" { tags = ["a:1", "a:2", "a:3", "a:4"] }\n')
+    assert app.run(["ls"]) == 0
+    assert capsys.readouterr().out == "TARGET  TAGS\na       a:1, a:2, and 2 more\n"
+    assert app.run(["ls", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"][0]["tags"] == ["a:1", "a:2", "a:3", "a:4"]
 
 
 def test_ls_as_json_with_private_names_and_a_variable(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
