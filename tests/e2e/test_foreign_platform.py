@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from bakepy.worker.emulation import foreign_machines
 from tests.e2e.conftest import Bakepy
 from tests.support.foreign import arm64_emulation, arm64_program
+from tests.support.ordinary_user import command, ordinary_home
 
 pytestmark = pytest.mark.runtime
 
@@ -49,6 +53,19 @@ def test_one_build_for_two_platforms_runs_the_programs_of_both(
     bakepy.run("build", *platforms, "--output", "type=local,dest=out", str(context), cwd=tmp_path)
     made = {folder.name: (folder / "made").read_text() for folder in (tmp_path / "out").iterdir()}
     assert made == {"linux_amd64": "amd64\n", "linux_arm64": "arm64\n"}
+
+
+def test_an_ordinary_users_build_runs_them_too(context: Path, emulated: None) -> None:
+    with ordinary_home() as home:
+        shutil.copytree(context, home / "context")
+        words = ("build", "--platform=linux/arm64", f"--output=type=local,dest={home}/out", str(home / "context"))
+        program = Path(sys.executable).parent / "bakepy"
+        environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state")}
+        done = subprocess.run(
+            command(home, program, *words), env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert (home / "out/made").read_text() == "arm64\n"
 
 
 def test_a_machine_without_an_emulator_is_told_what_to_install(bakepy: Bakepy, context: Path, tmp_path: Path) -> None:
