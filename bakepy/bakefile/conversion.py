@@ -148,6 +148,13 @@ def _string_to_number(value: Value) -> Value:
         raise ConvertError(f"a number is required, not {_quoted(value.raw)}") from None
 
 
+def _number_to_string(value: Value) -> Value:
+    try:
+        return Value(STRING, value.raw.text())
+    except OverflowError as reason:
+        raise ConvertError(str(reason)) from None
+
+
 def _string_to_bool(value: Value) -> Value:
     if value.raw in ("true", "1"):
         return TRUE
@@ -166,7 +173,7 @@ _SAFE: dict[tuple[Type, Type], Conversion] = {
     (STRING, STRING): _same,
     (NUMBER, NUMBER): _same,
     (BOOL, BOOL): _same,
-    (NUMBER, STRING): lambda value: Value(STRING, str(value.raw)),
+    (NUMBER, STRING): _number_to_string,
     (BOOL, STRING): lambda value: Value(STRING, "true" if value.raw else "false"),
 }
 _UNSAFE: dict[tuple[Type, Type], Conversion] = {(STRING, NUMBER): _string_to_number, (STRING, BOOL): _string_to_bool}

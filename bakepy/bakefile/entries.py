@@ -336,7 +336,7 @@ def resources_from(value: Value) -> dict[str, str | int]:
             continue
         if type is v.STRING:
             limits[name] = each
-        elif not each.is_whole or each.truncated().bit_length() > 63:
+        elif not each.fits(63):
             raise EntryError(f"{name!r} must be a whole number, not {each}")
         else:
             limits[name] = each.truncated()

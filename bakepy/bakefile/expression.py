@@ -164,7 +164,10 @@ class Template(Node):
             if raw is None:
                 raise part.error("null can not be part of a string")
             if each.type is v.NUMBER:
-                raw = str(raw)
+                try:
+                    raw = raw.text()
+                except OverflowError as reason:
+                    raise part.error(str(reason)) from None
             elif each.type is not v.STRING:
                 raw = part.converted(each, v.STRING, "can not be part of a string").raw
             pieces.append(raw)
@@ -324,7 +327,7 @@ def take_index(place: Span, value: Value, key: Value) -> Value:
         raise place.error(f"the index of {v.article(value.type)} must be a number: {reason}") from None
     if not position.is_whole:
         raise place.error(f"an index must be a whole number, not {position}")
-    if not 0 <= position.truncated() < len(value.raw):
+    if not position.fits(64) or not 0 <= position.truncated() < len(value.raw):
         raise place.error(f"there is no element {position}: there are {len(value.raw)}, counted from 0")
     item: Value = value.raw[position.truncated()]
     return item

@@ -1,10 +1,13 @@
 """Numbers of the bake language: binary floating point of any precision, 512 bits unless they come from elsewhere.
 
-A number is `mantissa * 2**exponent`; results are rounded half to even to the larger precision of their operands.
+A number is `mantissa * 2**exponent`; results are rounded half to even to the larger precision of their operands,
+products to 512 bits, of which as many are kept as they need.
 Text is the shortest that reads back as the same number at its precision, never with an exponent.
 """
 
 from __future__ import annotations
+
+import math
 
 LITERAL = 512
 """Bits of a number that was written in a file."""
@@ -13,12 +16,20 @@ INTEGER = 64
 DOUBLE = 53
 """Bits of a number that came through a machine float (environment values, `pow`, `log`)."""
 
-_LARGEST_EXPONENT = 18_000
-_LARGEST_BINARY_EXPONENT = 60_000
+MOST_DIGITS = 1_000_000
+"""Decimal digits of a number that is read, or written out exactly; it would take too long."""
+_LONGEST_TEXT = 16_000_000
+"""Characters of a number that is written as text, most of them zeros."""
+_LARGEST_EXPONENT = (1 << 31) - 1
+"""Beyond are infinity and zero; exponents are machine integers in buildx, too."""
+_BITS = MOST_DIGITS * 10 // 3
+_FAR = 4096
+"""Binary places from which on text is made of the leading digits only."""
+_GUARD = 128
 
 
 class Number:
-    """An immutable number, up to 18,000 decimal places; beyond, OverflowError is raised.
+    """An immutable number.
 
     `infinite` is -1 or 1 for the infinities, else 0; `minus_zero` tells `-0` from `0`.
     """
@@ -36,14 +47,17 @@ class Number:
     ) -> None:
         if mantissa:
             size = mantissa.bit_length()
-            if not -_LARGEST_BINARY_EXPONENT < exponent + size < _LARGEST_BINARY_EXPONENT:
-                raise OverflowError("this number is beyond all measure")
             if size > precision:
                 mantissa, exponent = _rounded(mantissa, exponent, size - precision)
             if not mantissa & 1:
                 zeros = (mantissa & -mantissa).bit_length() - 1
                 mantissa >>= zeros
                 exponent += zeros
+            if not -_LARGEST_EXPONENT - 1 <= exponent + mantissa.bit_length() <= _LARGEST_EXPONENT:
+                if exponent > 0:
+                    infinite = -1 if mantissa < 0 else 1
+                minus_zero = mantissa < 0
+                mantissa = exponent = 0
         else:
             exponent = 0
         self.mantissa = mantissa
@@ -82,19 +96,22 @@ class Number:
             raise ValueError("not a number")
         if power and not power.lstrip("+-").isdecimal():
             raise ValueError("not a number")
-        tens = int(power) if power else 0
-        if abs(tens) > _LARGEST_EXPONENT or len(whole) + len(fraction) > _LARGEST_EXPONENT:
+        if len(power.lstrip("+-0")) > 19 or not -(1 << 63) <= (tens := int(power or "0")) < 1 << 63:
             raise ValueError("out of range")
+        if len(whole) + len(fraction) > MOST_DIGITS:
+            raise ValueError(f"more than {MOST_DIGITS:,} digits")
         value = sign * decimal_int(whole + fraction)
         tens -= len(fraction)
         if not value:
             return cls(0, 0, precision, minus_zero=sign < 0)
-        try:
-            if tens >= 0:
-                return cls(value * 10**tens, 0, precision)
-            return _quotient(value, 0, 10**-tens, 0, precision)
-        except OverflowError:
-            raise ValueError("out of range") from None
+        if not -_LARGEST_EXPONENT - 1 <= value.bit_length() + tens <= _LARGEST_EXPONENT:
+            raise ValueError("out of range")
+        fives = _power_of_five(abs(tens), precision + 64)
+        if fives.infinite:
+            return cls(0, 0, precision, infinite=sign) if tens > 0 else cls(0, 0, precision, minus_zero=sign < 0)
+        if tens >= 0:
+            return cls(value * fives.mantissa, tens + fives.exponent, precision)
+        return _quotient(value, tens, fives.mantissa, fives.exponent, precision)
 
     # -- arithmetic
 
@@ -110,6 +127,10 @@ class Number:
             return Number(other.mantissa, other.exponent, precision)
         if not other.mantissa:
             return Number(self.mantissa, self.exponent, precision)
+        large, small = (self, other) if self._top > other._top else (other, self)
+        if small._top < large.exponent - precision - 3:  # too small to count, but for the direction of rounding
+            total = (large.mantissa << precision + 3) + (1 if small.mantissa > 0 else -1)
+            return Number(total, large.exponent - precision - 3, precision)
         low = min(self.exponent, other.exponent)
         total = (self.mantissa << (self.exponent - low)) + (other.mantissa << (other.exponent - low))
         return Number(total, low, precision)
@@ -133,8 +154,9 @@ class Number:
             if self.is_zero or other.is_zero:
                 raise ArithmeticError("zero times infinity has no value")
             return Number(0, 0, precision, infinite=-1 if negative else 1)
-        product = self.mantissa * other.mantissa
-        return Number(product, self.exponent + other.exponent, precision, minus_zero=negative)
+        product = Number(self.mantissa * other.mantissa, self.exponent + other.exponent, LITERAL, minus_zero=negative)
+        product.precision = max(precision, product.mantissa.bit_length())
+        return product
 
     def __truediv__(self, other: Number) -> Number:
         precision = max(self.precision, other.precision)
@@ -150,6 +172,11 @@ class Number:
     # -- order
 
     @property
+    def _top(self) -> int:
+        """The place of the first bit."""
+        return self.exponent + self.mantissa.bit_length()
+
+    @property
     def is_zero(self) -> bool:
         return not self.mantissa and not self.infinite
 
@@ -161,6 +188,11 @@ class Number:
         """-1, 0 or 1."""
         if self.infinite or other.infinite:
             return (self.infinite > other.infinite) - (self.infinite < other.infinite)
+        signs = [(each.mantissa > 0) - (each.mantissa < 0) for each in (self, other)]
+        if signs[0] != signs[1]:
+            return 1 if signs[0] > signs[1] else -1
+        if self._top != other._top:
+            return signs[0] if self._top > other._top else -signs[0]
         low = min(self.exponent, other.exponent)
         mine, theirs = self.mantissa << (self.exponent - low), other.mantissa << (other.exponent - low)
         return (mine > theirs) - (mine < theirs)
@@ -183,18 +215,28 @@ class Number:
         return not self.infinite and self.exponent >= 0
 
     def truncated(self) -> int:
-        """The whole part, cut towards zero. Raises OverflowError for an infinity."""
-        if self.infinite:
-            raise OverflowError("infinite")
+        """The whole part, cut towards zero. Raises OverflowError for an infinity, and if it is too large."""
+        if self.infinite or self._top > _BITS:
+            raise OverflowError("infinite" if self.infinite else f"a number of more than {MOST_DIGITS:,} digits")
         if self.exponent >= 0:
             return self.mantissa << self.exponent
         return abs(self.mantissa) >> -self.exponent if self.mantissa > 0 else -(-self.mantissa >> -self.exponent)
+
+    def fits(self, bits: int) -> bool:
+        """Whether it is a whole number of so many bits."""
+        return self.is_whole and self._top <= bits
+
+    def whole_part(self) -> Number:
+        """Cut towards zero."""
+        return self if self.exponent >= 0 else Number(self.truncated(), 0, self.precision)
 
     def __float__(self) -> float:
         if self.infinite:
             return self.infinite * float("inf")
         if self.minus_zero:
             return -0.0
+        if abs(self._top) > _FAR:
+            return math.copysign(0.0 if self._top < 0 else math.inf, self.mantissa)
         try:
             if self.exponent >= 0:
                 return float(self.mantissa << self.exponent)
@@ -203,6 +245,13 @@ class Number:
             return float("inf") if self.mantissa > 0 else float("-inf")
 
     def __str__(self) -> str:
+        """For messages; `text` is what it is worth."""
+        if not self.infinite and abs(self._top) > _FAR:
+            return f"{'-' * self.negative}…e{_tens(self._top)}"
+        return self.text()
+
+    def text(self) -> str:
+        """The value as text. Raises OverflowError if that is too long."""
         if not self._text:
             self._text = self._written()
         return self._text
@@ -216,10 +265,19 @@ class Number:
         size = mantissa.bit_length()
         if self.exponent >= 0 and size + self.exponent <= self.precision:
             return sign + int_text(mantissa << self.exponent)
+        if _tens(abs(self._top)) > _LONGEST_TEXT:
+            raise OverflowError(f"a number of more than {_LONGEST_TEXT:,} digits")
+        if abs(self._top) > _FAR and self.precision <= _FAR:
+            return sign + _far_text(mantissa, self.exponent, self.precision)
         return sign + _shortest(mantissa, self.exponent, self.precision)
 
     def __repr__(self) -> str:
         return f"Number({self})"
+
+
+def _tens(bits: int) -> int:
+    """How many decimal places so many bits are."""
+    return bits * 301_029_995_664 // 10**12
 
 
 def decimal_int(digits: str) -> int:
@@ -235,9 +293,40 @@ def int_text(value: int) -> str:
     """`str(value)` for any length."""
     if value.bit_length() <= 13_000:
         return str(value)
-    half = value.bit_length() * 3 // 20
-    high, low = divmod(abs(value), 10**half)
-    return ("-" if value < 0 else "") + int_text(high) + int_text(low).rjust(half, "0")
+    import decimal  # whose products of long numbers take less time
+
+    powers: dict[int, decimal.Decimal] = {}
+
+    def power(bits: int) -> decimal.Decimal:
+        if bits not in powers:
+            powers[bits] = decimal.Decimal(1 << bits) if bits <= 512 else power(bits >> 1) * power(bits - (bits >> 1))
+        return powers[bits]
+
+    def converted(part: int, bits: int) -> decimal.Decimal:
+        if bits <= 512:
+            return decimal.Decimal(part)
+        half = bits >> 1
+        return converted(part >> half, bits - half) * power(half) + converted(part & ((1 << half) - 1), half)
+
+    context = decimal.Context(decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact])
+    with decimal.localcontext(context):
+        return f"{'-' * (value < 0)}{converted(abs(value), value.bit_length()):f}"
+
+
+def _power_of_five(exponent: int, precision: int) -> Number:
+    """5**exponent, rounded at each step as Go's big floats are."""
+    if exponent <= 27:
+        return Number(5**exponent, 0, precision)
+    found, factor = Number(5**27, 0, precision), Number(5, 0, precision + 64)
+    exponent -= 27
+    while exponent:
+        if exponent & 1:
+            if factor.infinite:
+                return factor
+            found = Number(found.mantissa * factor.mantissa, found.exponent + factor.exponent, precision)
+        factor = Number(factor.mantissa**2, factor.exponent * 2, precision + 64) if not factor.infinite else factor
+        exponent >>= 1
+    return found
 
 
 def _rounded(mantissa: int, exponent: int, drop: int) -> tuple[int, int]:
@@ -285,10 +374,41 @@ def _shortest(mantissa: int, exponent: int, precision: int) -> str:
     return f"{text[:-places]}.{fraction}" if fraction else text[:-places]
 
 
+def _far_text(mantissa: int, exponent: int, precision: int) -> str:
+    """As `_shortest`, for numbers far from 1: of their leading digits, all others are zeros."""
+    size = mantissa.bit_length()
+    figures = precision // 3 + 10
+    unit = _tens(exponent + size) - figures  # digits below 10**unit are of no concern
+    fives = _power_of_five(abs(unit), precision + 8 * _GUARD)
+
+    def in_units(top: int, exponent: int) -> int:
+        """`top * 2**exponent / 10**unit`, times 2**_GUARD."""
+        if unit >= 0:
+            return (top << exponent - unit - fives.exponent + _GUARD) // fives.mantissa
+        return top * fives.mantissa >> -(exponent - unit + fives.exponent + _GUARD)
+
+    exact, margin = in_units(mantissa, exponent), in_units(1, exponent + size - precision - 1)
+    low, high, lower, upper = exact - margin, exact + margin, 0, figures + 5
+    while lower < upper:
+        middle = (lower + upper + 1) // 2
+        if _multiple_within(exact, 10**middle << _GUARD, low, high, False) is None:
+            upper = middle - 1
+        else:
+            lower = middle
+    found = _multiple_within(exact, 10**lower << _GUARD, low, high, False)
+    assert found is not None, "there are figures to spare"
+    text = int_text(found >> _GUARD)
+    if unit >= 0:
+        return text + "0" * unit
+    text = text.rjust(1 - unit, "0")
+    fraction = text[unit:].rstrip("0")
+    return f"{text[:unit]}.{fraction}" if fraction else text[:unit]
+
+
 def _multiple_within(exact: int, step: int, low: int, high: int, inclusive: bool) -> int | None:
-    """The multiple of `step` that is nearest to `exact` and in the interval, if there is one."""
+    """The multiple of `step` that is nearest to `exact` and in the interval, if there is one; of two the even one."""
     down = exact - exact % step
     fits = [
         each for each in (down, down + step) if each > 0 and (low < each < high or (inclusive and each in (low, high)))
     ]
-    return min(fits, key=lambda each: abs(each - exact), default=None)
+    return min(fits, key=lambda each: (abs(each - exact), each // step & 1), default=None)

@@ -131,5 +131,6 @@ def remainder(one: Any, two: Any) -> Any:
     if one.infinite or two.infinite:
         raise ArithmeticError("infinity and what is left of a division do not go together")
     number, precision = type(one), one.precision
-    times = number((one / two).truncated(), 0, precision)
+    times = (one / two).whole_part()
+    times = number(times.mantissa, times.exponent, precision)
     return one - number(two.mantissa * times.mantissa, two.exponent + times.exponent, precision)

@@ -92,7 +92,7 @@ def _whole(value: Value, what: str, low: int, high: int) -> int:
         number = convert(value, NUMBER).raw
     except ConvertError:
         number = None
-    if number is None or not number.is_whole or not low <= number.truncated() <= high:
+    if number is None or not number.fits(64) or not low <= number.truncated() <= high:
         raise EntryError(f"{what} must be a whole number from {low} to {high:,}")
     return int(number.truncated())
 

@@ -45,8 +45,17 @@ DOUBLED = "".join(f"v{n} = [v{n - 1}, v{n - 1}]\n" for n in range(1, 60))
             "x.hcl",
             "the matrix has more than 200,000 combinations",
         ),
-        ("x = 1e100000000", "x.hcl", "this number can not be used: out of range"),
-        ("x = 1e17000 * 1e17000", "x.hcl", "this number is beyond all measure"),
+        ("x = 1e9999999999", "x.hcl", "this number can not be used: out of range"),
+        ("x = 1e" + "9" * 100_000, "x.hcl", "this number can not be used: out of range"),
+        ("x = " + "1" * 1_000_001, "x.hcl", "this number can not be used: more than 1,000,000 digits"),
+        ('x = "a${1e100000000}"', "x.hcl", "a number of more than 16,000,000 digits"),
+        ("x = jsonencode(1e-640000000 * 1)", "x.hcl", "a number of more than 16,000,000 digits"),
+        ('x = format("%d", 1e640000000)', "x.hcl", "a number of more than 1,000,000 digits"),
+        ('x = format("%f", 1e640000000)', "x.hcl", "a number of more than 1,000,000 digits"),
+        ('x = format("%.3e", 1e-640000000)', "x.hcl", "a number of more than 1,000,000 digits"),
+        ("x = [1][1e640000000]", "x.hcl", "there is no element …e640000000: there are 1, counted from 0"),
+        ("x = range(1e640000000)", "x.hcl", "more than 1024 numbers"),
+        ('x = substr("a", 1e640000000, 1)', "x.hcl", "a whole number is required, not …e640000000"),
         ('x = format("%999999999d", 1)', "x.hcl", "more than 100000 characters"),
         ('x = regex("((a{1000}){1000}){1000}", "a")', "x.hcl", "the pattern is too large"),
         ("x: &x [*x]\nservices: {}", "x.yaml", "an alias leads back into its own anchor"),
@@ -99,6 +108,35 @@ def test_texts_without_the_form_of_utf_8_are_refused(octets: str) -> None:
 )
 def test_values_and_other_syntaxes_are_utf_8(text: str) -> None:
     assert "this is not UTF-8" in failure(text, "bake")
+
+
+def test_numbers_far_from_one_are_what_they_are() -> None:
+    """Exponents are machine integers; beyond are infinity and zero. Only what is written out has limits."""
+    text = """target "default" {
+      args = {
+        million = strlen("${1e1000000}")
+        tiny = substr("${7e-1000000}", 999995, -1)
+        ratio = 1e600000000 / 1e599999999
+        sum = 1e600000000 + 1 == 1e600000000
+        order = 1e-600000000 < 1e-500000000 && -1e600000000 < 1
+        rest = 1e20000 % 7
+        whole = floor(1e20000) == 1e20000
+        above = 1e600000000 * 1e600000000
+        below = -1e-600000000 / 1e600000000
+        zero = 0e9999999999
+        float = pow(1e-640000000, 2)
+        digits = format("%d", 3e100)
+        short = format("%.2f", 1e-640000000)
+        found = contains([1], 1e640000000)
+      }
+    }"""
+    digits = "3" + "0" * 100
+    found = dict(one_target(text).args)
+    assert found == {
+        "million": "1000001", "tiny": "0000007", "ratio": "10", "sum": "true", "order": "true", "rest": "0",
+        "whole": "true", "above": "+Inf", "below": "-0", "zero": "0", "float": "0", "digits": digits, "short": "0.00",
+        "found": "false",
+    }  # fmt: skip
 
 
 def test_a_thousand_variables_may_refer_to_each_other() -> None:

@@ -42,6 +42,35 @@ def test_a_large_power_of_ten_is_printed_in_full() -> None:
     assert str(Number.parse("1e400")) == "1" + "0" * 400
 
 
+def test_products_keep_the_digits_they_need() -> None:
+    tenth = Number.of_float(0.1)
+    assert str(tenth * tenth) == "0.0100000000000000011102230246251566"
+    assert str(Number.of_int(3) * tenth) == "0.30000000000000001665"
+    assert str(Number.of_int(2**53 + 1) * Number.of_int(2**53 + 1)) == "81129638414606699710187514626049"
+    long = Number.of_int(10**159 + 7)
+    assert str(long * Number.parse("1")) == str(Number.parse(str(10**159 + 7)))
+
+
+def test_between_two_shortest_texts_the_even_one_is_taken() -> None:
+    assert str(Number.of_int(10**159 + 7) / Number.parse("3")).endswith("335.8")
+
+
+@pytest.mark.parametrize("exponent", [5000, 30_000, -4000, -30_000])
+@pytest.mark.parametrize("digits", ["7", "725", "123456789", "9999999999999999999999999999999999999999999"])
+def test_numbers_far_from_one_are_written_with_the_same_digits(digits: str, exponent: int) -> None:
+    text = Number.parse(f"-{digits}e{exponent}").text()
+    if exponent > 0:
+        assert text == f"-{digits}{'0' * exponent}"
+    else:
+        assert text == f"-0.{digits.rjust(-exponent, '0')}"
+
+
+@given(st.integers(1, 10**400))
+def test_whole_numbers_of_any_length_are_written(value: int) -> None:
+    assert int_text(value << 40_000) == int_text(value * 2**20_000 * 2**20_000)
+    assert decimal_int(int_text(value << 14_000)) == value << 14_000
+
+
 def test_zero_by_zero_has_no_value() -> None:
     with pytest.raises(ArithmeticError, match="no value"):
         text("0 / 0")

@@ -48,6 +48,7 @@ from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.source import Text as Source
 from bakepy.bakefile.template import Piece, TemplateReader, heredoc_closing, unindent
+from bakepy.errors import DefinitionError
 from bakepy.model.location import SourceFile
 
 T = TypeVar("T")
@@ -272,7 +273,12 @@ def _plain(value: v.Value, written: str) -> Value:
         return NULL
     if value.type is v.BOOL:
         return Plain("true" if value.raw else "false")
-    return Plain(written if _NUMBER.fullmatch(written) else str(value.raw))
+    if _NUMBER.fullmatch(written):
+        return Plain(written)
+    try:
+        return Plain(value.raw.text())
+    except OverflowError as reason:
+        raise DefinitionError(f"{reason} can not be converted") from None
 
 
 def _slice(node: tree.Node) -> str:

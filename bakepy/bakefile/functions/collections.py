@@ -109,7 +109,7 @@ def _hasindex(collection: Value, key: Value) -> Value:
         return v.boolean(key.type is v.STRING and key.raw in collection.raw)
     if key.type is not v.NUMBER or not key.raw.is_whole:
         return v.FALSE
-    return v.boolean(0 <= key.raw.truncated() < len(collection.raw))
+    return v.boolean(key.raw.fits(64) and 0 <= key.raw.truncated() < len(collection.raw))
 
 
 def _index(collection: Value, key: Value) -> Value:

@@ -66,7 +66,7 @@ def declare(
 def whole(value: Value, argument: int, what: str = "a whole number is required") -> int:
     """A number as a machine integer."""
     number: Number = value.raw
-    if number.is_whole:
+    if number.fits(64):
         found = number.truncated()
         if -(1 << 63) <= found < 1 << 63:
             return found

@@ -11,7 +11,7 @@ from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.functions.declare import FunctionError
 from bakepy.bakefile.functions.json_values import JSONError, encode, quote
 from bakepy.bakefile.graphemes import graphemes
-from bakepy.bakefile.number import Number, int_text
+from bakepy.bakefile.number import MOST_DIGITS, Number, int_text
 from bakepy.bakefile.values import ConvertError, Value
 
 _VERB: Final = re.compile(r"%([0#+\- ]*)([1-9][0-9]*)?(?:\.([0-9]*))?(?:\[([1-9][0-9]*)\])?([a-zA-Z])", re.ASCII)
@@ -95,7 +95,7 @@ def _as_it_is(spec: _Spec, value: Value) -> str:
             return str(value.raw)
         if value.type is v.NUMBER:
             number: Number = value.raw
-            return str(number) if number.infinite else general(*digits_of(number, None), None)
+            return number.text() if number.infinite else general(*digits_of(number, None), None)
     try:
         return encode(value)
     except JSONError as error:
@@ -160,8 +160,10 @@ def _decimal(spec: _Spec, number: Number) -> str:
 def fixed(number: Number, places: int) -> str:
     """With so many digits after the point, rounded half to even."""
     if number.exponent >= 0:
-        whole = int_text(number.mantissa << number.exponent)
+        whole = int_text(number.truncated())
         return whole + ("." + "0" * places if places else "")
+    if number.exponent + number.mantissa.bit_length() < -4 * places - 8:
+        return f"0.{'0' * places}" if places else "0"
     kept, rest = divmod(number.mantissa * 10**places, 1 << -number.exponent)
     half = 1 << (-number.exponent - 1)
     if rest > half or (rest == half and kept & 1):
@@ -178,7 +180,7 @@ def digits_of(number: Number, count: int | None) -> tuple[str, int]:
     if number.is_zero:
         return "", 1
     sign = "-" if number.negative else ""
-    text = str(number).lstrip("-") if count is None else _exact(number)
+    text = number.text().lstrip("-") if count is None else _exact(number)
     whole, _, fraction = text.partition(".")
     stripped = (whole + fraction).lstrip("0")
     point = len(whole) - (len(whole + fraction) - len(stripped))
@@ -196,7 +198,9 @@ def digits_of(number: Number, count: int | None) -> tuple[str, int]:
 def _exact(number: Number) -> str:
     mantissa = abs(number.mantissa)
     if number.exponent >= 0:
-        return int_text(mantissa << number.exponent)
+        return int_text(abs(number.truncated()))
+    if -number.exponent > MOST_DIGITS:
+        raise OverflowError(f"a number of more than {MOST_DIGITS:,} digits")
     places = -number.exponent
     text = int_text(mantissa * 5**places).rjust(places + 1, "0")
     return f"{text[:-places]}.{text[-places:]}"

@@ -58,7 +58,10 @@ def encode(value: Value) -> str:
         return "{" + ",".join(f"{quote(name)}:{encode(raw[name])}" for name in sorted(raw)) + "}"
     if raw.infinite:
         raise JSONError("infinity has no JSON form")
-    return str(raw)
+    try:
+        return str(raw.text())
+    except OverflowError as reason:
+        raise JSONError(str(reason)) from None
 
 
 def encode_with_type(value: Value) -> str:

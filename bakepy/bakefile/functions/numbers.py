@@ -11,7 +11,7 @@ from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
 from bakepy.bakefile.functions.floats import logarithm, power
-from bakepy.bakefile.number import INTEGER, Number
+from bakepy.bakefile.number import INTEGER, MOST_DIGITS, Number
 from bakepy.bakefile.operators import equal, remainder
 from bakepy.bakefile.values import Value
 
@@ -105,6 +105,20 @@ def _signum(value: Value) -> Value:
     return v.number((number > 0) - (number < 0))
 
 
+def _whole_number(digits: list[int], radix: int) -> int | None:
+    """None if a digit is none. Halves are put together, which takes less time than digit by digit."""
+    if len(digits) > 64:
+        middle = len(digits) // 2
+        high, low = _whole_number(digits[:middle], radix), _whole_number(digits[middle:], radix)
+        return None if high is None or low is None else high * int(radix ** (len(digits) - middle)) + low
+    total = 0
+    for digit in digits:
+        if not 0 <= digit < radix:
+            return None
+        total = total * radix + digit
+    return total
+
+
 def _parseint(value: Value, base: Value) -> Value:
     if value.type is not v.STRING:
         raise FunctionError(f"the first argument must be a string, not {v.article(value.type)}", 0)
@@ -115,14 +129,10 @@ def _parseint(value: Value, base: Value) -> Value:
     digits = text[1:] if text[:1] in ("+", "-") else text
     if radix <= 36:
         digits = digits.lower()
-    total = 0
-    for character in digits:
-        digit = _DIGITS.find(character)
-        if not 0 <= digit < radix:
-            digits = ""
-            break
-        total = total * radix + digit
-    if not digits:
+    if len(digits) > MOST_DIGITS:
+        raise FunctionError(f"the text has more than {MOST_DIGITS:,} digits", 0)
+    total = _whole_number([_DIGITS.find(character) for character in digits], radix)
+    if not digits or total is None:
         raise FunctionError(f"{text!r} is no whole number in base {radix}", 0)
     return v.number(Number.of_int(-total if text[0] == "-" else total))
 
