@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from bakepy.errors import EngineError
 from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 from bakepy.snapshot import syscalls, usernamespace
@@ -111,7 +112,14 @@ def open_exec_context(
     runtime = find_runtime(cgroups, environment)
     cgroups.remove((*snapshots.scratch.swept, *cgroups.abandoned()))
     volatile = snapshots.scratch.new("run")
-    syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
+    try:
+        syscalls.mount("tmpfs", volatile, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
+    except PermissionError as error:
+        # a container without the right, or AppArmor, which takes it from user namespaces of ordinary users
+        raise EngineError(
+            f"steps can not be run here: nothing may be mounted ({(error.strerror or '').lower()})",
+            hint="bakepy doctor tells what forbids it; COPY and ADD alone need no mounts",
+        ) from error
     volatile.chmod(0o711)  # a mode given to the mount is seen in containers, at each file that is bound there
     token = snapshots.scratch.token
     held = cgroups.hold(token)

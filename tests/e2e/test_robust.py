@@ -129,3 +129,24 @@ def test_two_at_once_share_the_work(bakepy: Bakepy, tmp_path: Path, busybox: Pat
         cached = {vertex["digest"] for vertex in vertexes if vertex.get("cached")}
         ran += len({v["digest"] for v in vertexes if v.get("completed") and "sleep" in v["name"]} - cached)
     assert ran == STEPS
+
+
+def test_without_the_right_to_mount_files_are_copied_and_no_step_runs(
+    bakepy: Bakepy, tmp_path: Path, busybox: Path
+) -> None:
+    """As root of a container that was not given the right, or as a user whose namespaces AppArmor holds down."""
+    text = "FROM base AS files\nCOPY until /until\nFROM files\nRUN true\n"
+    write(tmp_path, {"Dockerfile": text, "until": "the end"})
+    less = ("setpriv", "--bounding-set=-sys_admin", bakepy.program, "build", ".")
+    more = (f"--build-context=base=oci-layout://{busybox}:latest", "--output=type=local,dest=out")
+    ended = []
+    for words in ((*less, *more, "--target=files"), (*less, *more)):
+        done = subprocess.run(
+            words, cwd=tmp_path, env=bakepy.environment(), capture_output=True, text=True, check=False
+        )
+        ended.append((done.returncode, done.stderr))
+    assert ended[0][0] == 0, ended[0][1]
+    assert (tmp_path / "out/until").read_text() == "the end"
+    assert ended[1][0] == 5, ended[1][1]
+    assert "steps can not be run here: nothing may be mounted (operation not permitted)" in ended[1][1]
+    assert "hint: bakepy doctor tells what forbids it; COPY and ADD alone need no mounts" in ended[1][1]
