@@ -129,13 +129,11 @@ def _arguments(flags: BuildFlags) -> dict[str, str | None]:
     """`NAME=VALUE`; `NAME` alone is taken from the environment, or not given."""
     arguments: dict[str, str | None] = {}
     for text in flags.build_args:
-        name, equals, value = text.partition("=")
+        name, equals, value = _named(text)
         if equals:
             arguments[name] = value
         elif name in flags.environment:
             arguments[name] = flags.environment[name]
-        else:
-            arguments.pop(name, None)
     if epoch := flags.environment.get("SOURCE_DATE_EPOCH"):
         arguments.setdefault("SOURCE_DATE_EPOCH", epoch)
     return arguments
@@ -152,8 +150,15 @@ def _context(text: str) -> tuple[str, str]:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
+    name, _, value = _named(text)
     return name, value
+
+
+def _named(text: str) -> tuple[str, str, str]:
+    name, equals, value = text.partition("=")
+    if not name:
+        raise UsageError(f'invalid key-value pair "{text}": empty key')
+    return name, equals, value
 
 
 def _outputs(flags: BuildFlags) -> tuple[OutputEntry, ...]:

@@ -181,7 +181,7 @@ def build(
                 snapshotter=snapshotter,
                 engine=engine,
                 builder=builder,
-                allow=tuple(allow or ()),
+                allow=(*(allow or ()), *(("network.host",) if network == "host" else ())),  # the flag grants it
                 progress="quiet" if quiet else progress,
                 metadata_file=metadata_file,
                 jobs=jobs,

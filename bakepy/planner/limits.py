@@ -70,7 +70,8 @@ def parse_network(text: str | None) -> NetMode:
     """The network of all RUN steps that do not ask for one themselves."""
     if (mode := NETWORKS.get(text or "")) is None:
         raise DefinitionError(
-            f"invalid netmode {text}", hint=nearest(text or "", NETWORKS) or "one of default, host, none"
+            f'network mode "{text}" is not supported',
+            hint=nearest(text or "", NETWORKS) or "one of default, host, none",
         )
     return mode
 

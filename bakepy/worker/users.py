@@ -45,7 +45,7 @@ def find_user(user: str, passwd: str, group: str) -> ProcessUser:
 
     Raises BuildError for a name that is in neither, or an id out of range.
     """
-    name, _, group_name = user.partition(":")
+    name, group_name, *_ = (*user.split(":"), "")  # what comes after a second colon does not count
     accounts, groups = _accounts(passwd), _groups(group)
     wanted = name or "0"
     number = _number(wanted)

@@ -43,6 +43,12 @@ def test_arguments_come_from_the_flag_or_the_environment() -> None:
     }
 
 
+def test_arguments_and_labels_have_a_name() -> None:
+    empty = 'invalid key-value pair "=x": empty key'
+    assert (refused(build_args=["=x"]), refused(labels=["=x"])) == (empty, empty)
+    assert target(build_args=["A=1", "A"], labels=["a"]).args == {"A": "1"}
+
+
 def test_named_contexts_are_normalised() -> None:
     assert target(build_contexts=["docker.io/library/alpine:latest=docker-image://x", "base=target:a=b"]).contexts == {
         "alpine": "docker-image://x",

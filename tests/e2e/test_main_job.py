@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import zstandard
 
-from tests.e2e.conftest import REPOSITORY, Bakepy, executed
+from tests.e2e.conftest import REPOSITORY, Bakepy, executed, write
 
 pytestmark = pytest.mark.runtime
 
@@ -143,3 +143,14 @@ def test_the_plan_tells_what_is_shared(baked: tuple[Bakepy, Path, list[dict[str,
     plan = bakepy.run("plan", cwd=folder, env={"BASE": f"oci-layout://{busybox}:latest"}).stdout
     line = next(line for line in plan.splitlines() if "app:x:1000" in line)
     assert "cached" in line.lower()
+
+
+def test_the_flag_for_the_host_s_network_grants_it_and_a_step_alone_does_not(
+    bakepy: Bakepy, busybox: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, {"Dockerfile": "FROM base\nRUN readlink /proc/self/ns/net > /network\n"})
+    build = ("build", f"--build-context=base=oci-layout://{busybox}:latest", "--output=type=local,dest=out", ".")
+    bakepy.run(*build, "--network=host", cwd=tmp_path)
+    assert (tmp_path / "out/network").read_text().strip() == str(Path("/proc/self/ns/net").readlink())
+    write(tmp_path, {"Dockerfile": "FROM base\nRUN --network=host true\n"})
+    assert "network.host is not allowed" in bakepy.run(*build, cwd=tmp_path, status=2).stderr

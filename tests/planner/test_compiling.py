@@ -407,7 +407,7 @@ def test_errors_of_several_targets_are_told_together_and_each_once() -> None:
     assert len(heads) == 3
     assert heads[0].startswith("bad:2:1: ")
     assert heads[1] == "target.c.context: the folder 'nowhere' can not be used: no such file or directory"
-    assert heads[2] == "target.d.network: invalid netmode hst"
+    assert heads[2] == 'target.d.network: network mode "hst" is not supported'
 
 
 def test_everything_wrong_with_one_target_is_told() -> None:

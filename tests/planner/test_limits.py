@@ -52,7 +52,10 @@ def test_resources() -> None:
         (lambda: limits.parse_host("a", "b"), "invalid host 'a': 'b' is not an address"),
         (lambda: limits.parse_host("a", "host-gateway"), "host-gateway is not supported by the embedded engine\n"
                                                          "hint: give the address"),
-        (lambda: limits.parse_network("brdge"), "invalid netmode brdge\nhint: one of default, host, none"),
+        (
+            lambda: limits.parse_network("brdge"),
+            'network mode "brdge" is not supported\nhint: one of default, host, none',
+        ),
         (lambda: limits.parse_resources({"memry": "1"}), "unknown resource 'memry'\nhint: did you mean 'memory'?"),
         (lambda: limits.parse_resources({"cpu-shares": "x"}), "invalid value 'x' of 'cpu-shares'\n"
                                                               "hint: a whole number"),

@@ -42,6 +42,7 @@ mask ffffffffffffff00fffffffffffffffffeffffff
         ("app:", ProcessUser(1000, 1000, (1000, 3000, 3001), "/home/app")),
         ("7:8", ProcessUser(7, 8, (8,), "/")),
         ("+7:+8", ProcessUser(7, 8, (8,), "/")),
+        ("7:8:x", ProcessUser(7, 8, (8,), "/")),
     ],
 )
 def test_user(user: str, found: ProcessUser) -> None:
