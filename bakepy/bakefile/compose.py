@@ -22,6 +22,7 @@ from bakepy.bakefile.compose_env import (
 )
 from bakepy.bakefile.compose_paths import directory_of, joined, move_file, move_path, move_paths
 from bakepy.bakefile.compose_scalars import scalar_text
+from bakepy.bakefile.compose_shapes import check_shapes
 from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml
 from bakepy.bakefile.config import Config, GroupDraft
 from bakepy.bakefile.entries import EntryError, make_attest, parse_attest, parse_bool
@@ -116,6 +117,10 @@ class Surroundings:
     def entries(self, text: str, parse: Callable[[str], list[Any]]) -> list[Any]:
         """What a text says that has a form of its own: caches, an output, a secret, an agent. Raises EntryError."""
         return parse(text)
+
+    def check(self, service: Mapping[str, Any], path: Path, error: Callable[[Path, str], DefinitionError]) -> None:
+        """Raises the error of a part of a service that can not be read."""
+        check_shapes(service, path, error)
 
     def words(self, text: str) -> list[str]:
         """A list that is written as one string."""
@@ -465,6 +470,13 @@ class _Loader:
         services = model.get("services")
         if not isinstance(services, dict):
             raise self._error(path, f"there are no services in {name}")
+        for each, service in services.items():
+            if isinstance(service, dict):
+                self.surroundings.check(
+                    service,
+                    ("services", each),
+                    lambda where, what: self._error(path, f"{name}: {dotted(where)}: {what}"),
+                )
         self._name_keys(model)
         if values != ".":
             self._move(model, values, whole=False)

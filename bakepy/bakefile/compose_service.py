@@ -197,6 +197,8 @@ class ServiceReader:
                     raise self.error((*path, f"[{position}]"), f"expected a string, found {_kind(each)}")
         if isinstance(value, dict) and want in ("pairs", "hosts"):
             for name, each in value.items():
+                if not name and want == "pairs" and path[-1] != "ssh":
+                    raise self.error((*path, name), "a name can not be empty", key=True)
                 items = each if want == "hosts" and isinstance(each, list) else [each]
                 if not all(isinstance(item, str if want == "hosts" else (*_SCALARS, type(None))) for item in items):
                     raise self.error((*path, name), f"expected a string, found {_kind(each)}")

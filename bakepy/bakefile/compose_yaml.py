@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, Final
@@ -20,6 +21,8 @@ VALUE: Final = "\0value"
 """Ends the path of what stands behind a key; the path alone is that of the key."""
 _NODES: Final = 200_000
 """More nodes than this, aliases counted each time, are refused."""
+_SLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*(\\/)")
+"""An escape sequence that the library knows, but Go's YAML does not."""
 _STANDARD: Final = "tag:yaml.org,2002:"
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NESTING: Final = 1_000
@@ -141,6 +144,7 @@ class _Builder:
         self.places: dict[Path, Span] = {}
         self.resets: list[Path] = []
         self.count = 0
+        self.slashes = "\\/" in text.text
         self._starts = [0]
         position = text.text.find("\n")
         while position >= 0:
@@ -234,6 +238,12 @@ class _Builder:
 
     def _scalar(self, node: Any) -> Any:
         plain = node.style in (None, "")
+        if self.slashes and node.style == '"':
+            span = self.span(node)
+            if found := _SLASH.search(self.text.text, span.start, span.end):
+                raise Span(self.text, found.start(1), found.end()).error(
+                    "no YAML: there is no escape sequence '\\/'", hint="write / alone"
+                )
         if node.tag != self.loader.resolve(yaml.ScalarNode, node.value, (plain, not plain)):
             try:
                 return tagged_scalar(node.tag.removeprefix(_STANDARD), node.value)

@@ -167,11 +167,12 @@ class Finisher:
             kind = self.reader.kind(path)
             if not kind:
                 raise self._error(target, "ssh", f"there is no file {path!r}")
-            if kind == "other":
+            if kind == "socket":
                 sockets += 1
                 continue
-            if kind == "dir":
-                raise self._error(target, "ssh", f"{path!r} is a folder, not a key")
+            if kind != "file":
+                what = "a folder, not a key" if kind == "dir" else "neither the socket of an agent nor a key"
+                raise self._error(target, "ssh", f"{path!r} is {what}")
             if path not in self._keys:
                 self._keys[path] = key_problem(self.reader.read(path))
             if problem := self._keys[path]:
@@ -241,7 +242,7 @@ class Finisher:
         for name in ("memory", "memory-swap"):
             text = limits.get(name)
             if text is not None and not (name == "memory-swap" and text == "-1") and not _SIZE.match(text):
-                raise self._error(target, "resources", f"{text!r} is no size for {name}", "such as 512m or 2g")
+                raise self._error(target, f"resources.{name}", f"{text!r} is no size", "such as 512m or 2g")
 
 
 def _platform_problem(text: str) -> str:

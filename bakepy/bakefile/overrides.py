@@ -10,8 +10,10 @@ from bakepy.bakefile.config import Config, TargetDraft
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.fields import BY_NAME, FIELDS, Field
 from bakepy.bakefile.matching import PatternError, is_pattern, match_path
+from bakepy.bakefile.source import Span, Text
 from bakepy.errors import UsageError, nearest
 from bakepy.model.frozen import FrozenMap
+from bakepy.model.location import SourceFile
 from bakepy.model.target import OutputEntry
 
 _KEYS: Final[dict[str, Field]] = {each.override.key or each.name: each for each in FIELDS if each.override.form}
@@ -22,11 +24,13 @@ KEYS: Final = (*_KEYS, "secret", "push", "load")
 class Change:
     """All that was said about one key of one target."""
 
-    __slots__ = ("appends", "key", "name", "text", "texts")
+    __slots__ = ("appends", "key", "name", "place", "text", "texts")
 
-    def __init__(self, key: str, name: str | None = None) -> None:
+    def __init__(self, key: str, name: str | None, place: Span) -> None:
         self.key = key
         self.name = name
+        self.place = place
+        """The value, in the last argument that changes it."""
         self.text = ""
         self.texts: list[str] = []
         self.appends = False
@@ -66,9 +70,11 @@ class Overrides:
             if found is None:
                 return
             value, equals = found, "="
+        place = Span(Text(SourceFile("--set", text)), len(left) + 1 if equals and left != text else 0, len(text))
         several = key in _KEYS and _KEYS[key].override.form == "values"
         for target in targets:
-            change = self.changes.setdefault(target, {}).setdefault(rest, Change(key, name if named else None))
+            change = self.changes.setdefault(target, {}).setdefault(rest, Change(key, name if named else None, place))
+            change.place = place
             if several:
                 change.appends = appends
                 change.texts.append(value)
@@ -80,9 +86,21 @@ class Overrides:
         for change in sorted(self.changes.get(target.name, {}).values(), key=_order):
             try:
                 _apply(target, change)
+                _note(target, change)
             except EntryError as error:
                 shown = ", ".join(change.texts) or change.text
                 raise UsageError(f"--set {target.name}.{change.key}={shown}: {error}") from None
+
+
+def _note(target: TargetDraft, change: Change) -> None:
+    """What was changed stands on the command line now."""
+    name = _KEYS[change.key].name if change.key in _KEYS else "secret" if change.key == "secret" else "output"
+    if name != "secret" and change.name is not None:
+        target.places[f"{name}.{change.name}"] = (change.place,)
+    elif change.appends:
+        target.places[name] = (*target.places.get(name, ()), change.place)
+    else:
+        target.places[name] = (change.place,)
 
 
 def _order(change: Change) -> int:
@@ -120,7 +138,8 @@ def _apply(target: TargetDraft, change: Change) -> None:
         case key if key in _KEYS:
             _set_field(target, _KEYS[key], change)
         case key:
-            raise UsageError(f"--set: unknown key {key!r}", hint=nearest(key, KEYS) or f"known: {', '.join(KEYS)}")
+            hint = nearest(key, KEYS) or f"known: {', '.join(KEYS)}"
+            raise UsageError(f"--set {change.place.text.text}: unknown key {key!r}", hint=hint)
 
 
 def _set_field(target: TargetDraft, entry: Field, change: Change) -> None:

@@ -22,6 +22,8 @@ def find_place(places: Mapping[str, Written], path: str) -> Span | None:
     Of a list that several attributes added to, elements have no place of their own.
     """
     name, dot, key = path.partition(".")
+    if dot and path in places:
+        name, dot, key = path, "", ""  # on the command line
     index = -1
     if not dot and name.endswith("]"):
         name, _, number = name[:-1].partition("[")

@@ -13,5 +13,5 @@ class Reader(Protocol):
         ...
 
     def kind(self, path: str) -> str:
-        """`file`, `dir`, `other` (a socket, a device), or empty if there is nothing. Links are followed."""
+        """`file`, `dir`, `socket`, `other` (a device, a pipe), or empty if there is nothing. Links are followed."""
         ...

@@ -33,7 +33,8 @@ class Disk:
             mode = Path(path).stat().st_mode
         except (OSError, ValueError):
             return ""
-        return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+        kinds = {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFSOCK: "socket"}
+        return kinds.get(stat.S_IFMT(mode), "other")
 
 
 @dataclass(frozen=True, slots=True)

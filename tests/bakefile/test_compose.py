@@ -109,6 +109,12 @@ def test_signs_in_words_of_flow_collections(flow: str, args: dict[str, str], bef
     assert targets(text)["a"].get("args", {}) == args
 
 
+def test_other_services_of_a_file_that_is_extended_must_be_in_order() -> None:
+    other = "services: {b: {build: .}, c: {privileged: maybe}}"
+    with pytest.raises(BakeError, match=r"b.yaml: services.c.privileged: expected true or false, found 'maybe'"):
+        targets("services: {a: {extends: {file: b.yaml, service: b}}}", b_yaml=other)
+
+
 def test_an_anchor_may_be_given_again() -> None:
     text = "services: {a: {build: &x {context: one}}, b: {build: *x}, c: {build: &x {context: two}}, d: {build: *x}}"
     assert [each["context"] for each in targets(text, "*").values()] == ["one", "one", "two", "two"]
@@ -188,6 +194,9 @@ def test_hcl_comes_on_top_of_compose() -> None:
         ("include: [{path: [a, null]}]\nservices: {}\n", "include[0]: path: expected a path, or a list of paths"),
         ("include: [{path: a, env_file: {}}]\nservices: {}\n", "env_file: expected a path, or a list of paths"),
         ("include: [{path: a, project_directory: [b]}]\n", "include[0]: project_directory: expected a path"),
+        ('services:\n  a: {build: "a\\\\\\/b"}\n', "compose.yaml:2:18: no YAML: there is no escape sequence '\\/'"),
+        ("services: {a: {build: {context: ., args: {'': b}}}}\n", "services.a.build.args.: a name can not be empty"),
+        ("services: {a: {build: ., environment: {'': b}}}\n", "services.a.environment.: a name can not be empty"),
         ("include: [compose.yaml]\nservices: {}\n", "files include each other: compose.yaml -> compose.yaml"),
         ("services:\n  a: {build: ., env_file: gone}\n", "services.a.env_file: open gone: no such file or directory"),
         ("services:\n  a: {build: {context: ., pull: maybe}}\n", "expected true or false, found 'maybe'"),

@@ -11,8 +11,8 @@ from bakepy.bakefile.overrides import with_load, with_push
 from bakepy.errors import BakeError, UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile
-from bakepy.model.target import OutputEntry, PolicyEntry
-from tests.support.bakefiles import load_text, one_target, printed
+from bakepy.model.target import BakeFile, OutputEntry, PolicyEntry, SSHEntry
+from tests.support.bakefiles import MemoryReader, load_text, one_target, printed
 
 
 def failure(text: str, *targets: str, **options: Any) -> str:
@@ -234,7 +234,7 @@ def test_overrides_reach_targets_through_their_parents() -> None:
         ("default.tags", "--set default.tags: there is no value\nhint: write default.tags=VALUE"),
         ("nope.tags=x", "--set nope.tags=x: 'nope' is no target"),
         ("x*.tags=x", "--set x*.tags=x: 'x*' matches no target"),
-        ("default.tgas=x", "--set: unknown key 'tgas'\nhint: did you mean 'tags'?"),
+        ("default.tgas=x", "--set default.tgas=x: unknown key 'tgas'\nhint: did you mean 'tags'?"),
         ("default.args=x", "--set default.args=x: args needs a name\nhint: write default.args.NAME=VALUE"),
         ("default.resources.memory+=1", "--set default.resources.memory+=1: resources can not be appended to"),
         ("default.resources.mem=1", "there is no limit 'mem'"),
@@ -289,6 +289,39 @@ def test_pushing_and_loading_change_outputs() -> None:
 )
 def test_what_can_not_be_baked_is_refused(body: str, message: str) -> None:
     assert message in failure(f'target "default" {{\n  {body}\n}}', files={"x": ""})
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "marked"),
+    [
+        ("default.shm-size=lots", "--set:1:18: target.default.shm-size: 'lots' is no size", "lots"),
+        ("*.contexts.a=target:b", "--set:1:14: target.default.contexts.a: there is no target 'b'", "target:b"),
+        ("default.ssh=default=k", "--set:1:13: target.default.ssh: there is no file 'k'", "default=k"),
+        ("default.platform+=x/y/z/w", "--set:1:19: target.default.platforms[0]: invalid platform", "x/y/z/w"),
+        ("default.resources.memory=x", "--set:1:26: target.default.resources.memory: 'x' is no size", "x"),
+        ("*.annotations=x", "--set:1:15: target.default.annotations: expected key=value, found 'x'", "x"),
+    ],
+)
+def test_mistakes_in_overrides_are_shown_there(text: str, message: str, marked: str) -> None:
+    lines = failure('target "default" {\n  contexts = {}\n  platforms = []\n}', set=[text]).splitlines()
+    assert lines[0].startswith(message)
+    assert lines[1:3] == [f"    {text}", f"{' ' * (4 + len(text) - len(marked))}{'^' * len(marked)}"]
+
+
+def test_an_agent_is_a_socket_or_a_key() -> None:
+    class Devices(MemoryReader):
+        def kind(self, path: str) -> str:
+            return {"/dev/null": "other", "agent": "socket", "sub": "dir"}[path]
+
+    def loaded(path: str) -> BakeFile:
+        file = SourceFile("docker-bake.hcl", 'target "default" { ssh = ["default"] }')
+        return load([file], LoadOptions(environment={"SSH_AUTH_SOCK": path}, reader=Devices()))
+
+    assert loaded("agent").targets["default"].ssh == (SSHEntry("default"),)
+    with pytest.raises(BakeError, match="'/dev/null' is neither the socket of an agent nor a key"):
+        loaded("/dev/null")
+    with pytest.raises(BakeError, match="'sub' is a folder, not a key"):
+        loaded("sub")
 
 
 def test_the_epoch_of_the_environment_becomes_an_argument() -> None:

@@ -30,7 +30,8 @@ class Disk:
             mode = Path(path).stat().st_mode
         except (OSError, ValueError):
             return ""
-        return "file" if stat.S_ISREG(mode) else "dir" if stat.S_ISDIR(mode) else "other"
+        kinds = {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFSOCK: "socket"}
+        return kinds.get(stat.S_IFMT(mode), "other")
 
 
 def parser() -> argparse.ArgumentParser:

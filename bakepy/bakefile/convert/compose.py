@@ -125,6 +125,9 @@ class _Marked(Surroundings):
     def moved_file(self, folder: str, path: Any) -> Any:
         return self.moved(folder, path) if isinstance(path, str) and BEGIN in path else super().moved_file(folder, path)
 
+    def check(self, service: Mapping[str, Any], path: Any, error: Any) -> None:
+        """Nothing: variables are not known yet."""
+
     def switch(self, value: Any) -> Any:
         return Switch(value) if isinstance(value, str) and BEGIN in value else super().switch(value)
 
