@@ -38,6 +38,7 @@ from bakepy.registry.retry import RetryPolicy
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.census import Census
 from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
+from bakepy.snapshot.usernamespace import as_caller
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
 from bakepy.source.image import ImageSource, ResolvedImage
@@ -121,7 +122,7 @@ class Embedded:
             content = ContentStore(root)
             registry = await stack.enter_async_context(
                 Registry(
-                    Credentials.load(environment),
+                    Credentials.load(environment, as_caller),
                     insecure=insecure,
                     policy=policy,
                     mirrors=Mirrors.of_machine(environment),

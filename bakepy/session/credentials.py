@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,16 @@ class Credentials:
         self._run_helper = run_helper or run_credential_helper
 
     @classmethod
-    def load(cls, environment: Mapping[str, str]) -> Credentials:
+    def load(cls, environment: Mapping[str, str], start: Callable[[], Sequence[str]] = tuple) -> Credentials:
         """From `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; none if there is no such file.
 
         The file is read when the first credential is looked up: runs that ask no registry need no sound file.
+        `start` gives what comes before the name of a helper program.
         """
         path = docker_config_path(environment)
-        return cls(lambda: read_docker_config(path))
+        return cls(
+            lambda: read_docker_config(path), lambda helper, server: run_credential_helper(helper, server, start())
+        )
 
     def find(self, host: str) -> Credential:
         """For the registry `host` (`docker.io`, `ghcr.io`, `localhost:5000`); ANONYMOUS if nothing is known.
@@ -140,12 +143,21 @@ def _from_entry(entry: Mapping[str, Any]) -> Credential:
     return Credential(username, password, identity, registry)
 
 
-def run_credential_helper(helper: str, server: str) -> str:
-    """Runs `docker-credential-HELPER get`. LookupError if it has nothing, UsageError if it fails."""
+def run_credential_helper(helper: str, server: str, start: Sequence[str] = ()) -> str:
+    """Runs `docker-credential-HELPER get`, after `start`. LookupError if it has nothing, UsageError if it fails."""
+    import shutil  # late: few runs ask for a credential
+
     program = f"docker-credential-{helper}"
     try:
+        if shutil.which(program) is None:
+            raise FileNotFoundError(program)
         done = subprocess.run(
-            [program, "get"], input=server, capture_output=True, text=True, timeout=_HELPER_TIMEOUT, check=False
+            [*start, program, "get"],
+            input=server,
+            capture_output=True,
+            text=True,
+            timeout=_HELPER_TIMEOUT,
+            check=False,
         )
     except FileNotFoundError:
         raise UsageError(

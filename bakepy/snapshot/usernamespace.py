@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bakepy.errors import EngineError
 from bakepy.model.value import dataclass
 from bakepy.snapshot import syscalls
+
+_MAPS = ("uid_map", "gid_map")
 
 ALL_IDS = 4294967295
 """How many ids the initial user namespace maps."""
@@ -142,6 +145,17 @@ def unowned(error: OSError, uid: int | None, gid: int | None) -> Unowned | None:
 def has_group(gid: int) -> bool:
     """Whether a group id exists in this user namespace."""
     return _maps("gid_map", gid)
+
+
+def as_caller() -> tuple[str, ...]:
+    """The start of a command line that runs a program with the id of the user whom this namespace made root; empty if
+    there is none. See `caller`."""
+    if not is_inside():
+        return ()
+    users, groups = ([int(field) for field in Path("/proc/self", name).read_bytes().split()[:3]] for name in _MAPS)
+    if (users[0], users[2], groups[0], groups[2]) != (0, 1, 0, 1):
+        return ()  # somebody else made this namespace
+    return (sys.executable, "-I", "-S", str(Path(__file__).with_name("caller.py")), str(users[1]), str(groups[1]))
 
 
 def _map(name: str) -> list[tuple[int, int]]:

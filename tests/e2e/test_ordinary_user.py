@@ -18,6 +18,7 @@ import pytest
 
 from bakepy.snapshot.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID
 from tests.e2e.conftest import REPOSITORY, Bakepy, write
+from tests.support.fake_registry import FakeRegistry
 from tests.support.ordinary_user import FIRST_LENT, LENT, USER, command, delegated_cgroup, ordinary_home
 
 pytestmark = pytest.mark.runtime
@@ -96,7 +97,7 @@ def as_user(
     cgroup: Path | None = None,
     **environ: str,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT, **environ}
+    environment = {"PATH": os.environ["PATH"], "BAKEPY_ROOT": str(home / "state"), **ENVIRONMENT} | environ
     program = Path(sys.executable).parent / "bakepy"
     return subprocess.run(
         command(home, program, *words, lent=lent, folder=folder, flags=flags, cgroup=cgroup),
@@ -296,6 +297,21 @@ def test_what_an_ordinary_user_can_not_do(home: Path) -> None:
     for name, message in told.items():
         done = as_user(home, "build", "--allow=security.insecure", name, folder=folder)
         assert (done.returncode != 0, message in done.stderr) == (True, True), done.stderr
+
+
+def test_credential_helpers_find_the_user_and_not_root(home: Path) -> None:
+    """They look by their id for what the user has running: D-Bus, the agent of gpg. This one tells what it found."""
+    script = '#!/bin/sh\necho "{\\"Username\\": \\"$(id -u)/$(id -g)\\", \\"Secret\\": \\"$(stat -c %u $HOME)\\"}"\n'
+    write(home, {"bin/docker-credential-note": script, ".docker/config.json": '{"credsStore": "note"}'})
+    (home / "bin/docker-credential-note").chmod(0o755)
+    with FakeRegistry() as registry:
+        registry.basic = (f"{USER}/{USER}", str(USER))
+        folder = write(home / "project", {"Dockerfile": f"FROM {registry.host}/x\n"})
+        done = as_user(home, "build", ".", folder=folder, PATH=f"{home}/bin:{os.environ['PATH']}")
+        assert f"{registry.host}/x:latest: not found (404 Not Found)" in done.stderr
+        registry.basic = ("root", "secret")
+        done = as_user(home, "build", ".", folder=folder, PATH=f"{home}/bin:{os.environ['PATH']}")
+        assert f"{registry.host}/x:latest: access denied (401 Unauthorized)" in done.stderr
 
 
 def test_doctor(home: Path) -> None:
