@@ -14,10 +14,17 @@ from tests.e2e.conftest import REPOSITORY, Bakepy, write
 README = (REPOSITORY / "README.md").read_text()
 
 
+MIGRATING = (REPOSITORY / "docs" / "migrating-from-buildx.md").read_text()
+
+
+def commands(page: str) -> list[list[str]]:
+    """The `bakepy …` lines of a page, without their comments and what their output goes into."""
+    lines = re.findall(r"^    (?:\.venv/bin/)?bakepy (.*)$", page, re.MULTILINE)
+    return [re.sub(r"\s+[#|].*", "", line).replace("'", "").split() for line in lines]
+
+
 def readme_commands() -> list[list[str]]:
-    """The `bakepy …` lines of README, without their comments."""
-    lines = re.findall(r"^    (?:\.venv/bin/)?bakepy (.*)$", README, re.MULTILINE)
-    return [re.sub(r"\s+#.*", "", line).replace("'", "").split() for line in lines]
+    return commands(README)
 
 
 @pytest.fixture
@@ -43,11 +50,12 @@ def test_the_example_in_readme_prints(bakepy: Bakepy, shop: Path) -> None:
 
 def test_readme_names_commands() -> None:
     assert len(readme_commands()) >= 6
+    assert commands(MIGRATING) == [["doctor"], ["bake", "--print"], ["bake"]]
 
 
 @pytest.mark.runtime
-@pytest.mark.parametrize("arguments", readme_commands(), ids=" ".join)
-def test_the_commands_in_readme_run(arguments: list[str], bakepy: Bakepy, shop: Path) -> None:
+@pytest.mark.parametrize("arguments", [*readme_commands(), *commands(MIGRATING)], ids=" ".join)
+def test_the_commands_in_documents_run(arguments: list[str], bakepy: Bakepy, shop: Path) -> None:
     if "--push" in arguments:
         arguments = [argument for argument in arguments if argument != "--push"]  # to a registry that does not exist
     bakepy.run(*arguments, cwd=shop)
