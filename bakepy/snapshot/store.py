@@ -149,7 +149,7 @@ class SnapshotStore:
         return _row(rows[0]).snapshot if rows else None
 
     def present(self, id: str) -> bool:
-        """Whether a snapshot is there with all below it, and their files: each folder is looked for once in a run.
+        """Whether a snapshot is there with all below it, and their files: each folder is looked at once in a run.
 
         Layers of images that lost their files become lazy again; others are given up, with what is on top of them.
         """
@@ -161,7 +161,7 @@ class SnapshotStore:
             if not rows:
                 return False
             number, parent, lazy, image = rows[0]
-            if not lazy and not os.path.isdir(f"{self._folder}/{number}/fs"):  # noqa: PTH112
+            if not lazy and not _is_untouched(f"{self._folder}/{number}"):
                 lost.append((at, bool(image)))
             seen.append(at)
             at = parent
@@ -574,6 +574,16 @@ class SnapshotStore:
         finally:
             overlay.unmount(folder)
             folder.rmdir()
+
+
+def _is_untouched(folder: str) -> bool:
+    """Whether a tree is there, and no name at its top was made or taken away since its folder got its place. That makes
+    both times of the top younger: one alone may be so in a copy of the state root, or was given by an image."""
+    try:
+        placed, top = os.stat(folder), os.stat(f"{folder}/fs")  # noqa: PTH116
+    except OSError:
+        return False
+    return stat.S_ISDIR(top.st_mode) and min(top.st_ctime_ns, top.st_mtime_ns) <= placed.st_ctime_ns
 
 
 @contextmanager

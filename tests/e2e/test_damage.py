@@ -148,6 +148,30 @@ def test_a_deleted_tree_is_made_anew(site: Site, lost: str, again: list[str]) ->
     site.is_right()
 
 
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [("one", ALL_STEPS), ("two", ALL_STEPS[1:]), ("bin/busybox", [])],
+    ids=["first step", "last step", "base"],
+)
+@pytest.mark.parametrize("more", [False, True], ids=["taken away", "added"])
+def test_a_tree_whose_top_was_changed_is_made_anew(site: Site, name: str, again: list[str], more: bool) -> None:
+    tree = site.tree_of(name) / "fs"
+    if more:
+        (tree / "more").touch()
+    else:
+        for path in tree.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(site.root / "blobs")
+    if name == "bin/busybox":
+        (site.folder / "f").write_text("new\n")  # so that a step has to run on the base
+        site.right |= {"f": b"new\n", "two": b"one\nnew\n"}
+        assert site.bake() == ALL_STEPS[1:]
+        assert site.files() == site.right
+        return
+    assert site.bake() == again
+    site.is_right()
+
+
 def test_all_trees_deleted(site: Site) -> None:
     for path in (site.root / "snapshots").iterdir():
         shutil.rmtree(path)
