@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bakepy.bakefile.load import Definitions, LoadOptions, load, load_definitions
-from bakepy.bakefile.lookup import read_files
+from bakepy.bakefile.lookup import names_from_environment, read_files
 from bakepy.bakefile.remote import Invocation, Origin
 from bakepy.bakefile.request import Request
 from bakepy.model.location import SourceFile
@@ -107,7 +107,8 @@ def read_request(
     disk = Disk()
     names = tuple(files or ())
     standard_input = ("cwd://-",) if invocation.url else ("-", "cwd://-")
-    stdin = sys.stdin.buffer.read() if any(name in standard_input for name in names) else b""
+    wanted = names or names_from_environment(os.environ)
+    stdin = sys.stdin.buffer.read() if any(name in standard_input for name in wanted) else b""
     origin: Origin | None = None
     if invocation.url:
         from bakepy.cli.definitions import read_far_files

@@ -90,6 +90,9 @@ def test_the_file_may_come_on_standard_input(
     with os.fdopen(reader) as stream:
         monkeypatch.setattr("sys.stdin", stream)
         assert list(printed(capsys, "-f", "-", "x")) == ["x"]
+        monkeypatch.setenv("BUILDX_BAKE_FILE", "-")
+        stream.seek(0)
+        assert list(printed(capsys, "x")) == ["x"]
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:

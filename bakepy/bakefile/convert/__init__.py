@@ -151,7 +151,9 @@ def _placed(target: TargetDraft) -> tuple[dict[str, Any], str]:
 
 
 def _given(plain: Any) -> Any:
-    """A null in a map neither sets nor removes."""
+    """A null in a map neither sets nor removes; an empty tag, such as that of an empty `image`, is none."""
+    if isinstance(plain, tuple):
+        return tuple(each for each in plain if each != "")
     return {key: each for key, each in plain.items() if each is not None} if isinstance(plain, dict) else plain
 
 
