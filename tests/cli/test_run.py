@@ -81,18 +81,18 @@ def test_set_changes_targets(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "web", "--set", "*.args.A=1")["web"]["args"] == {"A": "1"}
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["-f -", "BUILDX_BAKE_FILE"])
 def test_the_file_may_come_on_standard_input(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    named: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not named:
+        monkeypatch.setenv("BUILDX_BAKE_FILE", "-")
     reader, writer = os.pipe()
     os.write(writer, b'{"target": {"x": {}}}')
     os.close(writer)
     with os.fdopen(reader) as stream:
         monkeypatch.setattr("sys.stdin", stream)
-        assert list(printed(capsys, "-f", "-", "x")) == ["x"]
-        monkeypatch.setenv("BUILDX_BAKE_FILE", "-")
-        stream.seek(0)
-        assert list(printed(capsys, "x")) == ["x"]
+        assert list(printed(capsys, *(("-f", "-") if named else ()), "x")) == ["x"]
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
