@@ -513,6 +513,7 @@ class SnapshotStore:
         if target.exists():
             # left by a process that was killed between its rename and its commit: no row ever had it
             target.rename(self.scratch.name("orphan"))
+        os.utime(folder)  # a rename alone changes this time on most file systems, not on all
         folder.rename(target)
 
     def _rows(self, id: str) -> tuple[_Row, ...]:
