@@ -52,6 +52,8 @@ NO_PROGRAMS = (
     " choose another with --root or BAKEPY_ROOT"
 )
 
+TOO_HIGH = "only root can raise limits above the machine's own (ulimit -H): --ulimit"
+
 _FULL_BYTES = 1 << 20
 """A disk with less room is full: what failed to be written may have been a bit more than what there is."""
 
@@ -334,6 +336,8 @@ class _Step:
             hint = OUT_OF_MEMORY
         elif complaint and self.mounts.root and os.statvfs(self.mounts.root.path).f_flag & os.ST_NOEXEC:
             hint = NO_PROGRAMS
+        elif complaint and "rlimit" in complaint and self.op.meta.ulimits:
+            hint = TOO_HIGH
         elif self._disk_is_full():
             hint = disk_hint(errno.ENOSPC)
         return self._failed(status, detail, hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -297,6 +298,18 @@ def test_what_an_ordinary_user_can_not_do(home: Path) -> None:
     for name, message in told.items():
         done = as_user(home, "build", "--allow=security.insecure", name, folder=folder)
         assert (done.returncode != 0, message in done.stderr) == (True, True), done.stderr
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_limit_above_the_machines_is_told(home: Path, busybox: Path, runtime: str) -> None:
+    folder = project(home / "project", busybox)
+    (folder / "context/Dockerfile").write_text("FROM base\nRUN true\n")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    base = f"--build-context=base=oci-layout://{folder}/base:latest"
+    words = ("build", base, f"--ulimit=nofile={hard + 1}:{hard + 1}", "context")
+    done = as_user(home, *words, folder=folder, BAKEPY_RUNTIME=runtime)
+    assert done.returncode == 1
+    assert "hint: only root can raise limits above the machine's own (ulimit -H): --ulimit" in done.stderr
 
 
 def test_credential_helpers_find_the_user_and_not_root(home: Path) -> None:
