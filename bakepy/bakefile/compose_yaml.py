@@ -121,6 +121,8 @@ def _composed(text: Text, source: str, marks: Marks | None, loader: Any) -> list
 
 def _no_yaml(text: Text, error: yaml.MarkedYAMLError) -> DefinitionError:
     mark = error.problem_mark or error.context_mark
+    if error.context_mark and error.problem == "could not find expected ':'":
+        mark = error.context_mark  # where the key begins that is none
     start = _offset(text, mark.line, mark.column) if mark else 0
     problem = (error.problem or "a mistake").strip()
     return Span(text, start, start + 1).error(problem if isinstance(error, _TooMuch) else f"no YAML: {problem}")

@@ -137,8 +137,9 @@ class ExpressionParser:
         found = _NAME.match(self.source, self.position)
         width = len(found[0]) if found else 1
         here = self.source[self.position : self.position + width]
-        shown = "the end of the line" if here in "\r\n" else f"'{here}'"
-        return self.error(f"{expected}, found {shown}", self.position, self.position + width)
+        shown = "the end of the line" if here in "\r\n" else f"'{here}'" if here.isprintable() else ascii(here)
+        hint = "text stands in double quotes" if here in ("'", "`") else ""
+        return self.error(f"{expected}, found {shown}", self.position, self.position + width, hint=hint)
 
     def deeper(self) -> None:
         self.depth += 1

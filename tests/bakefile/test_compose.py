@@ -181,6 +181,10 @@ def test_hcl_comes_on_top_of_compose() -> None:
         ("services:\n  a: {build: ., image: '${X:?needed}'}\n", "services.a.image: the variable X is required: needed"),
         ("services:\n  a: {build: ., image: '${1}'}\n", "'${1}' is no reference to a variable"),
         ("services: [a]\n", "services: expected a mapping of services"),
+        (
+            "services:\n  a:\n   build: .\n  b\n",
+            "compose.yaml:4:3: no YAML: could not find expected ':'\n      b\n      ^",
+        ),
         ("services:\n  a:\n\tbuild: .\n", "compose.yaml:3:1: no YAML: found character that cannot start any token"),
         ("services:\n  a: {build: .}\n  a: {build: x}\n", "the key 'a' is already set in line 2"),
         (

@@ -159,6 +159,8 @@ def test_expressions_mean(source: str, expected: str) -> None:
             "x.hcl:1:2: there is no template directive 'iff'\n    \"%{ iff true }\"\n     ^^^^^^\n"
             "hint: did you mean 'if'?",
         ),
+        ("'x'", "x.hcl:1:1: expected an expression, found '''\n    'x'\n    ^\nhint: text stands in double quotes"),
+        ("\0", "x.hcl:1:1: expected an expression, found '\\x00'\n    \0\n    ^"),
         ('"%{ if true }x"', "x.hcl:1:2: 'if' without 'endif'\n    \"%{ if true }x\"\n     ^^^^^^^^^^^^"),
     ],
 )
