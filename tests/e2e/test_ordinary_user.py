@@ -312,6 +312,15 @@ def test_a_limit_above_the_machines_is_told(home: Path, busybox: Path, runtime: 
     assert "hint: only root can raise limits above the machine's own (ulimit -H): --ulimit" in done.stderr
 
 
+def test_owners_go_as_far_as_ids_are_lent(home: Path) -> None:
+    folder = write(home / "project", {"Dockerfile": "FROM scratch\nCOPY --chown=2000000000:2100000000 Dockerfile /\n"})
+    out = f"--output=type=tar,dest={home}/out.tar"
+    done = as_user(home, "build", out, ".", folder=folder, lent=2_200_000_000)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(home / "out.tar") as tar:
+        assert [(entry.uid, entry.gid) for entry in tar] == [(2_000_000_000, 2_100_000_000)]
+
+
 def test_credential_helpers_find_the_user_and_not_root(home: Path) -> None:
     """They look by their id for what the user has running: D-Bus, the agent of gpg. This one tells what it found."""
     script = '#!/bin/sh\necho "{\\"Username\\": \\"$(id -u)/$(id -g)\\", \\"Secret\\": \\"$(stat -c %u $HOME)\\"}"\n'
