@@ -122,6 +122,16 @@ class Surroundings:
         """Raises the error of a part of a service that can not be read."""
         check_shapes(service, path, error)
 
+    def give_values(self, services: Any, environment: Mapping[str, str]) -> None:
+        """Names alone in lists of variables get the values that they have where the services are included from."""
+        for service in services.values() if isinstance(services, dict) else ():
+            names = service.get("environment") if isinstance(service, dict) else None
+            if isinstance(names, list):
+                known = [isinstance(each, str) and each in environment for each in names]
+                service["environment"] = [
+                    f"{each}={environment[each]}" if given else each for each, given in zip(names, known, strict=True)
+                ]
+
     def words(self, text: str) -> list[str]:
         """A list that is written as one string."""
         return text.split()
@@ -375,6 +385,7 @@ class _Loader:
             loaded = self._files([self._file(name, path) for name in files], inner, Folder(home, base), included)
         finally:
             self.places = {**self.places, **places}
+        self.surroundings.give_values(loaded.get("services"), inner)
         sections = ("services", "volumes", "networks", "secrets", "configs", "models")
         return {each: loaded[each] for each in sections if isinstance(loaded.get(each), dict)}
 

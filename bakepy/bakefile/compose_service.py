@@ -292,7 +292,7 @@ class ServiceReader:
         found: dict[str, str] = {}
         for file, required, form in service.get("env_file") or ():
             try:
-                found.update(self.surroundings.env_file(file, lambda key: outside.get(key, known.get(key))))
+                found.update(self.surroundings.env_file(file, lambda key: outside.get(key, known.get(key)), found))
             except EnvFileError as error:
                 raise self.error((*path, "env_file"), f"{file}: {error}") from None
             except DefinitionError as error:

@@ -76,12 +76,24 @@ def test_dotenv_and_the_service_s_own_variables_fill_arguments() -> None:
     assert target.target == "prod"
 
 
+def test_environment_files_of_a_service_know_the_ones_before() -> None:
+    text = "services: {a: {env_file: [one, two], build: {context: ., args: [A, B, C]}}}\n"
+    files = {"compose.yaml": text, "one": "A=1\nB=1\n", "two": "B=${A}2\nC=${B}3\n"}
+    assert dict(load_files(files, "a").targets["a"].args) == {"A": "1", "B": "12", "C": "123"}
+
+
 def test_of_several_environment_files_of_an_include_the_last_one_counts() -> None:
     text = "include: [{path: sub/a.yaml, env_file: [one, two]}]\n"
     inner = "services: {a: {build: {context: ., args: {A: '$A', B: '$B', C: '$C', D: '$D'}}}}\n"
     files = {"compose.yaml": text, "sub/a.yaml": inner, "one": "A=1\nB=1\nC=1\n", "two": "B=2\nC=${B}${A}\nD=2\n"}
     found = load_files(files, "a", env={"D": "out"}).targets["a"]
     assert dict(found.args) == {"A": "1", "B": "2", "C": "21", "D": "out"}
+
+
+def test_names_of_variables_in_an_include_have_the_values_there() -> None:
+    inner = "services: {a: {environment: [A, N], build: {context: ., args: [A, N]}}}\n"
+    files = {"compose.yaml": "include: [{path: a.yaml, env_file: one}]\n", "a.yaml": inner, "one": "A=1\nB=1\n"}
+    assert dict(load_files(files, "a").targets["a"].args) == {"A": "1"}
 
 
 @pytest.mark.parametrize("entry", ["{a: b}", "{}", "null", "{path: null}", "{path: []}", "{project_directory: x}"])

@@ -128,6 +128,9 @@ class _Marked(Surroundings):
     def check(self, service: Mapping[str, Any], path: Any, error: Any) -> None:
         """Nothing: variables are not known yet."""
 
+    def give_values(self, services: Any, environment: Mapping[str, str]) -> None:
+        """Nothing: variables are not known yet."""
+
     def switch(self, value: Any) -> Any:
         return Switch(value) if isinstance(value, str) and BEGIN in value else super().switch(value)
 
