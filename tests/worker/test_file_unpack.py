@@ -266,7 +266,9 @@ async def test_checksums_behind_the_end_of_an_archive_do_not_matter(
 ) -> None:
     """Who reads the tar has seen its end before. Layers of images are read to the very end, and refused."""
     data = random.Random(7).randbytes(600_000)
-    archive = bytearray(pack(tar(member("a"), member("b", data.hex()))))
+    written = tar(member("a"), member("b", data.hex()))
+    end = len(written.rstrip(b"\0")) // 512 * 512 + 512 + 1024
+    archive = bytearray(pack(written[:end]))  # without blocks that nobody reads behind the two that end it
     archive[position] ^= 1
     with pytest.raises((OSError, lzma.LZMAError, zstandard.ZstdError)):  # the checksum is looked at there
         unpack(bytes(archive))

@@ -96,10 +96,13 @@ class _Slow:
 
 
 def _until_damage(
-    file: BinaryIO, decompress: Callable[[_Source], Iterator[bytes]], damaged: tuple[type[Exception], ...]
+    file: BinaryIO,
+    decompress: Callable[[_Source], Iterator[bytes]],
+    damaged: tuple[type[Exception], ...],
+    again: Callable[[_Source], Iterator[bytes]] | None = None,
 ) -> Iterator[bytes]:
     """What can be had before the damage. The libraries look at checksums as soon as these are there, and keep to
-    themselves what belongs to them: it is had by giving the last piece byte by byte."""
+    themselves what belongs to them: it is had by giving the last piece byte by byte, to `again` if there is one."""
     given = 0
     try:
         for piece in decompress(file):
@@ -108,7 +111,7 @@ def _until_damage(
     except damaged:
         before = max(0, file.tell() - _READ)
         file.seek(0)
-        for piece in decompress(_Slow(file, before)):
+        for piece in (again or decompress)(_Slow(file, before)):
             if given < len(piece):
                 yield piece[given:]
             given = max(0, given - len(piece))
@@ -129,21 +132,16 @@ def _gunzipped(file: BinaryIO, size: int) -> Iterator[bytes]:
     from isal import isal_zlib
 
     failed: Any = isal_zlib.error
-    given = 0
-    try:
-        for piece in _inflated(file, lambda: isal_zlib.decompressobj(31), size):
-            given += len(piece)
-            yield piece
-    except failed:
-        # it is fast and reads ahead: what comes before the damage that it met is still to be given
-        file.seek(0)
-        for piece in _inflated(file, lambda: zlib.decompressobj(31), _BLOCK):
-            if given < len(piece):
-                yield piece[given:]
-            given = max(0, given - len(piece))
+    # isal is fast and reads ahead; zlib gives all that comes before the damage
+    return _until_damage(
+        file,
+        lambda file: _inflated(file, lambda: isal_zlib.decompressobj(31), size),
+        (failed,),
+        lambda file: _inflated(file, lambda: zlib.decompressobj(31), size),
+    )
 
 
-def _inflated(file: BinaryIO, new: Callable[[], Any], size: int) -> Iterator[bytes]:
+def _inflated(file: _Source, new: Callable[[], Any], size: int) -> Iterator[bytes]:
     """All gzip members, one after the other."""
     engine, data, begun = new(), b"", False
     while data := data or file.read(_READ):
