@@ -81,6 +81,7 @@ def run(
     builder: Builder = "",
     call: Call = "build",
     check: CheckOnly = False,
+    debug: Annotated[bool, typer.Option("--debug/--no-debug", "-D", help="Changes nothing.", hidden=True)] = False,
 ) -> None:
     """Bake the targets of a bake file.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import floor, isfinite
 
 import anyio
 import anyio.to_thread
 
 from bakepy.content.store import ContentStore
 from bakepy.exporter.annotations import check_annotations, select
-from bakepy.exporter.image import CREATED, Blob, ExportLayer, Image, build_image, build_index, time_of
+from bakepy.exporter.image import CREATED, Blob, ExportLayer, Image, build_image, build_index, time_of, time_text
 from bakepy.exporter.layers import LayerOptions, Layers
 from bakepy.exporter.once import Once
 from bakepy.exporter.outputs import ImageOptions
@@ -55,10 +56,11 @@ class BuiltImage:
         return max((image.created for image in self.images), key=time_of, default="")
 
     def dated(self) -> Descriptor:
-        """`descriptor` with the date as an annotation, as archives have it."""
-        if not self.created or CREATED in self.descriptor.annotations:
+        """`descriptor` with the date as an annotation, in whole seconds, as archives have it."""
+        seconds = time_of(self.created)
+        if not isfinite(seconds) or CREATED in self.descriptor.annotations:
             return self.descriptor
-        return self.descriptor.with_annotations({CREATED: self.created})
+        return self.descriptor.with_annotations({CREATED: time_text(floor(seconds) * 1_000_000_000)})
 
     def manifest(self) -> Manifest:
         """The manifest of the only image."""

@@ -22,6 +22,7 @@ from bakepy.model.image_config import HistoryEntry
 from tests.support.results import (
     AMD64,
     ARM64,
+    NOON,
     NOON_TEXT,
     House,
     config,
@@ -75,6 +76,17 @@ async def test_an_oci_archive_is_read_by_skopeo(house: House, tmp_path: Path) ->
     manifest = json.loads((tmp_path / "dir" / "manifest.json").read_bytes())
     layer = (tmp_path / "dir" / manifest["layers"][0]["digest"].removeprefix("sha256:")).read_bytes()
     assert files_of(gzip.decompress(layer)) == {"etc/app.conf": b"a=1\n"}
+
+
+async def test_the_date_of_an_archive_is_in_whole_seconds(house: House, tmp_path: Path) -> None:
+    top = await house.snapshot("s1", {"a": "alpha\n"})
+    exporter = house.exporter(now_ns=lambda: NOON + 5 * 10**8)
+    await exporter.export(result(top, f"type=oci,dest={tmp_path / 'a.tar'}"))
+    index, files = archive(tmp_path / "a.tar")
+    (entry,) = index["manifests"]
+    made = json.loads(blob(files, json.loads(blob(files, entry))["config"]))
+    assert made["created"] == NOON_TEXT.replace("Z", ".5Z")
+    assert entry["annotations"] == {"org.opencontainers.image.created": NOON_TEXT}
 
 
 async def test_what_is_inside_an_oci_archive(house: House, tmp_path: Path) -> None:
