@@ -53,6 +53,10 @@ def run(
     list_: Annotated[
         str, typer.Option("--list", help="List targets or variables; build nothing.", metavar="WHAT")
     ] = "",
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="How --list, --call and --check answer: as json, say.", metavar="FORMAT"),
+    ] = "",
     list_targets: Annotated[
         bool, typer.Option("--list-targets", help="The same as --list=targets.", hidden=True)
     ] = False,
@@ -95,12 +99,15 @@ def run(
         context.meta[_EARLIER] = earlier
         run(context, **earlier.parameters)
         return
+    list_ = list_ or ("targets" if list_targets else "variables" if list_variables else "")
+    call = "check" if check else call
+    if format_:
+        list_, call = _formatted(format_, list_, call)
     asked: dict[str, Any] = {
         "targets": targets, "files": file, "root": root and str(root), "overrides": set_, "variables": var,
-        "push": push, "load": load, "no_cache": no_cache, "pull": pull, "call": "check" if check else call,
+        "push": push, "load": load, "no_cache": no_cache, "pull": pull, "call": call,
         "sbom": sbom, "provenance": provenance, "policies": policy,
     }  # fmt: skip
-    list_ = list_ or ("targets" if list_targets else "variables" if list_variables else "")
     if print_:
         if list_:
             raise typer.BadParameter("it can not be given together with --print", param_hint="--list")
@@ -139,11 +146,20 @@ def run(
             jobs=jobs,
             pools=tuple(pool or ()),
             memory_budget=memory_budget,
-            call="check" if check else call,
+            call=call,
             request=journal,
         ),
         context.obj if isinstance(context.obj, Ahead) else None,
     )
+
+
+def _formatted(form: str, list_: str, call: str) -> tuple[str, str]:
+    """`--list` and `--call` with the format in them, as buildx writes it. Raises BadParameter if there is neither."""
+    if list_:
+        return (list_ if "=" in list_ else f"type={list_}") + f",format={form}", call
+    if call not in ("", "build"):
+        return list_, f"{call},format={form}"
+    raise typer.BadParameter("it belongs to --list, --call and --check", param_hint="--format")
 
 
 _EARLIER = "bakepy.earlier"

@@ -95,6 +95,15 @@ def test_the_file_may_come_on_standard_input(
         assert list(printed(capsys, *(("-f", "-") if named else ()), "x")) == ["x"]
 
 
+def test_the_format_of_lists_and_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("targets", "type=targets"):
+        assert app.run(["run", "--list", what, "--format", "json"]) == 0
+        assert "web" in [each["name"] for each in json.loads(capsys.readouterr().out)]
+    assert "--list type=targets,format=xml: expected" in failed(capsys, "--list", "targets", "--format", "xml")
+    assert "--call check,format=xml" in failed(capsys, "web", "--check", "--format", "xml")
+    assert "it belongs to --list, --call and --check" in failed(capsys, "--format", "json")
+
+
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["run", "--list", "targets"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
