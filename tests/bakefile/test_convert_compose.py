@@ -24,6 +24,10 @@ FILES = {
 }
 
 CASES = {
+    "contexts that may be empty": (
+        "services: {a: {build: ./$A}, b: {build: $A}, c: {build: x/$A}, d: {build: {context: './$A/c'}}}",
+        [{}, {"A": "x"}, {"A": "/x"}, {"A": "./x/"}],
+    ),
     "a message with variables": (
         "services: {a: {build: '.', image: 'a:${A:?give A, not ${B-b}}'}}",
         [{}, {"A": ""}, {"A": "1"}],

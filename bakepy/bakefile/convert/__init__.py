@@ -17,6 +17,7 @@ from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
 from bakepy.bakefile.load import Definitions, LoadOptions, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.resolve import clean_context
 from bakepy.bakefile.source import Text, check_text, without_foreign
 from bakepy.errors import UsageError
 from bakepy.model.location import SourceFile
@@ -129,6 +130,8 @@ def _defined(definitions: Definitions, given_only: bool) -> dict[str, Any]:
     for name, target in config.targets.items():
         values, folder = _placed(target)
         if given_only:
+            if values.get("context") is not None:
+                values["context"] = clean_context(values["context"])
             values = {key: _given(each) for key, each in values.items() if _given(each) not in (None, (), {}, "")}
         found[f"target.{name}"] = values, folder
     for group in reversed(config.groups):

@@ -48,6 +48,8 @@ from bakepy.bakefile.source import Text as Source
 from bakepy.errors import DefinitionError, UsageError
 from bakepy.model.frozen import FrozenMap
 
+_HERE = "./"
+
 
 class _Marked(Surroundings):
     """Surroundings without variables, in which marks stand for those that are referred to."""
@@ -118,9 +120,10 @@ class _Marked(Surroundings):
             return super().moved(folder, path)
         if ".." in path[path.index(BEGIN) :].split("/"):
             raise self.marks.refusal("a path with '..' behind a variable")
-        if folder and path[0] == BEGIN:
-            return self.marks.add(Moved(path, folder, "below"))
-        return move_path(folder, path)
+        if path[0] == BEGIN:
+            return self.marks.add(Moved(path, folder, "below")) if folder else move_path(folder, path)
+        found: str = move_path(folder, path)
+        return _HERE + found if found[0] == BEGIN else found  # it is relative, even if the variable is empty
 
     def moved_file(self, folder: str, path: Any) -> Any:
         return self.moved(folder, path) if isinstance(path, str) and BEGIN in path else super().moved_file(folder, path)
@@ -165,6 +168,11 @@ def read_compose_document(text: Source, reader: Reader | None, folder: str = "")
         targets: Value = Items([Item(Text((each,))) for each in group.targets])
         groups.append(Section("group", group.name, [Setting("targets", targets)]))
     for target in config.targets.values():
+        if contexts := target.values.get("contexts"):  # as they are printed, unlike the main one
+            target.values["contexts"] = {
+                name: path.removeprefix(_HERE) if path.startswith(_HERE + BEGIN) else path
+                for name, path in contexts.items()
+            }
         _move(target, folder, marks)
     sections = [_target(target, marks) for target in config.targets.values()]
     variables = marks.variables()
