@@ -24,6 +24,12 @@ _ONLY_TELLING = frozenset(
     {"--print", "--list", "--list-targets", "--list-variables", "--call", "--check", "--help", "-h"}
 )
 
+_PLAIN: dict[str, Any] = {
+    "root": None, "overrides": None, "variables": None, "push": False, "load": False, "no_cache": None, "pull": None,
+    "call": "build", "sbom": "", "provenance": "", "policies": None,
+}  # fmt: skip
+"""What `run` hands over for `--print` if nothing else is given."""
+
 
 class Ahead:
     """A process that waits for a job. It ends with this process, and when `writing` is closed with nothing in it."""
@@ -84,7 +90,9 @@ def start(arguments: Sequence[str]) -> Ahead | Reader | None:
     telling = _ONLY_TELLING.intersection(argument.partition("=")[0] for argument in arguments)
     if not telling:
         return _start_engine()
-    return Reader(*_fork(_read)) if telling == {"--print"} and command != "build" else None
+    if telling != {"--print"} or command == "build":
+        return None
+    return Reader(*_fork(lambda pipe, above: _read(pipe, above, arguments)))
 
 
 def _start_engine() -> Ahead:
@@ -134,10 +142,10 @@ def _serve(reading: int, writing: int, above: int) -> NoReturn:
     _end(lambda: _work(reading, writing))
 
 
-def _read(pipe: int, above: int) -> NoReturn:
+def _read(pipe: int, above: int, arguments: Sequence[str]) -> NoReturn:
     """The whole life of the process that prints."""
     _begin(above)
-    _end(lambda: _print(pipe))
+    _end(lambda: _print(pipe, arguments))
 
 
 def _begin(above: int) -> None:
@@ -157,18 +165,49 @@ def _end(work: Callable[[], int]) -> NoReturn:
     os._exit(ended(guarded(work)))
 
 
-def _print(pipe: int) -> int:
+def _print(pipe: int, arguments: Sequence[str]) -> int:
+    import contextlib
     import marshal
 
-    from bakepy.cli.reading import print_request
+    from bakepy.cli.reading import print_request, printed
+    from bakepy.errors import BakeError
 
+    guess = plain_request(arguments)
+    text = None
+    if guess is not None:
+        with contextlib.suppress(BakeError, OSError):  # it is told below, unless something else was asked for
+            text = printed(guess)
     with os.fdopen(pipe, "rb") as stream:
         try:
             asked, allowed = marshal.load(stream)
         except EOFError:
             return 1  # the first process has found something else to do
-    print_request(asked, allowed)
+    if text is not None and asked == guess and not allowed:
+        print(text)
+    else:
+        print_request(asked, allowed)
     return 0
+
+
+def plain_request(arguments: Sequence[str]) -> dict[str, Any] | None:
+    """What will be handed over, if the command line consists of `--print`, `-f FILE` and targets only, so that nobody
+    has to be asked what it means; None in all other cases."""
+    files: list[str] = []
+    targets: list[str] = []
+    words = iter(arguments)
+    next(words)  # the command
+    for word in words:
+        if word in ("-f", "--file"):
+            files.append(next(words, "-"))
+        elif word.startswith("-"):
+            if word != "--print":
+                return None
+        else:
+            targets.append(word)
+    far = any(":" in word for word in (*files, *targets)) or any("/" in word for word in targets)
+    if far or "-" in files or "BUILDX_BAKE_FILE" in os.environ:  # which may name standard input
+        return None
+    return _PLAIN | {"targets": targets or None, "files": files or None}
 
 
 def _work(reading: int, writing: int) -> int:

@@ -124,6 +124,13 @@ def read_request(
     return BakeRequest(found, options, far=bool(invocation.url))
 
 
+def printed(asked: Mapping[str, Any]) -> str:
+    """What `--print` says; for `asked` and errors see `print_request`."""
+    from bakepy.bakefile.render import render
+
+    return render(read_request(**asked).load())
+
+
 def print_request(asked: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """`--print`; `asked` are the arguments of `read_request`. Raises as that does, and DefinitionError(s)."""
     from bakepy.bakefile.render import render

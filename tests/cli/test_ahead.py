@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bakepy.bakefile.load import LoadOptions, load
-from bakepy.cli import ahead
+from bakepy.cli import ahead, app
 from bakepy.cli.job import BakeOptions, Job
 from bakepy.model.location import SourceFile
 
@@ -29,6 +30,46 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples/monorepo/bake.toml"
 )
 def test_commands_that_bake_nothing_start_nothing(line: str) -> None:
     assert ahead.start(line.split()) is None
+
+
+PLAIN = ["--print", "run --print web -f a.hcl api --file b.hcl", "bake web --print"]
+OTHERS = ["--print --pull", "--print -f -", "--print -f", "--print https://x.test/x.git", "--print github.com/x/y"]
+
+
+@pytest.mark.parametrize("line", PLAIN)
+def test_a_plain_command_line_is_understood_before_it_is_read(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[object] = []
+
+    def hand_over(asked: dict[str, object], allowed: list[str]) -> None:
+        handed.append((marshal.loads(marshal.dumps(asked)), list(allowed)))
+        sys.exit(0)
+
+    reader = ahead.Reader(0, 0)
+    monkeypatch.setattr(ahead.Reader, "hand_over", lambda self, *given: hand_over(*given))
+    words = line.split() if line[0] != "-" else ["run", *line.split()]
+    assert app.run(words, reader) == 0
+    assert handed == [(ahead.plain_request(words), [])]
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_other_command_lines_are_read_first(line: str) -> None:
+    assert ahead.plain_request(["run", *line.split()]) is None
+
+
+def test_standard_input_named_by_the_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILDX_BAKE_FILE", "-")
+    assert ahead.plain_request(["run", "--print"]) is None
+
+
+def test_what_is_printed_is_the_same_however_the_line_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bake.toml").write_text("[target.web]\ntags = ['web:1']\n")
+    plain, read = run(tmp_path, "--print", "web"), run(tmp_path, "--print", "--pull=false", "web")
+    assert json.loads(plain.stdout)["target"]["web"] | {"pull": False} == json.loads(read.stdout)["target"]["web"]
+    assert (plain.returncode, plain.stderr) == (0, "")
+    refused = run(tmp_path, "--print", "web", "--nonsense")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    wrong = run(tmp_path, "--print", "wep")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr.count("wep")) == (2, "", 1)
 
 
 def test_a_job_is_the_same_in_the_other_process() -> None:
