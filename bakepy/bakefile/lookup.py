@@ -40,6 +40,18 @@ def read_files(
     A file that a TOML file includes comes before it, once. Empty files count as missing. Raises UsageError for what
     can not be read, DefinitionError for includes that are no list of names or lead back to themselves.
     """
+    found: list[SourceFile] = []
+    for name in chosen_names(names, environment, reader):
+        if name == "-":
+            found.append(SourceFile("-", _decoded(stdin)))
+        else:
+            _add(name, reader, found, [], None)
+    return found
+
+
+def chosen_names(names: Sequence[str], environment: Mapping[str, str], reader: Reader) -> list[str]:
+    """What `read_files` begins with, without what is included: `-` or paths. Raises UsageError if `BUILDX_BAKE_FILE`
+    names what is not there."""
     chosen = [name.removeprefix("cwd://") for name in names]
     if not chosen:
         chosen = names_from_environment(environment)
@@ -49,13 +61,7 @@ def read_files(
         chosen = [name.removeprefix("cwd://") for name in chosen]
     if not chosen:
         chosen = [OWN_NAME] if reader.kind(OWN_NAME) else [each for each in DEFAULT_NAMES if reader.kind(each)]
-    found: list[SourceFile] = []
-    for name in chosen:
-        if name == "-":
-            found.append(SourceFile("-", _decoded(stdin)))
-        else:
-            _add(name, reader, found, [], None)
-    return found
+    return chosen
 
 
 def names_from_environment(environment: Mapping[str, str]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bakepy.bakefile.lookup import chosen_names
+from bakepy.bakefile.remote import Invocation
+from bakepy.cli.reading import Disk
 from bakepy.errors import UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile, Target
@@ -22,7 +26,7 @@ _BESIDE = frozenset({
     "resume", "retry_failed", "root", "progress", "metadata_file", "keep_going", "jobs", "pool", "memory_budget",
     "snapshotter", "engine", "allow", "var",
 })  # fmt: skip
-"""What may be said beside --resume: how to go on, not with what."""
+"""What may be said anew beside --resume: how to go on, not with what."""
 _PATHS = frozenset({"metadata_file", "root"})
 """Parameters that typer makes paths of, after click."""
 
@@ -67,14 +71,8 @@ class Resumption:
 
     @classmethod
     def of(cls, context: typer.Context, root: Path, directory: Path, *, failed_only: bool) -> Resumption:
-        """Raises UsageError if there is nothing to go on with, or if more is asked than to go on."""
+        """Raises UsageError if there is nothing to go on with, or if something else is asked for than then."""
         flag = "--retry-failed" if failed_only else "--resume"
-        for name in context.params:
-            if name not in _BESIDE and _is_given(context, name):
-                raise UsageError(
-                    f"{flag} goes on with what the last run was asked for: {_shown(context, name)} can not be changed",
-                    hint="leave it out, or run without " + flag,
-                )
         past = last(root, directory)
         if past is None:
             raise UsageError(
@@ -85,6 +83,13 @@ class Resumption:
         if "-" in (past.request.get("file") or ()):
             raise UsageError(f"{flag}: the last run read its bake file from standard input, which is gone")
         given = given_options(context)
+        for name in given.keys() - _BESIDE:
+            if not _is_as_it_was(name, given[name], past.request):
+                raise UsageError(
+                    f"{flag} goes on with what the last run was asked for: {_shown(context, name)} can not be changed",
+                    hint="leave it out, or run without " + flag,
+                )
+        given = {name: value for name, value in given.items() if name in _BESIDE}
         options = {**past.request, **given}
         if variables := [*(past.request.get("var") or ()), *(given.get("var") or ())]:
             options["var"] = variables
@@ -120,6 +125,22 @@ class Resumption:
             if name in needed
         }
         return replace(bake, targets=FrozenMap(targets))
+
+
+def _is_as_it_was(name: str, value: Any, request: Mapping[str, Any]) -> bool:
+    """Whether an option says what it said in the last run. A bake file that was found without being named may be named;
+    a path may be written in another way."""
+    before = request.get(name)
+    if name != "file":
+        return bool(_plain(value) == _plain(before))
+    far = Invocation.of(request.get("targets") or ()).url  # the files are there
+    if not before and not far:
+        before = chosen_names((), os.environ, Disk())
+    return [Path(each).resolve() for each in value] == [Path(each).resolve() for each in before or ()]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _links(target: Target) -> list[str]:

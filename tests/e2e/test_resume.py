@@ -164,6 +164,22 @@ def test_what_can_not_be_gone_on_with(bakepy: Bakepy, project: Path) -> None:
     assert "--push can not be changed" in other.stderr
 
 
+def test_what_was_said_then_may_be_said_again(bakepy: Bakepy, project: Path) -> None:
+    """The bake file is the one that is read without `-f`; a path may be written in several ways."""
+    bakepy.run("run", "-k", "good", "odd", cwd=project, env=BASE, status=3)
+    bakepy.run("run", "-k", "--resume", "-f", "./bake.toml", "good", "odd", cwd=project, env=BASE, status=3)
+    (project / "other.toml").write_text(PROJECT["bake.toml"])
+    for words in (["-f", "other.toml"], ["-f", "bake.toml", "-f", "other.toml"]):
+        other = bakepy.run("run", "--resume", *words, cwd=project, env=BASE, status=2)
+        assert "the last run was asked for: --file can not be changed" in other.stderr
+    bakepy.run("run", "-f", "other.toml", "odd", cwd=project, env=BASE, status=1)
+    back = bakepy.run("run", "--resume", "-f", "bake.toml", cwd=project, env=BASE, status=2)
+    assert "--file can not be changed" in back.stderr
+    (project / "fault").write_text("none")
+    bakepy.run("run", "--retry-failed", "-f", str(project / "other.toml"), cwd=project, env=BASE)
+    assert (project / "odd/copy").exists()
+
+
 def test_values_of_sensitive_variables_are_not_kept(bakepy: Bakepy, project: Path) -> None:
     bakepy.run("run", "-k", "--var", "TOKEN=very-secret", cwd=project, env=BASE, status=3)
     assert all(b"very-secret" not in path.read_bytes() for path in (bakepy.root / "runs").iterdir())
