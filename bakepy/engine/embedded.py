@@ -37,7 +37,9 @@ from bakepy.registry.registry import Registry
 from bakepy.registry.retry import RetryPolicy
 from bakepy.session.credentials import Credentials
 from bakepy.snapshot.census import Census
-from bakepy.snapshot.store import AUTO, SNAPSHOTTERS, Snapshot, SnapshotStore
+from bakepy.snapshot.snapshotter import AUTO, SNAPSHOTTERS
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 from bakepy.snapshot.usernamespace import as_caller
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
@@ -45,8 +47,9 @@ from bakepy.source.image import ImageSource, ResolvedImage
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource
 from bakepy.source.remote import RemoteSources
-from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, RefStore, Workshop, caches_to_clear, located
-from bakepy.worker.ref import Ref
+from bakepy.worker.bind import BYTES, EXEC, NETWORK, Binder, Workshop, located
+from bakepy.worker.execkey import caches_to_clear
+from bakepy.worker.ref import Ref, RefStore
 
 if TYPE_CHECKING:
     from bakepy.worker.context import ExecContext, Secrets, SshAgents

@@ -1,7 +1,6 @@
 """From LLB ops to solver ops: what makes each op what it is, and who does its work.
 
-Keys leave out what must not count, as BuildKit's do: proxy settings, the addresses of extra hosts, ids of cache mounts,
-selected paths (they count through the dependency). Secrets are not in an op at all.
+What their keys are made of is in `execkey` and `file/keys`.
 
 What runs processes, and far sources, are imported when the first one is needed: a run that finds everything needs none.
 """
@@ -11,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import field, replace
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +21,12 @@ from bakepy.llb import wire
 from bakepy.llb.graph import Vertex
 from bakepy.llb.op import (
     NONE,
-    CacheOpt,
     CopyAction,
     DiffOp,
     ExecOp,
     FileAction,
     FileOp,
     MergeOp,
-    Mount,
-    MountType,
     SourceOp,
 )
 from bakepy.model.digest import Digest
@@ -43,6 +39,7 @@ from bakepy.source.image import ImageSource, layers_to_snapshot
 from bakepy.source.lent import NOTHING, Lent
 from bakepy.source.local import LocalSource, LocalTree
 from bakepy.source.remote import RemoteSources
+from bakepy.worker.execkey import exec_identity, mounted
 from bakepy.worker.file.keys import content_digest, file_key
 from bakepy.worker.ref import LocalRef, Ref, TreeRef
 
@@ -51,9 +48,6 @@ if TYPE_CHECKING:
 
 EXEC, NETWORK, BYTES = "exec", "network", "bytes"
 """The pools: processes, transfers, work on files."""
-
-_CONTENT_OFF = 2
-"""`MountContentCache.OFF` of BuildKit's ops.proto."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +242,10 @@ class _Exec(_Known):
         self._platform = vertex.platform or workshop.host
         self._workshop = workshop
         body = wire.op_body(exec_identity(op))
-        dependencies = _mount_dependencies(op, len(vertex.inputs), workshop)
+        dependencies = tuple(
+            Dependency(read) if isinstance(read, str) else _by_content(read, workshop)
+            for read in mounted(op, len(vertex.inputs))
+        )
         super().__init__(CacheMap(_key("exec", str(self._platform), body), dependencies))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
@@ -314,65 +311,6 @@ class _Diff(_Known):
         return await run_diff(self._op, inputs, result_id, snapshots=self._snapshots)
 
 
-def exec_identity(op: ExecOp) -> ExecOp:
-    """The op without what must not change its key (BuildKit: `ExecOp.CacheMap`)."""
-    meta = op.meta
-    if meta.proxy_env is not None or meta.extra_hosts:
-        meta = replace(meta, proxy_env=None, extra_hosts=tuple(replace(host, ip="") for host in meta.extra_hosts))
-    mounts = tuple(map(_mount_identity, op.mounts))
-    return op if meta is op.meta and mounts == op.mounts else replace(op, meta=meta, mounts=mounts)
-
-
-def caches_to_clear(vertices: Iterable[Vertex]) -> list[str]:
-    """The ids of the cache mounts of steps that must not use the cache: those steps begin with empty ones (BuildKit
-    does so for `--no-cache`)."""
-    ids = (
-        mount.cache.id
-        for vertex in vertices
-        if vertex.ignore_cache and isinstance(vertex.op, ExecOp)
-        for mount in vertex.op.mounts
-        if mount.type is MountType.CACHE and mount.cache is not None
-    )
-    return list(dict.fromkeys(ids))
-
-
-def _mount_identity(mount: Mount) -> Mount:
-    cache = mount.cache
-    if cache is not None and not _is_default_cache(mount.dest, cache):
-        cache = CacheOpt("")
-    return replace(mount, selector="", cache=cache) if mount.selector or cache is not mount.cache else mount
-
-
-def _is_default_cache(dest: str, cache: CacheOpt) -> bool:
-    """The cache that a mount has when nobody says otherwise: named for its place, perhaps in a namespace."""
-    return cache.sharing == 0 and (cache.id == dest or cache.id.partition("/")[2] == dest)
-
-
-def _mount_dependencies(op: ExecOp, inputs: int, workshop: Workshop) -> tuple[Dependency[Ref], ...]:
-    selected: dict[int, list[str]] = {}
-    whole: set[int] = set()
-    for mount in op.mounts:
-        if mount.type not in (MountType.BIND, MountType.CACHE) or not 0 <= mount.input < inputs:
-            continue
-        path = "/" + mount.selector.strip("/")
-        selected.setdefault(mount.input, []).append(path)
-        # what a written mount gives on contains the files beside the selected ones
-        kept_apart = mount.output == NONE or mount.readonly or path == "/"
-        if mount.dest == "/" or not kept_apart or mount.content_cache == _CONTENT_OFF:
-            whole.add(mount.input)
-    return tuple(
-        _by_content(tuple(map(_mounted, dict.fromkeys(selected[number]))), workshop)
-        if number in selected and number not in whole
-        else Dependency("\n".join(path for path in selected.get(number, ()) if path != "/"))
-        for number in range(inputs)
-    )
-
-
-def _mounted(path: str) -> Selection:
-    """What a bind mount shows: a folder with its mode and owner, nothing by its name. Of a root only what is in it."""
-    return Selection(path, contents=path == "/", named=False)
-
-
 def _by_content(selections: tuple[Selection, ...], workshop: Workshop) -> Dependency[Ref]:
     async def digest(ref: Ref) -> str:
         return await content_digest(ref, selections, snapshots=workshop.snapshots, database=workshop.database)
@@ -388,23 +326,6 @@ def _key(kind: str, *parts: str | bytes) -> str:
         total.update(b"%d:" % len(data))
         total.update(data)
     return f"{kind}:{total.hexdigest()}"
-
-
-class RefStore:
-    """Refs as text in cache records. A local folder is not kept: it is looked at in every run."""
-
-    def __init__(self, snapshots: SnapshotStore) -> None:
-        self._snapshots = snapshots
-
-    def dump(self, result: Ref) -> str | None:
-        return json.dumps([result.id, result.snapshot]) if isinstance(result, TreeRef) else None
-
-    def load(self, text: str) -> Ref | None:
-        """None if the snapshot has been removed, or its files have been lost."""
-        id, snapshot = json.loads(text)
-        if snapshot is not None and not self._snapshots.present(snapshot):
-            return None
-        return TreeRef(id, snapshot)
 
 
 def located(error: Exception, vertex: Vertex) -> BakeError:

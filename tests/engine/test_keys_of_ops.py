@@ -30,7 +30,8 @@ from bakepy.llb.op import (
 )
 from bakepy.model.platform import Platform
 from bakepy.solver.vertex import CacheMap
-from bakepy.worker.bind import Binder, Workshop, caches_to_clear
+from bakepy.worker.bind import Binder, Workshop
+from bakepy.worker.execkey import caches_to_clear
 from bakepy.worker.ref import Ref
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
