@@ -30,19 +30,33 @@ from bakepy.model.platform import Platform
 from bakepy.model.value import dataclass
 
 CREATED = "org.opencontainers.image.created"
+REWRITTEN = "buildkit/rewritten-timestamp"
+"""Annotation of layers whose newer times became the epoch, as BuildKit writes it; the epoch is the value."""
 _FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 _NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportLayer:
-    """A layer, when it was made (RFC 3339; empty: not known, as for layers of a base image), by which step, and the
-    snapshot that it is of."""
+    """A layer, when it was made (RFC 3339; empty: not known, as for layers of a base image), by which step, the
+    snapshot that it is of, and the epoch (seconds) that newer times in it became."""
 
     layer: Layer
     created: str = ""
     step: str = ""
     snapshot: str = ""
+    epoch: int | None = None
+
+    def described(self, oci_types: bool) -> Descriptor:
+        """The descriptor for a manifest; Docker's has no annotations."""
+        descriptor = self.layer.descriptor
+        rewritten = oci_types and self.epoch is not None
+        return Descriptor(
+            layer_type(descriptor.media_type, oci_types),
+            descriptor.digest,
+            descriptor.size,
+            annotations=FrozenMap({REWRITTEN: str(self.epoch)} if rewritten else {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +117,7 @@ def build_image(
     diff_ids = tuple(entry.layer.diff_id for entry in layers)
     final = replace(config, created=created, history=history, diff_ids=diff_ids, rootfs_type=LAYERS)
     config_blob = Blob.of(OCI_CONFIG if oci_types else DOCKER_CONFIG, final.to_bytes())
-    descriptors = tuple(
-        Descriptor(layer_type(entry.layer.descriptor.media_type, oci_types), entry.layer.descriptor.digest,
-                   entry.layer.descriptor.size)
-        for entry in layers
-    )  # fmt: skip
+    descriptors = tuple(entry.described(oci_types) for entry in layers)
     manifest = Manifest(
         config_blob.descriptor,
         descriptors,

@@ -25,7 +25,8 @@ from bakepy.exporter.once import Once
 from bakepy.model.digest import Digest
 from bakepy.model.oci import Descriptor
 from bakepy.model.value import dataclass
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 
 _TABLE = """CREATE TABLE IF NOT EXISTS exporter_dates (
     snapshot TEXT PRIMARY KEY, created INTEGER NOT NULL
@@ -97,6 +98,7 @@ class Layers:
                 created=time_text(dates[snapshot.id]) if snapshot.id in dates else "",
                 step=steps.get(snapshot.id, ""),
                 snapshot=snapshot.id,
+                epoch=options.epoch if snapshot.layer is None else None,
             )
             for snapshot in chain
         )

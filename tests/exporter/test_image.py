@@ -124,6 +124,14 @@ def test_docker_types_are_in_all_places() -> None:
     assert manifest["layers"][0]["mediaType"] == f"{DOCKER_LAYER}.gzip"
 
 
+@pytest.mark.parametrize("oci_types", [True, False])
+def test_layers_whose_times_became_the_epoch_say_so(oci_types: bool) -> None:
+    layers = [layer("base"), replace(layer("a", NEW), epoch=5)]
+    image = build_image(config("COPY a"), layers, AMD64, epoch=5, oci_types=oci_types)
+    found = [item.get("annotations") for item in json.loads(image.manifest.data)["layers"]]
+    assert found == [None, {"buildkit/rewritten-timestamp": "5"} if oci_types else None]
+
+
 @pytest.mark.parametrize("suffixes", [("", ""), ("+gzip", ".gzip"), ("+zstd", ".zstd")])
 def test_layer_types_have_a_twin(suffixes: tuple[str, str]) -> None:
     oci, docker = OCI_LAYER + suffixes[0], DOCKER_LAYER + suffixes[1]

@@ -71,12 +71,13 @@ async def test_newer_times_become_the_epoch_on_request(house: House) -> None:
     (rewritten,) = await layers(house).of("s1", LayerOptions(Compression(), epoch=EPOCH), {})
     assert times(house, plain.layer) == {"old": OLD, "new": NEW}
     assert times(house, rewritten.layer) == {"old": OLD, "new": EPOCH}
+    assert [plain.epoch, rewritten.epoch] == [None, EPOCH]
 
 
 async def test_times_in_layers_of_the_base_are_never_rewritten(house: House) -> None:
     base = house.base_layer("base", {"bin": "x"})
     (found,) = await layers(house).of("base", LayerOptions(Compression(), epoch=5), {})
-    assert found.layer == base
+    assert (found.layer, found.epoch) == (base, None)
 
 
 async def test_a_layer_keeps_its_date(state_root: Path) -> None:
