@@ -304,9 +304,12 @@ def _update(
 
 
 def hash_files(
-    files: Sequence[tuple[bytes, Node]], read: Callable[[bytes, Node], bytes], threads: int, stop: threading.Event
+    files: Sequence[tuple[bytes, Node]],
+    read: Callable[[bytes, Node, threading.Event], bytes],
+    threads: int,
+    stop: threading.Event,
 ) -> list[bytes]:
-    """Calls `read` for each file; results in order. Large files are read in threads, small ones by the caller's own:
+    """Calls `read` for each file, with `stop`, which it looks at if it takes long; results in order. Large files are read in threads, small ones by the caller's own:
     threads that do little between system calls keep each other waiting, and take four times as long. Raises what a
     failing call raises."""
     found = [b""] * len(files)
@@ -314,7 +317,7 @@ def hash_files(
     def one(number: int) -> None:
         if stop.is_set():
             raise Stopped
-        found[number] = read(*files[number])
+        found[number] = read(*files[number], stop)
 
     large = [number for number, (_, node) in enumerate(files) if node.size >= LARGE]
     if threads < 2 or len(files) < 2 or not large:

@@ -282,13 +282,13 @@ class LocalTree(FileTree):
                     node.sha256 = sha256
             return [node.sha256 or b"" for _, node in files]
 
-    def _hash(self, path: bytes, node: Node) -> bytes:
+    def _hash(self, path: bytes, node: Node, stop: threading.Event) -> bytes:
         try:
             fd = os.open(self.path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(path, error) from error
         try:
-            sha256 = hash_fd(fd, node.size)
+            sha256 = hash_fd(fd, node.size, stop)
             if not node.same_content(os.fstat(fd)):
                 raise changed(path)
             if attributes := fingerprint(fd, foreign=True):
@@ -300,14 +300,16 @@ class LocalTree(FileTree):
             os.close(fd)
 
 
-def hash_fd(fd: int, size: int) -> bytes:
-    """The sha256 of all that can be read from `fd`, expected to be `size` bytes."""
+def hash_fd(fd: int, size: int, stop: threading.Event) -> bytes:
+    """The sha256 of all that can be read from `fd`, expected to be `size` bytes. Stopped when `stop` is set."""
     data = os.read(fd, min(size, _BLOCK) + 1)
     hasher = hashlib.sha256(data)
     # a short file is done with one read: whether it really ended there is for the caller's second look at its facts
     if len(data) != size:
         while data := os.read(fd, _BLOCK):
             hasher.update(data)
+            if stop.is_set():
+                raise Stopped
     return hasher.digest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bakepy.content.database import Database
 from bakepy.errors import BuildError, DefinitionError
 from bakepy.model.patterns import BadPattern
 from bakepy.snapshot.contenthash import Selection, digest
+from bakepy.snapshot.threads import Stopped
 from bakepy.source import local
 from bakepy.source.local import LocalSource, LocalTree
 from tests.support.written_tree import OLD, make_tree, set_times
@@ -261,9 +263,9 @@ class Reads:
         self.count = 0
         original = local.hash_fd
 
-        def counted(fd: int, size: int) -> bytes:
+        def counted(fd: int, size: int, stop: threading.Event) -> bytes:
             self.count += 1
-            return original(fd, size)
+            return original(fd, size, stop)
 
         monkeypatch.setattr(local, "hash_fd", counted)
 
@@ -278,6 +280,27 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are old enough for the index at once."""
     monkeypatch.setattr("bakepy.source.statindex._TICK_NS", -(10**18))
     monkeypatch.setattr("bakepy.source.statindex._SECOND_NS", -(10**18))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_large_file_is_not_read_to_its_end_for_nobody(
+    tmp_path: Path, source: LocalSource, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Else an interrupt would wait for it: ten gigabytes take half a minute."""
+    root = make_tree(tmp_path / "ctx", {f"f{number}": "a" for number in range(count)})
+    for path in root.iterdir():
+        os.truncate(path, 64 << 20)
+    tree = await source.open(root)
+    original = local.hash_fd
+
+    def given_up(fd: int, size: int, stop: threading.Event) -> bytes:
+        stop.set()
+        return original(fd, size, stop)
+
+    monkeypatch.setattr(local, "hash_fd", given_up)
+    files = [(path, node) for path, node in tree.walk(b"", tree.top) if path]
+    with pytest.raises(Stopped):
+        tree.file_digests(files, threading.Event())
 
 
 @pytest.mark.usefixtures("settled")

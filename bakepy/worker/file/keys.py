@@ -146,7 +146,7 @@ class _Memory:
             )
         missing = [(path, node) for path, node in files if path not in known]
         threads = min(4, len(os.sched_getaffinity(0)))
-        found = hash_files(missing, lambda path, node: _hash(tree, path, node), threads, stop)
+        found = hash_files(missing, partial(_hash, tree), threads, stop)
         new = [(path, sha256) for (path, _), sha256 in zip(missing, found, strict=True)]
         if new:
             self._database.execute_many(
@@ -157,13 +157,13 @@ class _Memory:
         return [known[path] for path, _ in files]
 
 
-def _hash(tree: FileTree, path: bytes, node: Node) -> bytes:
+def _hash(tree: FileTree, path: bytes, node: Node, stop: threading.Event) -> bytes:
     try:
         fd = os.open(tree.path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise unreadable(path, error) from error
     try:
-        return hash_fd(fd, node.size)
+        return hash_fd(fd, node.size, stop)
     except OSError as error:
         raise unreadable(path, error) from error
     finally:
