@@ -56,7 +56,8 @@ def _repair(root: Path, format_: str, *, deep: bool) -> None:
     from bakepy.content.store import ContentStore
     from bakepy.engine import repair
     from bakepy.engine.root import Use, open_root, remove_cgroups
-    from bakepy.snapshot.store import Snapshot, SnapshotStore
+    from bakepy.snapshot.store import SnapshotStore
+    from bakepy.snapshot.table import Snapshot
 
     async def fetch(snapshot: Snapshot, origin: str) -> None:
         raise AssertionError(f"nothing is pulled to be repaired: {snapshot.id}")

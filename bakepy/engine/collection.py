@@ -20,7 +20,8 @@ from bakepy.engine.root import Use, remove_cgroups
 from bakepy.errors import UsageError
 from bakepy.model.size import parse_size
 from bakepy.model.value import dataclass
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 
 if TYPE_CHECKING:
     from bakepy.engine.upkeep import Stock, Tally

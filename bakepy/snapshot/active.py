@@ -13,7 +13,8 @@ from bakepy.snapshot import overlay
 from bakepy.snapshot.tree import remove_tree
 
 if TYPE_CHECKING:
-    from bakepy.snapshot.store import Snapshot, SnapshotStore
+    from bakepy.snapshot.store import SnapshotStore
+    from bakepy.snapshot.table import Snapshot
 
 
 class View:

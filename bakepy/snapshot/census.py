@@ -41,7 +41,7 @@ class Census:
     """The snapshots below ROOT/snapshots. Methods block; any thread may call them."""
 
     def __init__(self, root: Path, database: Database, gone: Gone = nobody) -> None:
-        """The tables must be there (`SnapshotStore` makes them)."""
+        """The tables must be there (`SnapshotTable` makes them)."""
         self.folder = root / "snapshots"
         self._database = database
         self._gone = gone
@@ -63,6 +63,14 @@ class Census:
             )
             for id, parent, number, lazy, layer in rows
         }
+
+    def find(self, id: str) -> Entry | None:
+        """One snapshot, without its blobs."""
+        rows = self._database.query("SELECT parent, number, lazy, layer IS NOT NULL FROM snapshot WHERE id = ?", id)
+        if not rows:
+            return None
+        parent, number, lazy, image = rows[0]
+        return Entry(id, parent, number, bool(lazy), bool(image))
 
     def path(self, entry: Entry) -> Path:
         return self.folder / str(entry.number)
@@ -91,6 +99,33 @@ class Census:
                     bad[entry.id] = entry
         return lost, list(bad.values())
 
+    def present(self, id: str, known: set[str], name: Callable[[], Path]) -> bool:
+        """Whether a snapshot is there with all below it, and their files. Those that are `known` to be are not looked
+        at; what is found to be is added.
+
+        Layers of images that lost their files become lazy again; others are given up, with what is on top of them
+        (`drop`).
+        """
+        seen: list[str] = []
+        lost: list[Entry] = []
+        at: str | None = id
+        while at is not None and at not in known:
+            entry = self.find(at)
+            if entry is None:
+                return False
+            if not entry.lazy and not _is_untouched(f"{self.folder}/{entry.number}"):
+                lost.append(entry)
+            seen.append(at)
+            at = entry.parent
+        if lost:
+            self.make_lazy([entry.id for entry in lost if entry.image])
+            made = [entry.id for entry in lost if not entry.image]
+            self.drop(made, name)
+            if made:
+                return False
+        known.update(seen)
+        return True
+
     def make_lazy(self, ids: Collection[str]) -> None:
         """Layers of images whose files are gone: they are unpacked again when somebody needs them."""
         with self._database.transaction():
@@ -117,6 +152,16 @@ class Census:
         for _, number in doomed:
             discard(self.folder / str(number), name())
         return len(doomed)
+
+
+def _is_untouched(folder: str) -> bool:
+    """Whether a tree is there, and no name at its top was made or taken away since its folder got its place. That makes
+    both times of the top younger: one alone may be so in a copy of the state root, or was given by an image."""
+    try:
+        placed, top = os.stat(folder), os.stat(f"{folder}/fs")  # noqa: PTH116
+    except OSError:
+        return False
+    return stat.S_ISDIR(top.st_mode) and min(top.st_ctime_ns, top.st_mtime_ns) <= placed.st_ctime_ns
 
 
 def discard(path: Path, aside: Path) -> None:

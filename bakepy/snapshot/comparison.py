@@ -17,7 +17,7 @@ from pathlib import Path
 from bakepy.content.store import ContentStore
 from bakepy.content.tar_read import LayerReader
 from bakepy.errors import BuildError
-from bakepy.snapshot.store import Snapshot
+from bakepy.snapshot.table import Snapshot
 from bakepy.snapshot.tree import OVERLAY_XATTRS
 from bakepy.snapshot.unpack import Unpacker
 

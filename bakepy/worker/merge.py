@@ -24,7 +24,8 @@ from bakepy.errors import BuildError
 from bakepy.llb.op import NONE, DiffOp, MergeOp
 from bakepy.snapshot.changes import tree_changes
 from bakepy.snapshot.overlay import opaque_xattr
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 from bakepy.snapshot.threads import Stopped, in_thread
 from bakepy.snapshot.tree import copy_facts, copy_node, remove_tree
 from bakepy.snapshot.unpack import Unpacker

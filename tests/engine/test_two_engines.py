@@ -11,7 +11,8 @@ from bakepy.cache.locks import KeyLocks
 from bakepy.content.database import Database
 from bakepy.content.store import ContentStore
 from bakepy.events import VertexStatus
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 from tests.support.baking import Kitchen, kitchen, target
 from tests.support.trees import file_member, tar_bytes, tar_layer
 

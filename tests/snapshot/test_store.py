@@ -15,7 +15,7 @@ import pytest
 from bakepy.content.entry import Layer
 from bakepy.errors import BuildError, EngineError
 from bakepy.model.digest import Digest
-from bakepy.snapshot.store import Snapshot
+from bakepy.snapshot.table import Snapshot
 from tests.support.damage import damage
 from tests.support.snapshots import Snapshots, open_snapshots
 from tests.support.trees import Member, file_member, member, mount_points_below, tar_bytes, tar_layer

@@ -19,7 +19,8 @@ from bakepy.model.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, Ma
 from bakepy.model.platform import Platform
 from bakepy.registry.registry import Registry
 from bakepy.session.credentials import Credentials
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 from bakepy.source.image import ImageSource, layers_to_snapshot
 from tests.support.base_image import publish, put_base_image, write_base_image
 from tests.support.damage import damage_blobs

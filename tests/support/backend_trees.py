@@ -27,7 +27,8 @@ from bakepy.content.database import Database
 from bakepy.content.entry import LayerEntry
 from bakepy.content.layer import write_layer
 from bakepy.content.store import ContentStore
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 
 STEPS = 5
 DEEP = 130

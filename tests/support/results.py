@@ -26,7 +26,8 @@ from bakepy.model.oci import Descriptor
 from bakepy.model.platform import Platform
 from bakepy.model.reference import ImageReference
 from bakepy.model.target import OutputEntry, Target
-from bakepy.snapshot.store import Snapshot, SnapshotStore
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

@@ -11,7 +11,9 @@ from pathlib import Path
 from bakepy.content.database import Database
 from bakepy.content.entry import Layer
 from bakepy.content.store import ContentStore
-from bakepy.snapshot.store import AUTO, Snapshot, SnapshotStore
+from bakepy.snapshot.snapshotter import AUTO
+from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.table import Snapshot
 from tests.support.trees import summary
 
 
