@@ -309,9 +309,9 @@ def hash_files(
     threads: int,
     stop: threading.Event,
 ) -> list[bytes]:
-    """Calls `read` for each file, with `stop`, which it looks at if it takes long; results in order. Large files are read in threads, small ones by the caller's own:
-    threads that do little between system calls keep each other waiting, and take four times as long. Raises what a
-    failing call raises."""
+    """Calls `read` for each file, with `stop`, which it looks at if it takes long; results in order. Large files are
+    read in threads, small ones by the caller's own: threads that do little between system calls keep each other
+    waiting, and take four times as long. Raises what a failing call raises."""
     found = [b""] * len(files)
 
     def one(number: int) -> None:

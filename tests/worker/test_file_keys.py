@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,9 +133,9 @@ async def test_files_of_an_image_are_read_once(kitchen: Kitchen, monkeypatch: py
     read: list[bytes] = []
     original = keys._hash
 
-    def counted(tree: FileTree, path: bytes, node: Node) -> bytes:
+    def counted(tree: FileTree, path: bytes, node: Node, stop: threading.Event) -> bytes:
         read.append(path)
-        return original(tree, path, node)
+        return original(tree, path, node, stop)
 
     monkeypatch.setattr(keys, "_hash", counted)
     tree = await kitchen.tree("tree", {"d/x": "x", "d/y": "y"})
