@@ -16,9 +16,6 @@ from bakepy.bakefile.body import (
     Block,
     Body,
     Content,
-    DataAttribute,
-    NativeBody,
-    Scalar,
     Schema,
     unknown_name,
 )
@@ -182,7 +179,7 @@ class Evaluation(Globals):
                     self._pools.update(block.body.all_attributes())
         else:
             # In JSON, "variable" is where variables stand; in native syntax it may be a value's name, too.
-            blocks = schema.blocks.keys() - {"variable"} if isinstance(body, NativeBody) else schema.blocks
+            blocks = schema.blocks.keys() - {"variable"} if body.tells_blocks else schema.blocks
             self.attributes.update(body.all_attributes(frozenset((*blocks, *self._reserved))))
         for block in content.blocks:
             match block.type:
@@ -223,10 +220,8 @@ class Evaluation(Globals):
 
     def _description(self, attribute: Attribute, *, strict: bool) -> str:
         """Of a variable. It is read before there are values: strings of JSON are no templates here."""
-        if isinstance(attribute, DataAttribute) and isinstance(attribute.data, Scalar) and not strict:
-            value = attribute.data.value
-        else:
-            value = self._plain(attribute)
+        scalar = None if strict else attribute.scalar
+        value = self._plain(attribute) if scalar is None else scalar
         text = attribute.node.converted(value, v.STRING, "description").raw
         if text is None:
             raise attribute.node.error("the description can not be null")

@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import Body, BodyParser, NativeBody
+from bakepy.bakefile.body import Body
 from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, rebase_layout, unique
 from bakepy.bakefile.evaluate import Evaluation, Instance, Options
 from bakepy.bakefile.fields import BY_NAME
@@ -209,7 +209,9 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
     return _guess(text, compose, options)
 
 
-def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
+def _native(text: Text, errors: list[BakeError]) -> Body | None:
+    from bakepy.bakefile.hcl_reader import BodyParser
+
     parser = BodyParser(text)
     try:
         body = parser.file()
@@ -224,6 +226,7 @@ def _native(text: Text, errors: list[BakeError]) -> NativeBody | None:
 def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body | None:
     """A file whose name does not tell: compose, then HCL, then JSON; at last, TOML."""
     from bakepy.bakefile.compose import compose_config, read_compose
+    from bakepy.bakefile.hcl_reader import BodyParser
     from bakepy.bakefile.json_reader import parse_json
     from bakepy.bakefile.toml_reader import read_toml
 
@@ -321,7 +324,7 @@ def _draft(instance: Instance, folder: str) -> TargetDraft:
 
 
 def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
-    from bakepy.bakefile.functions.json_values import encode, encode_with_type
+    from bakepy.bakefile.functions.json_encoding import encode, encode_with_type
 
     for name in sorted(evaluation.variables):
         each = evaluation.variables[name]

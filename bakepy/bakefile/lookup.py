@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bakepy.bakefile import expression as tree
-from bakepy.bakefile.body import DataAttribute, Schema
+from bakepy.bakefile.body import Schema
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError, UsageError
@@ -103,7 +103,7 @@ def _includes(text: Text) -> list[tuple[str, Span]]:
     if errors:
         return []
     attribute = body.content(Schema(frozenset({"include"}))).attributes.get("include")
-    if not isinstance(attribute, DataAttribute):
+    if attribute is None:
         return []
     node = attribute.node
     if not isinstance(node, tree.Tuple):

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from bakepy.bakefile.fields import FIELDS
-from bakepy.bakefile.functions.json_values import quote
+from bakepy.bakefile.functions.json_encoding import quote
 from bakepy.model.target import BakeFile, Group, Target
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import Array, Data, DataBody, Entry, Scalar, Table
+from bakepy.bakefile.data_body import Array, Data, DataBody, Entry, Scalar, Table
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.parser import MOST_VALUES, Offsets
 from bakepy.bakefile.source import Span, Text

@@ -124,7 +124,8 @@ def convert_override(override: Override, declared: v.Type | None, default: Value
     text = override.text
     if declared is not None:
         if override.json:
-            from bakepy.bakefile.functions.json_values import JSONError, decode_typed
+            from bakepy.bakefile.functions.json_decoding import decode_typed
+            from bakepy.bakefile.functions.json_encoding import JSONError
 
             try:
                 return decode_typed(text, declared)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakepy.bakefile import LoadOptions, load, load_definitions
-from bakepy.bakefile.body import Array, Data, NativeBody, Scalar, Table, parse_native
+from bakepy.bakefile.data_body import Array, Data, Scalar, Table
 from bakepy.bakefile.expression import Globals, Scope
-from bakepy.bakefile.functions.json_values import encode
+from bakepy.bakefile.functions.json_encoding import encode
 from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
+from bakepy.bakefile.hcl_reader import BodyParser, NativeBody
 from bakepy.bakefile.json_reader import parse_json, read_json
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.parser import ExpressionParser
@@ -116,7 +117,7 @@ def read_body(body: NativeBody) -> Any:
 
 @given(BODIES)
 def test_a_printed_body_reads_back(body: Any) -> None:
-    attributes, blocks = read_body(parse_native(Text(SourceFile("x", print_body(body)))))
+    attributes, blocks = read_body(BodyParser(Text(SourceFile("x", print_body(body)))).file())
     assert (attributes, blocks) == (body[0], body[1])
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import parse_native
 from bakepy.bakefile.expression import Globals, Scope
 from bakepy.bakefile.functions import find_function
-from bakepy.bakefile.functions.json_values import encode
+from bakepy.bakefile.functions.json_encoding import encode
+from bakepy.bakefile.hcl_reader import BodyParser
 from bakepy.bakefile.parser import ExpressionParser
 from bakepy.bakefile.source import Text
 from bakepy.errors import DefinitionError
@@ -170,7 +170,7 @@ def test_mistakes_are_shown_with_their_place(source: str, message: str) -> None:
 
 def body_failure(source: str) -> str:
     with pytest.raises(DefinitionError) as caught:
-        parse_native(Text(SourceFile("x.hcl", source)))
+        BodyParser(Text(SourceFile("x.hcl", source))).file()
     return caught.value.render().splitlines()[0]
 
 
@@ -195,7 +195,9 @@ def test_mistakes_in_bodies(source: str, message: str) -> None:
 
 
 def test_blocks_and_attributes_of_a_file() -> None:
-    body = parse_native(Text(SourceFile("x.hcl", '\ufeffa = 1 # c\ntarget "x" y {\n  b = 2\n  inner { c = 3 }\n}\n')))
+    body = BodyParser(
+        Text(SourceFile("x.hcl", '\ufeffa = 1 # c\ntarget "x" y {\n  b = 2\n  inner { c = 3 }\n}\n'))
+    ).file()
     assert list(body.attributes) == ["a"]
     (block,) = body.blocks
     assert (block.type, block.labels) == ("target", ("x", "y"))
@@ -203,8 +205,6 @@ def test_blocks_and_attributes_of_a_file() -> None:
 
 
 def test_several_mistakes_of_a_file_are_found() -> None:
-    from bakepy.bakefile.body import BodyParser
-
     parser = BodyParser(Text(SourceFile("x.hcl", 'target "a" {\n  x = [\n}\ntarget "b" {\n  y = )\n}\nz = 1\n')))
     with pytest.raises(DefinitionError):
         parser.file()

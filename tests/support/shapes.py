@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bakepy.bakefile.body import Array, Data, NativeBody, Scalar, Table, parse_native
+from bakepy.bakefile.data_body import Array, Data, Scalar, Table
 from bakepy.bakefile.expression import Node, Step
+from bakepy.bakefile.hcl_reader import BodyParser, NativeBody
 from bakepy.bakefile.source import Text
 from bakepy.bakefile.toml_reader import parse_toml
 from bakepy.model.location import SourceFile
@@ -25,7 +26,7 @@ def shape(thing: Any) -> Any:
 
 def native_shape(text: str) -> Any:
     """A file in native syntax."""
-    return _body(parse_native(Text(SourceFile("x.hcl", text))))
+    return _body(BodyParser(Text(SourceFile("x.hcl", text))).file())
 
 
 def _body(body: NativeBody) -> Any:

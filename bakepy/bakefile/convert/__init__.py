@@ -9,12 +9,12 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any
 
-from bakepy.bakefile.body import BodyParser
 from bakepy.bakefile.config import TargetDraft, rebase
 from bakepy.bakefile.convert.document import Document
 from bakepy.bakefile.convert.own import gathered
 from bakepy.bakefile.convert.reading import DocumentReader
 from bakepy.bakefile.convert.remarks import Remarks
+from bakepy.bakefile.hcl_reader import BodyParser
 from bakepy.bakefile.load import Definitions, LoadOptions, deep_calls, load_definitions
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.resolve import clean_context

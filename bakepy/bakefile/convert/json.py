@@ -17,7 +17,7 @@ from bakepy.bakefile.convert.document import (
     template_source,
 )
 from bakepy.bakefile.convert.reading import KINDS
-from bakepy.bakefile.functions.json_values import quote
+from bakepy.bakefile.functions.json_encoding import quote
 from bakepy.errors import UsageError
 
 

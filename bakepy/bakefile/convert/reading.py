@@ -7,20 +7,7 @@ from typing import Final, TypeVar
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import (
-    Array,
-    Attribute,
-    Block,
-    Body,
-    Data,
-    DataAttribute,
-    DataBody,
-    Entry,
-    NativeBody,
-    Scalar,
-    Schema,
-    Table,
-)
+from bakepy.bakefile.body import Attribute, Block, Body, Schema
 from bakepy.bakefile.convert.document import (
     NULL,
     Code,
@@ -40,8 +27,10 @@ from bakepy.bakefile.convert.document import (
 )
 from bakepy.bakefile.convert.own import POOLS, pools_of, spread
 from bakepy.bakefile.convert.remarks import Remarks
+from bakepy.bakefile.data_body import Array, Data, DataAttribute, DataBody, Entry, Scalar, Table
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
 from bakepy.bakefile.format.hcl_tokens import COMMENT, HEREDOC, NEWLINE, STRING, tokens
+from bakepy.bakefile.hcl_reader import NativeBody
 from bakepy.bakefile.operators import Unary
 from bakepy.bakefile.own import OWN
 from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser

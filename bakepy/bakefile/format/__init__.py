@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakepy.bakefile.body import BodyParser
+from bakepy.bakefile.hcl_reader import BodyParser
 from bakepy.bakefile.load import deep_calls
 from bakepy.bakefile.source import Text, check_native, check_text
 from bakepy.errors import DefinitionError, UsageError

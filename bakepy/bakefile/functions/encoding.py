@@ -12,7 +12,8 @@ from urllib.parse import quote_plus
 from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function, Scope
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
-from bakepy.bakefile.functions.json_values import JSONError, decode, encode
+from bakepy.bakefile.functions.json_decoding import decode
+from bakepy.bakefile.functions.json_encoding import JSONError, encode
 from bakepy.bakefile.source import octets
 from bakepy.bakefile.values import Value
 

@@ -9,7 +9,7 @@ from typing import Final
 from bakepy.bakefile import values as v
 from bakepy.bakefile.conversion import convert
 from bakepy.bakefile.functions.declare import FunctionError
-from bakepy.bakefile.functions.json_values import JSONError, encode, quote
+from bakepy.bakefile.functions.json_encoding import JSONError, encode, quote
 from bakepy.bakefile.graphemes import graphemes
 from bakepy.bakefile.number import MOST_DIGITS, Number, int_text
 from bakepy.bakefile.values import ConvertError, Value
