@@ -5,10 +5,12 @@ Endpoint: `POST /images/load`, Docker Engine API; the engine is found as the doc
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -24,6 +26,33 @@ _CHUNK = 1 << 20
 _HINT = "start a Docker Engine or set DOCKER_HOST; or write a file with dest=FILE and `docker load` it"
 
 
+class Connection:
+    """A connection that another thread may give up: whoever waits for it is woken, and fails."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._socket: socket.socket | None = None
+
+    def is_open(self, connected: socket.socket) -> None:
+        with self._lock:
+            self._socket = connected
+            if self._given_up:
+                _shut(connected)
+
+    def give_up(self) -> None:
+        """May be called again, and when it is closed."""
+        with self._lock:
+            self._given_up = True
+            if self._socket is not None:
+                _shut(self._socket)
+
+
+def _shut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed, by one side or the other
+        connected.shutdown(socket.SHUT_RDWR)
+
+
 @dataclass(frozen=True, slots=True)
 class DockerEngine:
     """Where a Docker Engine listens: `unix:///path` or `tcp://host:port` (without TLS)."""
@@ -34,12 +63,15 @@ class DockerEngine:
     def from_environment(cls, environ: Mapping[str, str]) -> DockerEngine:
         return cls(environ.get("DOCKER_HOST") or _DEFAULT)
 
-    def load(self, write: Callable[[BinaryIO], None]) -> tuple[str, ...]:
+    def load(self, write: Callable[[BinaryIO], None], used: Connection | None = None) -> tuple[str, ...]:
         """Sends the archive that `write` writes; returns the engine's messages.
 
-        Blocks. BuildError if there is no engine, or if it refuses the image.
+        Blocks; another thread can give up the connection, `used`. BuildError if there is no engine, or if it refuses
+        the image.
         """
         connection = self._connect()
+        if used is not None:
+            used.is_open(connection.sock)
         try:
             connection.putrequest("POST", "/images/load?quiet=1")
             connection.putheader("Content-Type", "application/x-tar")
@@ -67,6 +99,7 @@ class DockerEngine:
         try:
             if parts.scheme == "unix":
                 connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connected.settimeout(_CONNECT_SECONDS)
                 connection.sock = connected
                 connected.connect(parts.path)
             elif parts.scheme == "tcp" and parts.hostname:

@@ -37,12 +37,14 @@ from bakepy.exporter.outputs import (
     TarOutput,
     parse_outputs,
 )
+from bakepy.exporter.pipes import named_pipe, patient
 from bakepy.exporter.progress import ExportProgress
 from bakepy.exporter.push import PushedBlob, Pusher, Registry, Tag
 from bakepy.exporter.result import Exported, TargetResult
 from bakepy.model.oci import Descriptor
 from bakepy.model.reference import ImageReference
 from bakepy.snapshot.store import SnapshotStore
+from bakepy.snapshot.threads import in_thread
 
 if TYPE_CHECKING:
     from bakepy.exporter.trees import TreeExporter
@@ -212,11 +214,12 @@ class Exporter:
             if not output.tar:
                 line = await anyio.to_thread.run_sync(self._write_layout, output, built, references)
             elif not output.dest:
-                from bakepy.exporter.daemon import DockerEngine  # late: http.client is slow to import
+                from bakepy.exporter.daemon import Connection, DockerEngine  # late: http.client is slow to import
 
                 engine = DockerEngine.from_environment(self._environ)
                 write = partial(self._write_archive, output, built, references)
-                messages = await anyio.to_thread.run_sync(engine.load, write)
+                connection = Connection()
+                messages = await in_thread(lambda stop: engine.load(write, connection), connection.give_up)
                 line = "; ".join(messages) or f"loaded into the Docker Engine at {engine.host}"
             else:
                 line = await anyio.to_thread.run_sync(self._write_file, output, built, references)
@@ -266,11 +269,15 @@ class Exporter:
                 raise BuildError(
                     "refusing to write an archive to the terminal", hint="add dest=FILE, or redirect stdout"
                 )
-            yield out
-            out.flush()
+            with patient(out) as stream:
+                yield stream
             return
         if Path(dest).is_dir():
             raise BuildError(f"destination file {dest} is a directory")
+        if Path(dest).is_fifo():
+            with named_pipe(Path(dest)) as stream:
+                yield stream
+            return
         with replacing(Path(dest)) as fd, os.fdopen(fd, "wb", 1 << 18, closefd=False) as file:
             yield file
 

@@ -17,9 +17,14 @@ class Stopped(Exception):
     """Raised by work that saw its `stop` event; never reaches a user, because its waiter was cancelled."""
 
 
-async def in_thread(work: Callable[[threading.Event], T]) -> T:
+def _nothing() -> None:
+    pass
+
+
+async def in_thread(work: Callable[[threading.Event], T], wake: Callable[[], None] = _nothing) -> T:
     """Runs `work(stop)` in a thread. When the caller is cancelled, `stop` is set and the thread is waited for, so that
-    nothing goes on behind the caller's back; `work` looks at `stop` now and then, and raises Stopped."""
+    nothing goes on behind the caller's back; `work` looks at `stop` now and then, and raises Stopped. `wake` is called
+    then, and once more at the end: for work that waits for something else. What fails from then on is not told."""
     stop = threading.Event()
 
     async def watch() -> None:
@@ -27,6 +32,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
             await anyio.sleep_forever()
         finally:
             stop.set()
+            wake()
 
     result: list[T] = []
     failure: BaseException | None = None
@@ -38,6 +44,8 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
             await checkpoint()
             raise
         except Exception as error:
+            if stop.is_set():
+                await checkpoint()
             # an error of the work is the caller's, not one of this group
             failure = error
         tasks.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from bakepy.errors import BuildError
@@ -93,6 +96,36 @@ async def test_a_failing_status_is_an_error(house: House, tmp_path: Path) -> Non
         run = house.exporter(environ={"DOCKER_HOST": f"unix://{tmp_path / 'docker.sock'}"})
         await run.export(result(None, "type=docker"))
     assert caught.value.what.endswith("did not load the image: broken")
+
+
+async def test_an_engine_that_never_answers_is_given_up_with_the_run(house: House, tmp_path: Path) -> None:
+    taken, ended = threading.Event(), list[bytes | str]()
+
+    def take_and_say_nothing() -> None:
+        with listening.accept()[0] as connection:
+            connection.settimeout(20)  # ends the test if nobody gives it up
+            while not ended:
+                try:
+                    data = connection.recv(1 << 20)
+                except TimeoutError:
+                    data, ended[:] = b"", ["nobody has given it up"]
+                if data.endswith(b"0\r\n\r\n"):
+                    taken.set()
+                elif not data and not ended:
+                    ended.append("given up")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "docker.sock"))
+        listening.listen()
+        thread = threading.Thread(target=take_and_say_nothing)
+        thread.start()
+        run = house.exporter(environ={"DOCKER_HOST": f"unix://{tmp_path / 'docker.sock'}"})
+        async with anyio.create_task_group() as group:
+            group.start_soon(run.export, result(None, "type=docker"))
+            await anyio.to_thread.run_sync(taken.wait)
+            group.cancel_scope.cancel()
+        thread.join()
+    assert ended == ["given up"]
 
 
 async def test_without_an_engine_the_way_out_is_told(house: House, tmp_path: Path) -> None:
