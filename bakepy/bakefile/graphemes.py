@@ -1,4 +1,4 @@
-"""What people call a character: grapheme clusters, as far as bake files need them; and Unicode's white space."""
+"""What people call a character: grapheme clusters, as far as bake files need them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,6 @@ import unicodedata
 from bisect import bisect_right
 from functools import cache
 from typing import Final
-
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-
-
-def strip_spaces(text: str, *, left: bool) -> str:
-    """Without Unicode white space at one end."""
-    return text.lstrip(_SPACES) if left else text.rstrip(_SPACES)
-
-
-def trim_space(text: str) -> str:
-    return text.strip(_SPACES)
-
-
-def leading_spaces(text: str) -> int:
-    return len(text) - len(strip_spaces(text, left=True))
-
 
 _EXTENDED: Final = r"(?:e|z(?:pe*)?)*"
 _HANGUL: Final = r"(?:L+(?:(?:D?V+|S)T*|D?)|DV*T*|V+T*|ST*|T+)" + _EXTENDED

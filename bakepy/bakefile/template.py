@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
-from bakepy.bakefile.graphemes import leading_spaces, strip_spaces
+from bakepy.bakefile.spaces import leading_spaces, strip_spaces
 from bakepy.errors import DefinitionError, nearest
 
 if TYPE_CHECKING:

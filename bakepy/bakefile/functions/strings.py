@@ -9,8 +9,9 @@ from bakepy.bakefile import values as v
 from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, texts, whole
 from bakepy.bakefile.functions.formatting import format_text
-from bakepy.bakefile.graphemes import graphemes, trim_space
+from bakepy.bakefile.graphemes import graphemes
 from bakepy.bakefile.source import legible
+from bakepy.bakefile.spaces import trim_space
 from bakepy.bakefile.values import Value
 
 _LIMIT: Final = v.LONGEST
