@@ -11,86 +11,24 @@ from typing import Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
-from bakepy.bakefile.body import (
-    Attribute,
-    Block,
-    Body,
-    Content,
-    Schema,
-    unknown_name,
-)
+from bakepy.bakefile.body import Attribute, Block, Body
 from bakepy.bakefile.conversion import convert, without_optional
+from bakepy.bakefile.declarations import Declaration, Declarations, Faults, Variable
 from bakepy.bakefile.entries import EntryError
 from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
-from bakepy.bakefile.fields import (
-    BY_NAME,
-    GROUP_FIELDS,
-    NATIVE_NAMES,
-    OWN_NAMES,
-    STRUCTURAL,
-    TOML_NAMES,
-)
+from bakepy.bakefile.fields import BY_NAME, GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL
 from bakepy.bakefile.functions import find_function, function_names
+from bakepy.bakefile.instances import Instance, instances_of
 from bakepy.bakefile.kinds import FieldError
 from bakepy.bakefile.own import OWN, slots_from
-from bakepy.bakefile.source import Span
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import Override, TypeError_, convert_override, parse_type
-from bakepy.errors import BakeError, DefinitionError, nearest
+from bakepy.errors import DefinitionError, nearest
 
 STEPS: Final = 2_000_000
 """Loops go through so many elements at most, all together; each call of a function of one's own counts as one."""
-INSTANCES: Final = 200_000
-"""A matrix makes so many targets at most."""
-_VARIABLE: Final = Schema(frozenset({"type", "default", "description"}), {"validation": ()})
-_VARIABLE_NAMES: Final = _VARIABLE.attributes | {"sensitive", "nullable"}
-_VALIDATION: Final = Schema(frozenset({"condition", "error_message"}))
-_FUNCTION: Final = Schema(frozenset({"params", "variadic_params", "result"}))
-_FILE: Final = Schema(
-    frozenset(),
-    {"variable": ("name",), "function": ("name",), "group": ("name",), "target": ("name",)},
-)
-_TOML_FILE: Final = Schema(frozenset({"include"}), {**_FILE.blocks, "locals": (), "pools": ()})
-_TARGET: Final = Schema(NATIVE_NAMES | set(STRUCTURAL) | {OWN})
-_TOML_TARGET: Final = Schema(TOML_NAMES | set(STRUCTURAL))
-_GROUP: Final = Schema(frozenset({*GROUP_FIELDS, *STRUCTURAL}))
-_TOML_GROUP: Final = Schema(frozenset(GROUP_FIELDS))
 
 Lookup = Callable[[str], str | None]
-
-
-class Variable:
-    """A variable as it is declared (`type` is the declared type), and what it came to."""
-
-    __slots__ = ("block", "content", "description", "name", "type", "value")
-
-    def __init__(self, name: str, block: Block, content: Content) -> None:
-        self.name = name
-        self.block = block
-        self.content = content
-        self.description = ""
-        self.type: v.Type | None = None
-        self.value: Value | None = None
-
-    @property
-    def default(self) -> Attribute | None:
-        return self.content.attributes.get("default")
-
-
-class Instance:
-    """One target or group that a block makes; `label` is what the block is called, which a matrix does not keep."""
-
-    __slots__ = ("block", "content", "kind", "label", "name", "running", "scope", "values")
-
-    def __init__(self, kind: str, name: str, label: str, block: Block, content: Content, scope: Scope) -> None:
-        self.kind = kind
-        self.name = name
-        self.label = label
-        self.block = block
-        self.content = content
-        self.scope = scope
-        self.values: dict[str, object] = {}
-        self.running: list[str] = []
 
 
 class Options:
@@ -121,18 +59,18 @@ class Evaluation(Globals):
 
     def __init__(self, bodies: Sequence[Body], options: Options) -> None:
         self.options = options
-        self.errors: list[BakeError] = []
-        self.variables: dict[str, Variable] = {}
-        self.attributes: dict[str, Attribute] = {}
-        self.functions: dict[str, Content] = {}
-        self.function_blocks: dict[str, Block] = {}
-        self.blocks: list[Block] = []
+        self.faults = Faults()
+        declared = Declarations(bodies, {"group", "target", *options.builtins}, self.faults)
+        self.variables = declared.variables
+        self.attributes = declared.attributes
+        self.functions = declared.functions
+        self.blocks = declared.blocks
         self.instances: list[Instance] = []
         self.by_name: dict[tuple[str, str], list[Instance]] = {}
         self.pools: dict[str, int] = {}
-        self._pools: dict[str, Attribute] = {}
+        self._pools = declared.pools
         self.root = Scope(self)
-        self._values: dict[str, Value] = {}
+        self._values: dict[str, Value] = {name: v.string(text) for name, text in options.builtins.items()}
         self._functions: dict[str, Function] = {}
         self._running: list[str] = []
         self._running_functions: list[str] = []
@@ -140,137 +78,38 @@ class Evaluation(Globals):
         self._seen: dict[int, References] = {}
         self._constants: dict[int, object] = {}
         self._settled: set[int] = set()
-        self._reported: set[int] = set()
         self._blocks_known = False
         self._steps = 0
-        self._reserved = {"group", "target", *options.builtins}
-        for name, text in options.builtins.items():
-            self._values[name] = v.string(text)
-        for body in bodies:
-            self._attempt(lambda body=body: self._declare(body))  # type: ignore[misc]
-
-    # -- errors
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        """Does something; a definition error is kept, once."""
-        try:
-            action()
-        except DefinitionError as error:
-            self.report(error)
-
-    def report(self, error: BakeError) -> None:
-        if id(error) not in self._reported:
-            self._reported.add(id(error))
-            self.errors.append(error)
-
-    # -- declarations
-
-    def _declare(self, body: Body) -> None:
-        schema = _TOML_FILE if body.strict else _FILE
-        content = body.content(schema)
-        if body.strict:
-            for name, span in body.unknown(schema):
-                hint = nearest(name, schema.blocks) or "a value of your own goes into [locals]"
-                self.report(span.error(f"unknown key {name!r}", hint=hint))
-            for block in content.blocks:
-                if block.type == "locals":
-                    self.attributes.update(block.body.all_attributes())
-                elif block.type == "pools":
-                    self._pools.update(block.body.all_attributes())
-        else:
-            # In JSON, "variable" is where variables stand; in native syntax it may be a value's name, too.
-            blocks = schema.blocks.keys() - {"variable"} if body.tells_blocks else schema.blocks
-            self.attributes.update(body.all_attributes(frozenset((*blocks, *self._reserved))))
-        for block in content.blocks:
-            match block.type:
-                case "variable":
-                    self._attempt(lambda block=block: self._declare_variable(block))  # type: ignore[misc]
-                case "function":
-                    self._attempt(lambda block=block: self._declare_function(block))  # type: ignore[misc]
-                case "target" | "group":
-                    self.blocks.append(block)
-
-    def _check_names(self, block: Block, schema: Schema, path: str, known: Sequence[str] = ()) -> None:
-        """TOML knows no unknown keys."""
-        if block.body.strict:
-            for name, span in block.body.unknown(schema):
-                if name not in known:
-                    self.report(unknown_name(name, span, [*schema.attributes, *schema.blocks], path))
-
-    def _declare_variable(self, block: Block) -> None:
-        name = block.labels[0]
-        content = block.body.content(_VARIABLE)
-        self._check_names(block, _VARIABLE, f"variable.{name}", ("sensitive", "nullable"))
-        if name in self._reserved:
-            return
-        variable = Variable(name, block, content)
-        if description := content.attributes.get("description"):
-            variable.description = self._description(description, strict=block.body.strict)
-        for rule in content.blocks:
-            rule.body.content(_VALIDATION)
-            for unknown, span in rule.body.unknown(_VALIDATION):
-                self.report(unknown_name(unknown, span, [*_VALIDATION.attributes], f"variable.{name}.validation"))
-        self.variables[name] = variable
-
-    def is_sensitive(self, variable: Variable) -> bool:
-        """Whether its declaration says so. buildx knows the word and does nothing with it."""
-        content = variable.block.body.content(Schema(frozenset({"sensitive"})))
-        attribute = content.attributes.get("sensitive")
-        return attribute is not None and self._plain(attribute).raw is True
-
-    def _description(self, attribute: Attribute, *, strict: bool) -> str:
-        """Of a variable. It is read before there are values: strings of JSON are no templates here."""
-        scalar = None if strict else attribute.scalar
-        value = self._plain(attribute) if scalar is None else scalar
-        text = attribute.node.converted(value, v.STRING, "description").raw
-        if text is None:
-            raise attribute.node.error("the description can not be null")
-        return str(text)
-
-    def _plain(self, attribute: Attribute) -> Value:
-        """A value that may not refer to anything."""
-        found = References()
-        attribute.node.collect(found)
-        for each in found.variables:
-            raise each.error("variables can not be used here")
-        return attribute.node.value(Scope(Globals()))
-
-    def _declare_function(self, block: Block) -> None:
-        name = block.labels[0]
-        content = block.body.content(_FUNCTION)
-        for unknown, span in block.body.unknown(_FUNCTION):
-            self.report(unknown_name(unknown, span, [*_FUNCTION.attributes], f"function.{name}"))
-        for wanted in ("params", "result"):
-            if wanted not in content.attributes:
-                raise block.span.error(f"the function {name!r} needs {wanted!r}")
-        if name not in self._reserved:
-            self.functions[name] = content
-            self.function_blocks[name] = block
 
     # -- everything
 
     def run(self) -> None:
-        """Evaluates all there is; what is wrong is in `errors`."""
+        """Evaluates all there is; what is wrong is in `faults`."""
+        attempt = self.faults.attempt
         for variable in self.variables.values():
-            self._attempt(lambda name=variable.name: self._resolve_variable(name))  # type: ignore[misc]
+            attempt(self._resolve_variable, variable.name)
         for variable in self.variables.values():
             if variable.value is not None:
-                self._attempt(lambda variable=variable: self._validate(variable))  # type: ignore[misc]
+                for rule in variable.rules:
+                    attempt(self._validate, variable, rule)
         for name in self.functions:
-            self._attempt(lambda name=name: self._resolve_function(name, None))  # type: ignore[misc]
+            attempt(self._resolve_function, name, None)
         for block in self.blocks:
-            self._attempt(lambda block=block: self._instantiate(block))  # type: ignore[misc]
+            attempt(self._add_instances, block)
         for instance in self.instances:
             self.by_name.setdefault((instance.kind, instance.name), []).append(instance)
         self._blocks_known = True
         for instance in self.instances:
             self._evaluate_instance(instance)
         for name in self.attributes:
-            self._attempt(lambda name=name: self._resolve_variable(name))  # type: ignore[misc]
+            attempt(self._resolve_variable, name)
         for name, attribute in self._pools.items():
-            self._attempt(lambda name=name, attribute=attribute: self._resolve_pool(name, attribute))  # type: ignore[misc]
+            attempt(self._resolve_pool, name, attribute)
         if OWN in self._values and OWN in self.attributes:
-            self._attempt(lambda: self._own_of_file(self.attributes[OWN], self._values[OWN]))
+            attempt(self._own_of_file, self.attributes[OWN], self._values[OWN])
+
+    def _add_instances(self, block: Block) -> None:
+        self.instances += instances_of(block, self.root, self.see_to, self.faults)
 
     def _resolve_pool(self, name: str, attribute: Attribute) -> None:
         self.see_to(attribute.node, self.root)
@@ -283,18 +122,10 @@ class Evaluation(Globals):
             raise attribute.node.span.error(str(reason), path=f"pools.{name}") from None
 
     def _own_of_file(self, attribute: Attribute, value: Value) -> None:
-        """`x-bakepy` at the top of an HCL or JSON file."""
-        if not v.is_mapping(value.type) or value.raw is None:
-            raise attribute.node.span.error(f"expected an object, found {v.article(value.type)}", path=OWN)
-        for name, inner in value.raw.items():
-            if name != "pools":
-                raise attribute.node.span.error(
-                    f"unknown key {name!r}", path=OWN, hint=nearest(name, ("pools",)) or "'pools' can stand here"
-                )
-            if not v.is_mapping(inner.type) or inner.raw is None:
-                raise attribute.node.span.error("expected the places of each pool, by name", path=f"{OWN}.pools")
-            for pool, places in inner.raw.items():
-                self._set_pool(pool, attribute, places)
+        from bakepy.bakefile.own_attribute import pools_of_file
+
+        for name, places in pools_of_file(attribute, value):
+            self._set_pool(name, attribute, places)
 
     # -- what expressions see
 
@@ -390,7 +221,7 @@ class Evaluation(Globals):
             )
         instances = self.by_name.get((reference.name, reference.steps[0].key.raw))
         for instance in instances or ():
-            known = _names_of(instance)
+            known = instance.names
             if len(reference.steps) > 1 and reference.steps[1].attribute:
                 name = reference.steps[1].key.raw
                 if name in known:
@@ -469,15 +300,11 @@ class Evaluation(Globals):
     def _declared_name(self, name: str) -> bool:
         return name in self.variables or name in self.options.builtins
 
-    def _validate(self, variable: Variable) -> None:
-        for rule in variable.content.blocks:
-            self._attempt(lambda rule=rule: self._validate_rule(variable, rule))  # type: ignore[misc]
-
-    def _validate_rule(self, variable: Variable, rule: Block) -> None:
-        content = rule.body.content(_VALIDATION)
+    def _validate(self, variable: Variable, rule: Declaration) -> None:
+        content = rule.content
         condition = content.attributes.get("condition")
         if condition is None:
-            raise rule.span.error("a validation needs a condition", path=f"variable.{variable.name}")
+            raise rule.block.span.error("a validation needs a condition", path=f"variable.{variable.name}")
         value = condition.node.value(self.root)
         if value.raw is None:
             raise condition.node.error("the condition is null: it must be true or false")
@@ -497,7 +324,7 @@ class Evaluation(Globals):
             return  # what is built in can not be replaced
         if (failed := self._failed.get(name + "()")) is not None:
             raise failed
-        block = self.function_blocks[name]
+        block = self.functions[name].block
         if name in self._running_functions:
             cycle = " -> ".join([*self._running_functions[self._running_functions.index(name) :], name])
             raise (by or block).span.error(f"functions call each other: {cycle}")
@@ -511,99 +338,24 @@ class Evaluation(Globals):
             self._running_functions.pop()
 
     def _make_function(self, name: str) -> Function:
-        content = self.functions[name]
-        parameters = content.attributes["params"].static
-        if not isinstance(parameters, tree.Tuple):
-            raise parameters.error("expected a list of parameter names")
-        names = [_parameter(each) for each in parameters.items]
-        rest = ""
-        if variadic := content.attributes.get("variadic_params"):
-            rest = _parameter(variadic.static)
-        result = content.attributes["result"].node
-        bound = frozenset({*names, rest} if rest else names)
-        self.see_to(result, self.root, bound=bound, strict=True)
+        from bakepy.bakefile.function_block import FunctionBlock  # few files have one
 
-        def function(call: tree.Call, scope: Scope) -> Value:
-            self.spend(1)
-            given = call.evaluated(scope)
-            if len(given) < len(names) or (len(given) > len(names) and not rest):
-                raise call.error(f"{name}() takes {_count(len(names), bool(rest))}, not {len(given)}")
-            for node, value in given:
-                if value.raw is None:
-                    raise node.error(f"{name}() takes no null")
-            variables = {each: value for each, (_, value) in zip(names, given, strict=False)}
-            if rest:
-                variables[rest] = v.tuple_of(value for _, value in given[len(names) :])
-            return result.value(self.root.child(variables))
-
-        return function
+        made = FunctionBlock(name, self.functions[name].content)
+        self.see_to(made.result, self.root, bound=made.bound, strict=True)
+        return made.function(self.root)
 
     # -- blocks
-
-    def _instantiate(self, block: Block) -> None:
-        """One instance for each combination of the matrix, named."""
-        label = block.labels[0]
-        group, strict = block.type == "group", block.body.strict
-        schema = (_TOML_GROUP if strict else _GROUP) if group else (_TOML_TARGET if strict else _TARGET)
-        content = block.body.content(schema)
-        self._check_names(block, schema, f"{block.type}.{label}")
-        matrix, name = content.attributes.get("matrix"), content.attributes.get("name")
-        if group and (matrix or name):
-            which = matrix or name
-            assert which is not None
-            raise which.name_span.error(f"a group has no {which.name!r}")
-        check_name(label, block.label_spans[0])
-        if matrix is None:
-            if name is not None:
-                raise name.name_span.error("'name' needs a 'matrix'", path=f"target.{label}")
-            self.instances.append(Instance(block.type, label, label, block, content, self.root))
-            return
-        made: dict[str, Instance] = {}
-        scopes = self._combinations(matrix)
-        if name is not None and scopes:
-            self.see_to(name.node, scopes[0])
-        for scope in scopes:
-            each = label if name is None else self._instance_name(name, scope)
-            if each in made:
-                hint = "" if name else 'give each target a name: name = "…" with the variables of the matrix'
-                where = name.node.span if name else matrix.name_span
-                raise where.error(f"two targets of the matrix are named {each!r}", path=f"target.{label}", hint=hint)
-            made[each] = Instance(block.type, each, label, block, content, scope)
-        self.instances += made.values()
-
-    def _instance_name(self, attribute: Attribute, scope: Scope) -> str:
-        value = attribute.node.value(scope)
-        if value.raw is None:
-            raise attribute.node.error("the name is null")
-        text = str(attribute.node.converted(value, v.STRING, "name").raw)
-        check_name(text, attribute.node.span)
-        return text
-
-    def _combinations(self, attribute: Attribute) -> list[Scope]:
-        self.see_to(attribute.node, self.root)
-        value = attribute.node.value(self.root)
-        if not v.is_mapping(value.type) or value.raw is None:
-            raise attribute.node.error("a matrix must be a map of lists")
-        combinations: list[dict[str, Value]] = [{}]
-        for name in sorted(value.raw):
-            axis = value.raw[name]
-            if not v.can_iterate(axis):
-                raise attribute.node.error(f"the values of {name!r} must be a list, not {v.article(axis.type)}")
-            if len(combinations) * len(axis.raw) > INSTANCES:
-                raise attribute.node.error(f"the matrix has more than {INSTANCES:,} combinations")
-            combinations = [{**each, name: item} for item in v.element_values(axis) for each in combinations]
-        return [self.root.child(each) if each else self.root for each in combinations]
 
     def _evaluate_instance(self, instance: Instance) -> None:
         attributes = instance.content.attributes
         if instance.kind == "group" and "targets" not in attributes:
-            self.report(instance.block.span.error("a group needs 'targets'", path=f"group.{instance.label}"))
+            self.faults.report(instance.block.span.error("a group needs 'targets'", path=f"group.{instance.label}"))
         for name in attributes:
             if name not in STRUCTURAL:
                 try:
                     self._evaluate_attribute(instance, name)
                 except DefinitionError as error:
-                    self.report(error)
+                    self.faults.report(error)
 
     def _evaluate_attribute(self, instance: Instance, name: str, by: tree.Node | None = None) -> None:
         attribute = instance.content.attributes.get(name)
@@ -623,7 +375,9 @@ class Evaluation(Globals):
                 self.see_to(attribute.node, instance.scope)
             value = attribute.node.value(instance.scope)
             if name == OWN:
-                _own_of_target(instance, attribute, value)
+                from bakepy.bakefile.own_attribute import fields_of_target
+
+                instance.values.update(fields_of_target(instance.label, attribute, value))
                 return
             kind = GROUP_FIELDS[name] if instance.kind == "group" else BY_NAME[name].kind
             try:
@@ -644,40 +398,3 @@ class Evaluation(Globals):
             raise
         finally:
             instance.running.pop()
-
-
-def _own_of_target(instance: Instance, attribute: Attribute, value: Value) -> None:
-    """`x-bakepy` of a target in an HCL or JSON file: keys that buildx does not know."""
-    if not v.is_mapping(value.type) or value.raw is None:
-        raise attribute.node.error(f"expected an object, found {v.article(value.type)}")
-    for name, inner in value.raw.items():
-        path = f"target.{instance.label}.{OWN}.{name}"
-        if name not in OWN_NAMES:
-            hint = nearest(name, OWN_NAMES) or f"known: {', '.join(sorted(OWN_NAMES))}"
-            raise attribute.node.span.error(f"unknown key {name!r}", path=path, hint=hint)
-        try:
-            instance.values[name] = BY_NAME[name].kind.decode(inner)
-        except FieldError as reason:
-            raise attribute.node.span.error(str(reason), path=path) from None
-
-
-def _names_of(instance: Instance) -> Sequence[str]:
-    return [name for name in instance.content.attributes if name not in STRUCTURAL and name != OWN]
-
-
-def _parameter(node: tree.Node) -> str:
-    if isinstance(node, tree.Reference) and not node.steps:
-        return node.name
-    if isinstance(node, tree.Literal) and node.word:
-        return node.word
-    raise node.error("a parameter must be a name", hint="without quotes" if isinstance(node, tree.Literal) else "")
-
-
-def _count(number: int, more: bool) -> str:
-    return f"{number}{' or more' if more else ''} argument{'s' if number != 1 or more else ''}"
-
-
-def check_name(name: str, span: Span) -> None:
-    """Names of targets and groups are of letters, digits, `_` and `-`."""
-    if not name or not name.isascii() or not name.replace("_", "a").replace("-", "a").isalnum():
-        raise span.error(f"{name!r} can not be a name: only letters, digits, '_' and '-' are allowed")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Body
 from bakepy.bakefile.config import Config, GroupDraft, TargetDraft, rebase_layout, unique
-from bakepy.bakefile.evaluate import Evaluation, Instance, Options
+from bakepy.bakefile.evaluate import Evaluation, Options
 from bakepy.bakefile.fields import BY_NAME
 from bakepy.bakefile.finish import Finisher
+from bakepy.bakefile.instances import Instance
 from bakepy.bakefile.own import OWN
 from bakepy.bakefile.places import Places, Written
 from bakepy.bakefile.reader import Reader
@@ -100,7 +101,7 @@ def load_definitions(files: Sequence[SourceFile], options: LoadOptions) -> Defin
             ),
         )
         evaluation.run()
-        raise_all(_in_file_order(evaluation.errors, files))
+        raise_all(_in_file_order(evaluation.faults.errors, files))
         _fill(config, evaluation, _file_relative(options))
         return Definitions(config, tuple(_variables(evaluation)))
 
@@ -337,7 +338,7 @@ def _variables(evaluation: Evaluation) -> Iterator[VariableInfo]:
                 # As buildx does: all quotes at both ends go, of the text itself too.
                 shown = value.raw if each.type is None else shown.strip('"')
         type_name = "" if each.type is None else _type_name(each.type)
-        yield VariableInfo(name, each.description, type_name, shown, evaluation.is_sensitive(each))
+        yield VariableInfo(name, each.description, type_name, shown, each.is_sensitive())
 
 
 def _type_name(type: v.Type) -> str:
