@@ -63,7 +63,7 @@ async def _watch(
             if interruption.signal is not None:
                 os._exit(128 + number)
             interruption.signal = number
-            print(f"{number.name}: stopping; once more to stop at once", file=sys.stderr, flush=True)
             interruption.stop.set()
+            print(f"{number.name}: stopping; once more to stop at once", file=sys.stderr, flush=True)
             if interruption.cancels:
                 scope.cancel()

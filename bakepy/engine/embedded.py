@@ -54,6 +54,7 @@ from bakepy.worker.ref import Ref, RefStore
 if TYPE_CHECKING:
     from bakepy.worker.context import ExecContext, Secrets, SshAgents
 
+_LOOK_SECONDS = 0.05
 _STATUS_SECONDS = 0.1
 """How often the progress of a transfer is told."""
 
@@ -119,8 +120,9 @@ class Embedded:
         mended: list[str] = []
         async with AsyncExitStack() as stack:
             use = stack.enter_context(Use(root))
-            if not use.share(wait=False):
-                await anyio.to_thread.run_sync(use.share)
+            # while somebody takes things away; a thread that waits for it could not be cancelled
+            while not use.share(wait=False):  # noqa: ASYNC110
+                await anyio.sleep(_LOOK_SECONDS)
             database = stack.enter_context(open_database(root, use, mended.append))
             content = ContentStore(root)
             registry = await stack.enter_async_context(

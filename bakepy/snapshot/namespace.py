@@ -19,6 +19,7 @@ from bakepy.errors import EngineError
 from bakepy.snapshot import syscalls, usernamespace
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CRASHES = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 _EMULATORS = Path("/proc/sys/fs/binfmt_misc")
@@ -154,7 +155,14 @@ def forward_signals(child: int, *, stopped_by: signal.Signals = signal.SIGUSR2) 
 def _reap(engine: int) -> NoReturn:
     """PID 1 of the namespace: an init without handlers would lose every signal, so it has one for each."""
 
+    asked_to_end = False
+
     def forward(number: int, _: FrameType | None) -> None:
+        nonlocal asked_to_end
+        if asked_to_end and number in _ENDING:
+            # the second time means now: the engine may be waiting for who does not read what it writes
+            os._exit(128 + number)
+        asked_to_end = asked_to_end or number in _ENDING
         _send(engine, number)
 
     def stop(_: int, __: FrameType | None) -> None:

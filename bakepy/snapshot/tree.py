@@ -12,6 +12,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from bakepy.content.patience import PIECE, still_wanted, while_wanted
+
 CAPABILITY = "security.capability"
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 """What overlayfs notes on folders; it means nothing elsewhere."""
@@ -59,7 +61,7 @@ def is_whiteout(facts: os.stat_result) -> bool:
 
 def _copy_directory(source: bytes, target: bytes, links: dict[tuple[int, int], bytes], whiteouts: bool) -> None:
     with os.scandir(source) as entries:
-        for entry in entries:
+        for entry in while_wanted(entries):
             path = os.path.join(target, entry.name)
             facts = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(facts.st_mode):
@@ -103,7 +105,8 @@ def copy_data(source: bytes, target: bytes) -> None:
             os.lseek(reader.fileno(), start, os.SEEK_SET)
             os.lseek(writer.fileno(), start, os.SEEK_SET)
             while start < end:
-                moved = _move(reader.fileno(), writer.fileno(), end - start)
+                still_wanted()
+                moved = _move(reader.fileno(), writer.fileno(), min(end - start, PIECE))
                 if moved == 0:
                     break
                 start += moved

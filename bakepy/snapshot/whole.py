@@ -13,6 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from bakepy.content.patience import while_wanted
 from bakepy.snapshot.overlay import opaque_xattr
 from bakepy.snapshot.tree import copy_facts, copy_node, copy_tree, is_whiteout, remove_tree
 
@@ -40,7 +41,7 @@ class _Layer:
 
     def lay(self, source: bytes, target: bytes) -> None:
         with os.scandir(source) as entries:
-            for entry in entries:
+            for entry in while_wanted(entries):
                 path = os.path.join(target, entry.name)
                 facts = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(facts.st_mode):

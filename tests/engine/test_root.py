@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+import anyio
 import pytest
 
-from bakepy.engine.root import open_root
+from bakepy.engine.embedded import Embedded
+from bakepy.engine.root import Use, open_root
 from bakepy.errors import EngineError
 
 HINT = "hint: choose another with --root or BAKEPY_ROOT"
@@ -32,3 +35,30 @@ def test_one_that_another_user_began_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         open_root(tmp_path)
     assert caught.value.render() == f"state root {tmp_path} belongs to user 1000, this is user 0\n{HINT}"
+
+
+@pytest.mark.anyio
+async def test_one_that_is_being_made_smaller_is_waited_for_but_not_after_an_interrupt(tmp_path: Path) -> None:
+    opened = False
+
+    async def build() -> None:
+        nonlocal opened
+        async with Embedded.open(tmp_path):
+            opened = True
+
+    with Use(tmp_path) as prune:
+        assert prune.alone()
+        in_time = threading.Timer(20, prune.share)  # what could not be cancelled would wait for ever
+        in_time.start()
+        async with anyio.create_task_group() as group:
+            group.start_soon(build)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        assert (opened, in_time.is_alive()) == (False, True)
+        in_time.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(build)
+            await anyio.wait_all_tasks_blocked()
+            assert not opened
+            prune.share()
+    assert opened

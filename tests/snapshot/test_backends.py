@@ -4,19 +4,23 @@ same trees."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 
 from bakepy.errors import EngineError
+from bakepy.snapshot import tree
 from tests.support import backend_trees
 from tests.support.backend_trees import DEEP
 from tests.support.ordinary_user import command, ordinary_home
-from tests.support.snapshots import open_snapshots
+from tests.support.snapshots import Snapshots, open_snapshots
 
 pytestmark = pytest.mark.runtime
 
@@ -102,6 +106,32 @@ async def test_copies_go_on_where_overlays_left_off(tmp_path: Path) -> None:
         async with overlays.store.view("fourth") as tree:
             assert sorted(str(path.relative_to(tree)) for path in tree.rglob("*")) == ["d", "e"]
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_a_copy_ends_when_nobody_waits_for_it(copying: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of many files takes seconds, which an interrupt must not."""
+
+    def fill(folder: Path) -> None:
+        for number in range(500):
+            (folder / str(number)).touch()
+
+    await copying.commit("many", None, fill)
+    original, copied = tree.copy_node, list[bytes]()
+
+    def copy_node(source: bytes, target: bytes, facts: os.stat_result) -> None:
+        if not copied:
+            anyio.from_thread.run_sync(scope.cancel)
+        copied.append(target)
+        original(source, target, facts)
+
+    monkeypatch.setattr(tree, "copy_node", copy_node)
+    with anyio.CancelScope() as scope:
+        async with copying.store.prepare("many"):
+            pass
+    assert scope.cancelled_caught
+    assert 0 < len(copied) < 500
+    assert not any(path.name.startswith("active") for path in copying.store.scratch.path.iterdir())
 
 
 def test_overlays_that_are_wanted_and_can_not_be(copying_root: Path) -> None:

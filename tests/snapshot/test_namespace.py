@@ -34,6 +34,9 @@ if what == "catch":
         os._exit(0)
     signal.signal(signal.SIGINT, caught)
     signal.signal(signal.SIGTERM, caught)
+if what == "deaf":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if what == "orphan":
     # a child whose parent is gone is reaped by the first process
     subprocess.run(["sh", "-c", "sleep 0 & exit"], check=True)
@@ -133,6 +136,20 @@ def test_signals_reach_the_engine(folder: Path, token: str, number: signal.Signa
         process.send_signal(number)
         assert read_line(process) == f"caught {int(number)}"
         assert process.wait() == 0
+
+
+def test_a_second_signal_ends_an_engine_that_does_not_hear(folder: Path, token: str) -> None:
+    """One that waits for who reads its output, say."""
+    with start(folder, token, "deaf") as process:
+        assert read_line(process) == "ready"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(60) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+        finally:
+            process.kill()
+        wait_until_gone(token)
+        assert list(folder.iterdir()) == []
 
 
 def test_engine_is_not_the_first_process(folder: Path, token: str) -> None:
