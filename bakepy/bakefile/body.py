@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.source import Span
 from bakepy.errors import DefinitionError, nearest
 
@@ -24,12 +24,12 @@ class Attribute:
         self.name_span = name_span
 
     @property
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         """The value, to be evaluated."""
         raise NotImplementedError
 
     @property
-    def static(self) -> tree.Node:
+    def static(self) -> Node:
         """The value as syntax that is looked at, not evaluated: a type, a list of parameter names."""
         return self.node
 

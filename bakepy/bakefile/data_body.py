@@ -5,6 +5,7 @@ from __future__ import annotations
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.parser import ExpressionParser, Offsets
 from bakepy.bakefile.source import Span, Text
 
@@ -32,11 +33,11 @@ class Data:
     def span(self) -> Span:
         return Span(self.text, self.start, self.end)
 
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         """The expression that this is: strings are templates, keys too."""
         raise NotImplementedError
 
-    def static(self) -> tree.Node:
+    def static(self) -> Node:
         """As syntax: a string is an expression, not a template."""
         return self.node()
 
@@ -62,12 +63,12 @@ class Scalar(Data):
     __slots__ = ()
     value: v.Value
 
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         if self.value.type is v.STRING and self.value.raw is not None:
             return self._parser().template()
         return tree.Literal(self.text, self.start, self.end, self.value)
 
-    def static(self) -> tree.Node:
+    def static(self) -> Node:
         if self.value.type is not v.STRING or self.value.raw is None:
             return self.node()
         parser = self._parser()
@@ -90,10 +91,10 @@ class Array(Data):
     __slots__ = ()
     value: list[Data]
 
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         return tree.Tuple(self.text, self.start, self.end, [each.node() for each in self.value])
 
-    def static(self) -> tree.Node:
+    def static(self) -> Node:
         return tree.Tuple(self.text, self.start, self.end, [each.static() for each in self.value])
 
     def kind(self) -> str:
@@ -106,12 +107,12 @@ class Table(Data):
     __slots__ = ()
     value: list[Entry]
 
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         items = [(self._key(each), each.data.node()) for each in self.value]
         return tree.Object(self.text, self.start, self.end, items, distinct=True)
 
     @staticmethod
-    def _key(entry: Entry) -> tree.Node:
+    def _key(entry: Entry) -> Node:
         if "${" not in entry.name and "%{" not in entry.name:
             return tree.Literal(entry.span.text, entry.span.start, entry.span.end, v.string(entry.name))
         return ExpressionParser(entry.span.text, entry.name, entry.offsets or Offsets(entry.span.start)).template()
@@ -128,16 +129,16 @@ class DataAttribute(Attribute):
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry.name, entry.span)
         self.data = entry.data
-        self._node: tree.Node | None = None
+        self._node: Node | None = None
 
     @property
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         if self._node is None:
             self._node = self.data.node()
         return self._node
 
     @property
-    def static(self) -> tree.Node:
+    def static(self) -> Node:
         return self.data.static()
 
     @property

@@ -7,7 +7,7 @@ from typing import Final, ParamSpec
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema, unknown_name
-from bakepy.bakefile.expression import Globals, References, Scope
+from bakepy.bakefile.node import Globals, References, Scope
 from bakepy.bakefile.values import Value
 from bakepy.errors import BakeError, DefinitionError, nearest
 

@@ -15,12 +15,13 @@ from bakepy.bakefile.body import Attribute, Block, Body
 from bakepy.bakefile.conversion import convert, without_optional
 from bakepy.bakefile.declarations import Declaration, Declarations, Faults, Variable
 from bakepy.bakefile.entries import EntryError
-from bakepy.bakefile.expression import Function, Globals, Reference, References, Scope
 from bakepy.bakefile.fields import BY_NAME, GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL
 from bakepy.bakefile.functions import find_function, function_names
 from bakepy.bakefile.instances import Instance, instances_of
 from bakepy.bakefile.kinds import FieldError
+from bakepy.bakefile.node import Function, Globals, Node, References, Scope
 from bakepy.bakefile.own import OWN, slots_from
+from bakepy.bakefile.traversal import Reference
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import Override, TypeError_, convert_override, parse_type
 from bakepy.errors import DefinitionError, nearest
@@ -186,9 +187,7 @@ class Evaluation(Globals):
 
     # -- dependencies
 
-    def see_to(
-        self, node: tree.Node, scope: Scope, *, bound: frozenset[str] = frozenset(), strict: bool = False
-    ) -> None:
+    def see_to(self, node: Node, scope: Scope, *, bound: frozenset[str] = frozenset(), strict: bool = False) -> None:
         """Resolves all that `node` refers to. What does not exist is passed over, unless `strict`."""
         found = self._seen.get(id(node))
         if found is None:
@@ -241,7 +240,7 @@ class Evaluation(Globals):
 
     # -- variables
 
-    def _resolve_variable(self, name: str, by: tree.Node | None = None) -> None:
+    def _resolve_variable(self, name: str, by: Node | None = None) -> None:
         """Computes a variable or global attribute and keeps its value."""
         if name in self._values:
             return
@@ -319,7 +318,7 @@ class Evaluation(Globals):
 
     # -- functions
 
-    def _resolve_function(self, name: str, by: tree.Node | None) -> None:
+    def _resolve_function(self, name: str, by: Node | None) -> None:
         if name in self._functions or find_function(name) is not None:
             return  # what is built in can not be replaced
         if (failed := self._failed.get(name + "()")) is not None:
@@ -357,7 +356,7 @@ class Evaluation(Globals):
                 except DefinitionError as error:
                     self.faults.report(error)
 
-    def _evaluate_attribute(self, instance: Instance, name: str, by: tree.Node | None = None) -> None:
+    def _evaluate_attribute(self, instance: Instance, name: str, by: Node | None = None) -> None:
         attribute = instance.content.attributes.get(name)
         if attribute is None or name in instance.values:
             return

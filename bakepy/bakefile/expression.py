@@ -1,133 +1,18 @@
-"""The expression tree: what an expression means, node by node.
-
-Every node knows its place and how to compute its value in a `Scope`. `collect` lists what it refers to, so that the
-evaluator can see to these first. Errors are `DefinitionError`s that point at the node at fault.
-"""
+"""Expressions: literals, templates, lists and objects, conditions and calls. What else there is: operators.py,
+traversal.py, loops.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.conversion import convert, unify
-from bakepy.bakefile.source import Span, Text
-from bakepy.bakefile.values import ConvertError, Value
-from bakepy.errors import DefinitionError, nearest
-
-Function = Callable[["Call", "Scope"], Value]
-"""A function takes the call itself, so that some (`try`, `convert`) can decide what to evaluate."""
-
-
-class Globals:
-    """Where names are looked up that no inner scope binds. The evaluator fills and extends it."""
-
-    def find(self, name: str) -> Value | None:
-        return None
-
-    def find_block(self, reference: Reference) -> tuple[Value, int] | None:
-        """The value that a reference into a block (`target.x.context`) leads to, and how many steps that took."""
-        return None
-
-    def find_function(self, name: str) -> Function | None:
-        return None
-
-    def now(self) -> float:
-        """Unix time."""
-        raise NotImplementedError
-
-    def random(self, size: int) -> bytes:
-        raise NotImplementedError
-
-    def home(self) -> str:
-        """The user's home folder."""
-        raise NotImplementedError
-
-    def names(self) -> list[str]:
-        return []
-
-    def function_names(self) -> list[str]:
-        return []
-
-    def spend(self, steps: int) -> None:
-        """Counts rounds of loops; raises DefinitionError when there were too many of them in all."""
-
-
-class Scope:
-    """Names bound by an enclosing `for`, matrix or function, then those outside it."""
-
-    __slots__ = ("bound", "globals", "parent")
-
-    def __init__(self, globals: Globals, bound: Mapping[str, Value] | None = None, parent: Scope | None = None) -> None:
-        self.globals = globals
-        self.bound: Mapping[str, Value] = bound or {}
-        self.parent = parent
-
-    def child(self, bound: Mapping[str, Value]) -> Scope:
-        return Scope(self.globals, bound, self)
-
-    def find(self, name: str) -> Value | None:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.bound:
-                return scope.bound[name]
-            scope = scope.parent
-        return None
-
-    def names(self) -> list[str]:
-        found = self.globals.names()
-        scope: Scope | None = self
-        while scope is not None:
-            found += scope.bound
-            scope = scope.parent
-        return found
-
-
-class References:
-    """What an expression refers to: variables with the steps that follow them, and functions."""
-
-    __slots__ = ("functions", "variables")
-
-    def __init__(self) -> None:
-        self.variables: list[Reference] = []
-        self.functions: list[str] = []
-
-
-NO_NAMES: frozenset[str] = frozenset()
-
-
-class Node:
-    """A part of an expression, at `start` up to `end` of `text`."""
-
-    __slots__ = ("end", "start", "text")
-
-    def __init__(self, text: Text, start: int, end: int) -> None:
-        self.text = text
-        self.start = start
-        self.end = end
-
-    @property
-    def span(self) -> Span:
-        return Span(self.text, self.start, self.end)
-
-    def error(self, what: str, *, hint: str = "") -> DefinitionError:
-        return self.span.error(what, hint=hint)
-
-    def value(self, scope: Scope) -> Value:
-        raise NotImplementedError
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        """Adds what this node refers to; names in `bound` are not references."""
-
-    def keyword(self) -> str:
-        """The name, if this is nothing but a name; else empty."""
-        return ""
-
-    def converted(self, value: Value, want: v.Type, role: str) -> Value:
-        try:
-            return convert(value, want)
-        except ConvertError as reason:
-            raise self.error(f"{role}: {reason}") from None
+from bakepy.bakefile.conversion import unify
+from bakepy.bakefile.node import NO_NAMES, Node, References, Scope, attempt
+from bakepy.bakefile.source import Text
+from bakepy.bakefile.traversal import Reference
+from bakepy.bakefile.values import Value
+from bakepy.errors import nearest
 
 
 class Literal(Node):
@@ -171,14 +56,14 @@ class Template(Node):
             elif each.type is not v.STRING:
                 raw = part.converted(each, v.STRING, "can not be part of a string").raw
             pieces.append(raw)
-        return _joined(self, pieces)
+        return join(self, pieces)
 
     def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for part in self.parts:
             part.collect(found, bound)
 
 
-def _joined(node: Node, pieces: list[str]) -> Value:
+def join(node: Node, pieces: list[str]) -> Value:
     if sum(map(len, pieces)) > v.LONGEST:
         raise node.error(f"this text is longer than {v.LONGEST:,} characters")
     return v.string("".join(pieces))
@@ -199,201 +84,6 @@ class Wrapped(Node):
 
     def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         self.inner.collect(found, bound)
-
-
-class Joined(Node):
-    """A `%{for}` in a template: the texts of all rounds, one after another."""
-
-    __slots__ = ("rounds",)
-
-    def __init__(self, text: Text, start: int, end: int, rounds: Node) -> None:
-        super().__init__(text, start, end)
-        self.rounds = rounds
-
-    def value(self, scope: Scope) -> Value:
-        pieces = []
-        for each in self.rounds.value(scope).raw:
-            if each.raw is None:
-                raise self.error("null can not be part of a string")
-            pieces.append(self.converted(each, v.STRING, "can not be part of a string").raw)
-        return _joined(self, pieces)
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        self.rounds.collect(found, bound)
-
-
-class Step:
-    """`.name`, or `[key]` with a key that is known when the file is read."""
-
-    __slots__ = ("attribute", "end", "key", "start")
-
-    def __init__(self, key: Value, attribute: bool, start: int, end: int) -> None:
-        self.key = key
-        self.attribute = attribute
-        self.start = start
-        self.end = end
-
-
-class Reference(Node):
-    """A variable and the constant steps into it: `target.app.tags[0]`."""
-
-    __slots__ = ("name", "steps")
-
-    def __init__(self, text: Text, start: int, end: int, name: str, steps: Sequence[Step] = ()) -> None:
-        super().__init__(text, start, end)
-        self.name = name
-        self.steps = tuple(steps)
-
-    def value(self, scope: Scope) -> Value:
-        value = scope.find(self.name)
-        taken = 0
-        if value is None:
-            value = scope.globals.find(self.name)
-        if value is None:
-            block = scope.globals.find_block(self)
-            if block is not None:
-                value, taken = block
-        if value is None:
-            raise Node(self.text, self.start, self.start + len(self.name)).error(
-                f"there is no variable {self.name!r}", hint=nearest(self.name, scope.names())
-            )
-        for step in self.steps[taken:]:
-            value = take_step(self.text, value, step)
-        return value
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        if self.name not in bound:
-            found.variables.append(self)
-
-    def keyword(self) -> str:
-        return "" if self.steps else self.name
-
-
-class Relative(Node):
-    """Constant steps into something that is no plain variable: `f(x).name`."""
-
-    __slots__ = ("source", "steps")
-
-    def __init__(self, text: Text, start: int, end: int, source: Node, steps: Sequence[Step]) -> None:
-        super().__init__(text, start, end)
-        self.source = source
-        self.steps = tuple(steps)
-
-    def value(self, scope: Scope) -> Value:
-        value = self.source.value(scope)
-        for step in self.steps:
-            value = take_step(self.text, value, step)
-        return value
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        self.source.collect(found, bound)
-
-
-def take_step(text: Text, value: Value, step: Step) -> Value:
-    place = Span(text, step.start, step.end)
-    if not step.attribute:
-        return take_index(place, value, step.key)
-    name = step.key.raw
-    if value.raw is None:
-        raise place.error(f"null has no attribute {name!r}")
-    if not isinstance(value.raw, dict):
-        raise place.error(f"{v.article(value.type)} has no attribute {name!r}")
-    if name not in value.raw:
-        raise place.error(f"there is no attribute {name!r} here", hint=nearest(name, value.raw))
-    found: Value = value.raw[name]
-    return found
-
-
-def take_index(place: Span, value: Value, key: Value) -> Value:
-    """`value[key]`."""
-    if value.raw is None:
-        raise place.error("null has no elements")
-    if key.raw is None:
-        raise place.error("null can not be an index")
-    if isinstance(value.raw, dict):
-        try:
-            name = convert(key, v.STRING).raw
-        except ConvertError as reason:
-            raise place.error(f"the key of {v.article(value.type)} must be a string: {reason}") from None
-        if name not in value.raw:
-            raise place.error(f"there is no element {name!r} here", hint=nearest(name, value.raw))
-        found: Value = value.raw[name]
-        return found
-    if not v.is_sequence(value.type):
-        raise place.error(f"{v.article(value.type)} has no elements that can be reached by an index")
-    try:
-        position = convert(key, v.NUMBER).raw
-    except ConvertError as reason:
-        raise place.error(f"the index of {v.article(value.type)} must be a number: {reason}") from None
-    if not position.is_whole:
-        raise place.error(f"an index must be a whole number, not {position}")
-    if not position.fits(64) or not 0 <= position.truncated() < len(value.raw):
-        raise place.error(f"there is no element {position}: there are {len(value.raw)}, counted from 0")
-    item: Value = value.raw[position.truncated()]
-    return item
-
-
-class Index(Node):
-    """`source[key]` with a computed key."""
-
-    __slots__ = ("key", "source")
-
-    def __init__(self, text: Text, start: int, end: int, source: Node, key: Node) -> None:
-        super().__init__(text, start, end)
-        self.source = source
-        self.key = key
-
-    def value(self, scope: Scope) -> Value:
-        source = self.source.value(scope)
-        return take_index(self.key.span, source, self.key.value(scope))
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        self.source.collect(found, bound)
-        self.key.collect(found, bound)
-
-
-_SPLAT_ITEM = "*"
-
-
-class SplatItem(Node):
-    """The element at hand inside a splat. Its name can not be written, so nothing hides it but an inner splat."""
-
-    __slots__ = ()
-
-    def value(self, scope: Scope) -> Value:
-        found = scope.find(_SPLAT_ITEM)
-        assert found is not None, "a splat binds its item"
-        return found
-
-
-class Splat(Node):
-    """`source[*]…` and `source.*…`: `each` for every element; a lone value counts as one element, null as none."""
-
-    __slots__ = ("each", "source")
-
-    def __init__(self, text: Text, start: int, end: int, source: Node, each: Node) -> None:
-        super().__init__(text, start, end)
-        self.source = source
-        self.each = each
-
-    def value(self, scope: Scope) -> Value:
-        source = self.source.value(scope)
-        sequence = isinstance(source.type, (v.TupleType, v.ListType, v.SetType))
-        if source.raw is None:
-            if sequence:
-                raise self.source.error("a splat can not go through null")
-            return v.EMPTY_TUPLE
-        items = [self.each.value(scope.child({_SPLAT_ITEM: item})) for item in (source.raw if sequence else (source,))]
-        if isinstance(source.type, (v.ListType, v.SetType)):
-            if not items:
-                return v.list_of((), source.type.element if isinstance(self.each, SplatItem) else v.DYNAMIC)
-            if all(item.type == items[0].type for item in items):
-                return v.list_of(items, items[0].type)
-        return v.tuple_of(items)
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        self.source.collect(found, bound)
-        self.each.collect(found, bound)
 
 
 class Tuple(Node):
@@ -477,96 +167,6 @@ def _known_name(key: Node) -> str:
     return key.literal.raw or "" if isinstance(key, Literal) and key.literal.type is v.STRING else ""
 
 
-class For(Node):
-    """`[for k, v in source : item if condition]` and `{for … : key => item…}`."""
-
-    __slots__ = ("condition", "grouped", "item", "key", "key_name", "source", "value_name")
-
-    def __init__(
-        self,
-        text: Text,
-        start: int,
-        end: int,
-        *,
-        key_name: str,
-        value_name: str,
-        source: Node,
-        key: Node | None,
-        item: Node,
-        condition: Node | None = None,
-        grouped: bool = False,
-    ) -> None:
-        super().__init__(text, start, end)
-        self.key_name = key_name
-        self.value_name = value_name
-        self.source = source
-        self.key = key
-        self.item = item
-        self.condition = condition
-        self.grouped = grouped
-
-    def value(self, scope: Scope) -> Value:
-        source = self.source.value(scope)
-        if source.raw is None:
-            raise self.source.error("null has no elements to go through")
-        if not v.can_iterate(source):
-            raise self.source.error(f"{v.article(source.type)} has no elements to go through")
-        scope.globals.spend(len(source.raw))
-        if not source.raw and self.condition is not None and self._is_constant(self.condition):
-            self._included(scope)  # it can not be right for any element
-        items: list[Value] = []
-        named: dict[str, Value] = {}
-        groups: dict[str, list[Value]] = {}
-        for key, value in v.elements(source):
-            bound = {self.value_name: value}
-            if self.key_name:
-                bound = {self.key_name: key, self.value_name: value}
-            inner = scope.child(bound)
-            if self.condition is not None and not self._included(inner):
-                continue
-            if self.key is None:
-                items.append(self.item.value(inner))
-                continue
-            name = self.key.value(inner)
-            if name.raw is None:
-                raise self.key.error("null can not be a key")
-            word = self.key.converted(name, v.STRING, "not a key").raw
-            result = self.item.value(inner)
-            if self.grouped:
-                groups.setdefault(word, []).append(result)
-            elif word in named:
-                raise self.key.error(
-                    f"two elements give the key {word!r}", hint="write `...` after the value to group by key"
-                )
-            else:
-                named[word] = result
-        if self.key is None:
-            return v.tuple_of(items)
-        if self.grouped:
-            named = {word: v.tuple_of(found) for word, found in groups.items()}
-        return v.object_of(named)
-
-    def _is_constant(self, node: Node) -> bool:
-        """Whether `node` has nothing to do with the element."""
-        found = References()
-        node.collect(found)
-        return all(each.name not in (self.key_name, self.value_name) for each in found.variables)
-
-    def _included(self, scope: Scope) -> bool:
-        assert self.condition is not None
-        value = self.condition.value(scope)
-        if value.raw is None:
-            raise self.condition.error("the condition is null")
-        return bool(self.condition.converted(value, v.BOOL, "the condition").raw)
-
-    def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
-        self.source.collect(found, bound)
-        inner = bound | {self.key_name, self.value_name}
-        for each in (self.key, self.item, self.condition):
-            if each is not None:
-                each.collect(found, inner)
-
-
 class Conditional(Node):
     """`condition ? yes : no`. Both sides must fit one type; the side that is not taken may fail."""
 
@@ -613,14 +213,6 @@ class Conditional(Node):
     def collect(self, found: References, bound: frozenset[str] = NO_NAMES) -> None:
         for each in (self.condition, self.yes, self.no):
             each.collect(found, bound)
-
-
-def attempt(node: Node, scope: Scope) -> tuple[Value | None, DefinitionError | None]:
-    """The value, or why there is none."""
-    try:
-        return node.value(scope), None
-    except DefinitionError as error:
-        return None, error
 
 
 class Call(Node):

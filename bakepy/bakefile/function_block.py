@@ -5,7 +5,8 @@ from __future__ import annotations
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Content
-from bakepy.bakefile.expression import Function, Scope
+from bakepy.bakefile.node import Function, Node, Scope
+from bakepy.bakefile.traversal import Reference
 from bakepy.bakefile.values import Value
 
 
@@ -49,8 +50,8 @@ class FunctionBlock:
         return function
 
 
-def _parameter(node: tree.Node) -> str:
-    if isinstance(node, tree.Reference) and not node.steps:
+def _parameter(node: Node) -> str:
+    if isinstance(node, Reference) and not node.steps:
         return node.name
     if isinstance(node, tree.Literal) and node.word:
         return node.word

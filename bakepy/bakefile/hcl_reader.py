@@ -7,6 +7,7 @@ from typing import Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile.body import Attribute, Block, Body, Content, Schema
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.parser import ExpressionParser
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
@@ -18,12 +19,12 @@ _TOP_LEVEL: Final = re.compile(r"^[^\W\d][\w-]*", re.MULTILINE)
 class NativeAttribute(Attribute):
     __slots__ = ("_node",)
 
-    def __init__(self, name: str, name_span: Span, node: tree.Node) -> None:
+    def __init__(self, name: str, name_span: Span, node: Node) -> None:
         super().__init__(name, name_span)
         self._node = node
 
     @property
-    def node(self) -> tree.Node:
+    def node(self) -> Node:
         return self._node
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.body import Attribute, Block, Content, Schema
 from bakepy.bakefile.declarations import Faults
-from bakepy.bakefile.expression import Scope
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
+from bakepy.bakefile.node import Node, Scope
 from bakepy.bakefile.own import OWN
 from bakepy.bakefile.source import Span
 from bakepy.bakefile.values import Value
@@ -22,7 +21,7 @@ _TOML_TARGET: Final = Schema(TOML_NAMES | set(STRUCTURAL))
 _GROUP: Final = Schema(frozenset({*GROUP_FIELDS, *STRUCTURAL}))
 _TOML_GROUP: Final = Schema(frozenset(GROUP_FIELDS))
 
-SeeTo = Callable[[tree.Node, Scope], None]
+SeeTo = Callable[[Node, Scope], None]
 """Has everything evaluated that an expression refers to."""
 
 

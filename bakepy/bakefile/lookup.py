@@ -9,6 +9,7 @@ from typing import Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile.body import Schema
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.reader import Reader
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError, UsageError
@@ -112,7 +113,7 @@ def _includes(text: Text) -> list[tuple[str, Span]]:
     return [(_included(each, folder), each.span) for each in node.items]
 
 
-def _included(node: tree.Node, folder: str) -> str:
+def _included(node: Node, folder: str) -> str:
     if not isinstance(node, tree.Literal) or not isinstance(node.literal.raw, str) or not node.literal.raw:
         raise _no_name(node)
     name = node.literal.raw
@@ -123,5 +124,5 @@ def _included(node: tree.Node, folder: str) -> str:
     return posixpath.normpath(posixpath.join(folder, name)) if folder else posixpath.normpath(name)
 
 
-def _no_name(node: tree.Node) -> DefinitionError:
+def _no_name(node: Node) -> DefinitionError:
     return node.error("expected a file name without variables")

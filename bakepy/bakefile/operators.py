@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import NO_NAMES, Node, References, Scope, attempt
+from bakepy.bakefile.node import NO_NAMES, Node, References, Scope, attempt
 from bakepy.bakefile.source import Text
 from bakepy.bakefile.values import Value
 from bakepy.errors import DefinitionError

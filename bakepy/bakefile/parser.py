@@ -12,10 +12,12 @@ from typing import Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.operators import Binary, Unary
 from bakepy.bakefile.source import Span, Text
 from bakepy.bakefile.template import NESTING, TemplateReader, assemble, heredoc_closing, unindent
+from bakepy.bakefile.traversal import Index, Reference, Relative, Splat, SplatItem, Step
 from bakepy.errors import DefinitionError
 
 MOST_VALUES: Final = 1_000_000
@@ -162,7 +164,7 @@ class ExpressionParser:
 
     # -- expressions
 
-    def expression(self) -> tree.Node:
+    def expression(self) -> Node:
         self.skip()
         start = self.position
         alone = _ALONE.match(self.source, start)
@@ -185,7 +187,7 @@ class ExpressionParser:
         self.skip()
         return self.position
 
-    def binary(self, lowest: int) -> tree.Node:
+    def binary(self, lowest: int) -> Node:
         """Operands and the operators between them that bind at least as strong as `lowest`, from left to right."""
         start = self.begin()
         left = self.with_steps(self.term())
@@ -206,7 +208,7 @@ class ExpressionParser:
         self.position = found.end()
         return found[0]
 
-    def term(self) -> tree.Node:
+    def term(self) -> Node:
         start = self.begin()
         character = self.source[start : start + 1]
         if character == '"':
@@ -238,7 +240,7 @@ class ExpressionParser:
         except ValueError as reason:
             raise self.error(f"this number can not be used: {reason}", start, start + len(text)) from None
 
-    def _named(self, name: str, start: int) -> tree.Node:
+    def _named(self, name: str, start: int) -> Node:
         end = self.position
         while self.source.startswith("::", self.position):
             self.position += 2
@@ -249,13 +251,13 @@ class ExpressionParser:
         self.position = end
         return self._word(name, start)
 
-    def _word(self, name: str, start: int) -> tree.Node:
+    def _word(self, name: str, start: int) -> Node:
         """What a name stands for that is no call."""
         if name in ("true", "false"):
             return tree.Literal(*self.place(start), v.boolean(name == "true"), name)
         if name == "null":
             return tree.Literal(*self.place(start), v.NULL, name)
-        return tree.Reference(*self.place(start), name)
+        return Reference(*self.place(start), name)
 
     def _bracketed(self, start: int) -> bool:
         """Enters a bracket, where ends of lines mean nothing; gives what to restore."""
@@ -263,17 +265,17 @@ class ExpressionParser:
         previous, self.newlines = self.newlines, False
         return previous
 
-    def _parentheses(self, start: int) -> tree.Node:
+    def _parentheses(self, start: int) -> Node:
         previous = self._bracketed(start)
         inner = self.expression()
         self.expect(")", "')'", start)
         self.newlines = previous
         return tree.Wrapped(*self.place(start), inner, True)
 
-    def _call(self, name: str, start: int) -> tree.Node:
+    def _call(self, name: str, start: int) -> Node:
         opened = self.position
         previous = self._bracketed(opened)
-        arguments: list[tree.Node] = []
+        arguments: list[Node] = []
         expand = False
         while not self.take(")"):
             arguments.append(self.expression())
@@ -287,12 +289,12 @@ class ExpressionParser:
         self.newlines = previous
         return tree.Call(*self.place(start), name, arguments, expand)
 
-    def _tuple(self, start: int) -> tree.Node:
+    def _tuple(self, start: int) -> Node:
         previous = self._bracketed(start)
         if self.next_is_word("for"):
             node = self._for(start, "]")
         else:
-            items: list[tree.Node] = []
+            items: list[Node] = []
             while not self.take("]"):
                 items.append(self.expression())
                 if not self.take(","):
@@ -302,14 +304,14 @@ class ExpressionParser:
         self.newlines = previous
         return node
 
-    def _object(self, start: int) -> tree.Node:
+    def _object(self, start: int) -> Node:
         previous = self._bracketed(start)
         if self.next_is_word("for"):
-            node: tree.Node = self._for(start, "}")
+            node: Node = self._for(start, "}")
         else:
             self.position = start + 1
             self.newlines = True
-            items: list[tuple[tree.Node, tree.Node]] = []
+            items: list[tuple[Node, Node]] = []
             while True:
                 self.blank_lines()
                 if self.take("}"):
@@ -323,7 +325,7 @@ class ExpressionParser:
         self.newlines = previous
         return node
 
-    def _object_item(self, opened: int) -> tuple[tree.Node, tree.Node]:
+    def _object_item(self, opened: int) -> tuple[Node, Node]:
         self.skip()
         start = self.position
         if found := _KEY.match(self.source, start):
@@ -355,13 +357,15 @@ class ExpressionParser:
             return True
         return False
 
-    def _for(self, start: int, close: str) -> tree.Node:
+    def _for(self, start: int, close: str) -> Node:
+        from bakepy.bakefile.loops import For  # few files have one
+
         self.name()
         key_name, value_name = self._for_names("for")
         source = self.expression()
         self.expect(":", "':' after the collection of 'for'", start)
         item = self.expression()
-        key: tree.Node | None = None
+        key: Node | None = None
         if self.take("=>"):
             key, item = item, self.expression()
         grouped = self.take("...")
@@ -376,7 +380,7 @@ class ExpressionParser:
         if close == "}" and key is None:
             raise self.error("an object needs keys", start, hint="write { for … : key => value }")
         self.expect(close, f"'{close}'", start)
-        return tree.For(
+        return For(
             *self.place(start),
             key_name=key_name,
             value_name=value_name,
@@ -401,7 +405,7 @@ class ExpressionParser:
 
     # -- steps: .name .0 .* [key] [*]
 
-    def with_steps(self, node: tree.Node) -> tree.Node:
+    def with_steps(self, node: Node) -> Node:
         base = node.start
         for _ in range(_STEPS):
             before = self.position
@@ -417,13 +421,13 @@ class ExpressionParser:
                 return node
         raise self.error(f"there are more than {_STEPS} steps in a row")
 
-    def _dot(self, node: tree.Node, dot: int, base: int) -> tree.Node:
+    def _dot(self, node: Node, dot: int, base: int) -> Node:
         self.skip()
         if self.source.startswith("*", self.position):
             return self._attribute_splat(node, dot, base)
         return self._stepped(node, self._dot_step(dot), base)
 
-    def _dot_step(self, dot: int) -> tree.Step:
+    def _dot_step(self, dot: int) -> Step:
         self.skip()
         here = self.position
         if found := _NUMBER.match(self.source, here):
@@ -435,47 +439,47 @@ class ExpressionParser:
             return self._step(v.string(name), True, dot)
         raise self.unexpected("expected a name after '.'")
 
-    def _step(self, key: v.Value, attribute: bool, start: int) -> tree.Step:
+    def _step(self, key: v.Value, attribute: bool, start: int) -> Step:
         _, first, last = self.place(start)
-        return tree.Step(key, attribute, first, last)
+        return Step(key, attribute, first, last)
 
-    def _stepped(self, node: tree.Node, step: tree.Step, base: int) -> tree.Node:
-        if isinstance(node, tree.Reference):
-            return tree.Reference(self.text, base, step.end, node.name, (*node.steps, step))
-        if isinstance(node, tree.Relative):
-            return tree.Relative(self.text, base, step.end, node.source, (*node.steps, step))
-        return tree.Relative(self.text, base, step.end, node, (step,))
+    def _stepped(self, node: Node, step: Step, base: int) -> Node:
+        if isinstance(node, Reference):
+            return Reference(self.text, base, step.end, node.name, (*node.steps, step))
+        if isinstance(node, Relative):
+            return Relative(self.text, base, step.end, node.source, (*node.steps, step))
+        return Relative(self.text, base, step.end, node, (step,))
 
-    def _attribute_splat(self, node: tree.Node, dot: int, base: int) -> tree.Node:
+    def _attribute_splat(self, node: Node, dot: int, base: int) -> Node:
         self.position += 1
-        each: tree.Node = tree.SplatItem(*self.place(dot))
+        each: Node = SplatItem(*self.place(dot))
         while self.next_is(".") and not self.next_is("..."):
             here = self.position
             self.position += 1
             each = self._stepped(each, self._dot_step(here), each.start)
-        return tree.Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
+        return Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
 
-    def _bracket(self, node: tree.Node, opened: int, base: int) -> tree.Node:
+    def _bracket(self, node: Node, opened: int, base: int) -> Node:
         self.deeper()
         previous = self._bracketed(opened)
         if self.take("*"):
             self.expect("]", "']'", opened)
             self.newlines = previous
-            item = tree.SplatItem(*self.place(opened))
+            item = SplatItem(*self.place(opened))
             each = self.with_steps(item)
             self.depth -= 1
-            return tree.Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
+            return Splat(self.text, base, self.offsets.at(self.position - 1) + 1, node, each)
         key = self.expression()
         self.expect("]", "']'", opened)
         self.newlines = previous
         self.depth -= 1
         if isinstance(key, tree.Literal):
             return self._stepped(node, self._step(key.literal, False, opened), base)
-        return tree.Index(self.text, base, self.offsets.at(self.position - 1) + 1, node, key)
+        return Index(self.text, base, self.offsets.at(self.position - 1) + 1, node, key)
 
     # -- strings and templates
 
-    def quoted(self) -> tree.Node:
+    def quoted(self) -> Node:
         """A string in quotes; the position is at the opening one."""
         start = self.position
         plain = _PLAIN_QUOTED.match(self.source, start + 1)
@@ -492,12 +496,12 @@ class ExpressionParser:
         self.depth -= 1
         return assemble(self, parts, start)
 
-    def template(self) -> tree.Node:
+    def template(self) -> Node:
         """The whole source as a template, as strings are in JSON and TOML."""
         parts = TemplateReader(self, quoted=False).parts()
         return assemble(self, parts, 0)
 
-    def _heredoc(self, start: int) -> tree.Node:
+    def _heredoc(self, start: int) -> Node:
         opening = HEREDOC_BEGIN.match(self.source, start)
         if not opening:
             raise self.error("expected a name and a new line after '<<'", start, start + 2)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile.body import Attribute
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.source import Span
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceRange
@@ -45,7 +46,7 @@ def find_place(places: Mapping[str, Written], path: str) -> Span | None:
     return None
 
 
-def _key_of(node: tree.Node) -> str:
+def _key_of(node: Node) -> str:
     if isinstance(node, tree.ObjectKey):
         node = node.inner
     if word := node.keyword():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.spaces import leading_spaces, strip_spaces
 from bakepy.errors import DefinitionError, nearest
 
@@ -32,7 +33,7 @@ class Piece:
 
     __slots__ = ("end", "kind", "names", "node", "start", "text", "trimmable")
 
-    def __init__(self, kind: str, start: int, end: int, *, text: str = "", node: tree.Node | None = None) -> None:
+    def __init__(self, kind: str, start: int, end: int, *, text: str = "", node: Node | None = None) -> None:
         self.kind = kind
         self.start = start
         self.end = end
@@ -215,7 +216,7 @@ def unindent(parts: list[Piece]) -> None:
         part.text = part.text[smallest or 0 :]
 
 
-def assemble(parser: ExpressionParser, parts: list[Piece], start: int) -> tree.Node:
+def assemble(parser: ExpressionParser, parts: list[Piece], start: int) -> Node:
     """The node of a template from its pieces."""
     place = parser.place(start)
     if not parts:
@@ -245,9 +246,9 @@ class _Assembler:
         self.next = 0
         self.depth = 0
 
-    def until(self, ends: tuple[str, ...]) -> tuple[list[tree.Node], Piece | None]:
+    def until(self, ends: tuple[str, ...]) -> tuple[list[Node], Piece | None]:
         """Nodes up to a closing directive, which is taken and given too; None at the end of the template."""
-        nodes: list[tree.Node] = []
+        nodes: list[Node] = []
         literal: list[Piece] = []
 
         def settle() -> None:
@@ -281,11 +282,11 @@ class _Assembler:
         if self.depth > NESTING:
             raise self.parser.error(f"this is nested too deep: more than {NESTING} levels", opened.start, opened.end)
 
-    def _if(self, opened: Piece) -> tree.Node:
+    def _if(self, opened: Piece) -> Node:
         assert opened.node is not None
         self._deeper(opened)
         yes, stop = self.until(("else", "endif"))
-        no: list[tree.Node] = []
+        no: list[Node] = []
         if stop is not None and stop.kind == "else":
             no, stop = self.until(("endif",))
         if stop is None or stop.kind != "endif":
@@ -294,7 +295,9 @@ class _Assembler:
         place = self.parser.place(opened.start, stop.end)
         return tree.Conditional(*place, opened.node, tree.Template(*place, yes), tree.Template(*place, no))
 
-    def _for(self, opened: Piece) -> tree.Node:
+    def _for(self, opened: Piece) -> Node:
+        from bakepy.bakefile.loops import For, Joined  # few files have one
+
         assert opened.node is not None
         self._deeper(opened)
         inner, stop = self.until(("endfor",))
@@ -303,7 +306,7 @@ class _Assembler:
         self.depth -= 1
         place = self.parser.place(opened.start, stop.end)
         key_name, value_name = opened.names
-        rounds = tree.For(
+        rounds = For(
             *place,
             key_name=key_name,
             value_name=value_name,
@@ -311,7 +314,7 @@ class _Assembler:
             key=None,
             item=tree.Template(*place, inner),
         )
-        return tree.Joined(*place, rounds)
+        return Joined(*place, rounds)
 
     def _unpaired(self, opened: Piece, stop: Piece | None, wanted: str) -> DefinitionError:
         if stop is None:

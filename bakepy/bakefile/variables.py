@@ -8,6 +8,7 @@ from typing import Final
 from bakepy.bakefile import expression as tree
 from bakepy.bakefile import values as v
 from bakepy.bakefile.entries import EntryError, csv_fields, parse_bool
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.number import DOUBLE, Number
 from bakepy.bakefile.values import Value
 from bakepy.errors import nearest
@@ -24,14 +25,14 @@ class TypeError_(Exception):
 # -- types
 
 
-def parse_type(node: tree.Node) -> v.Type | None:
+def parse_type(node: Node) -> v.Type | None:
     """A type constraint such as `list(string)`. None for `null`, which is no type. Raises DefinitionError."""
     if isinstance(node, tree.Literal) and node.literal.raw is None:
         return None
     return _type(node, optional=True)
 
 
-def _type(node: tree.Node, *, optional: bool) -> v.Type:
+def _type(node: Node, *, optional: bool) -> v.Type:
     if isinstance(node, tree.Wrapped) and node.parentheses:
         return _type(node.inner, optional=optional)
     word = node.keyword()
@@ -70,7 +71,7 @@ def _call(node: tree.Call, optional: bool) -> v.Type:
     raise node.error(f"there is no type {node.name!r}", hint=nearest(node.name, _TYPES))
 
 
-def _object(argument: tree.Node, optional: bool) -> v.Type:
+def _object(argument: Node, optional: bool) -> v.Type:
     if not isinstance(argument, tree.Object):
         raise argument.error("expected the attributes and their types", hint=_example("object"))
     attributes: dict[str, v.Type] = {}
@@ -86,7 +87,7 @@ def _object(argument: tree.Node, optional: bool) -> v.Type:
     return v.ObjectType(attributes, omissible)
 
 
-def _attribute_name(key: tree.Node) -> str:
+def _attribute_name(key: Node) -> str:
     inner = key.inner if isinstance(key, tree.ObjectKey) else key
     if word := inner.keyword():
         return word

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Globals, Scope
 from bakepy.bakefile.functions import find_function
 from bakepy.bakefile.functions.json_encoding import encode
 from bakepy.bakefile.hcl_reader import BodyParser
+from bakepy.bakefile.node import Globals, Scope
 from bakepy.bakefile.parser import ExpressionParser
 from bakepy.bakefile.source import Text
 from bakepy.errors import DefinitionError

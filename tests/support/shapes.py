@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bakepy.bakefile.data_body import Array, Data, Scalar, Table
-from bakepy.bakefile.expression import Node, Step
 from bakepy.bakefile.hcl_reader import BodyParser, NativeBody
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.source import Text
 from bakepy.bakefile.toml_reader import parse_toml
+from bakepy.bakefile.traversal import Step
 from bakepy.model.location import SourceFile
 
 _PLACES = ("text", "start", "end")

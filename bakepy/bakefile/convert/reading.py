@@ -31,6 +31,7 @@ from bakepy.bakefile.data_body import Array, Data, DataAttribute, DataBody, Entr
 from bakepy.bakefile.fields import GROUP_FIELDS, NATIVE_NAMES, STRUCTURAL, TOML_NAMES
 from bakepy.bakefile.format.hcl_tokens import COMMENT, HEREDOC, NEWLINE, STRING, tokens
 from bakepy.bakefile.hcl_reader import NativeBody
+from bakepy.bakefile.node import Node
 from bakepy.bakefile.operators import Unary
 from bakepy.bakefile.own import OWN
 from bakepy.bakefile.parser import HEREDOC_BEGIN, ExpressionParser
@@ -169,12 +170,12 @@ class DocumentReader:
 
     # -- values in native syntax
 
-    def _static(self, node: tree.Node) -> Value:
+    def _static(self, node: Node) -> Value:
         if isinstance(node, tree.Tuple):
             return Items([Item(Syntax(_slice(each))) for each in node.items])
         return Syntax(_slice(node))
 
-    def _node(self, node: tree.Node) -> Value:
+    def _node(self, node: Node) -> Value:
         source = self.text.text
         if isinstance(node, tree.Literal) and node.literal.type is not v.STRING:
             return _plain(node.literal, _slice(node))
@@ -195,7 +196,7 @@ class DocumentReader:
         self.remarks.skip(node.start, node.start + len(text))
         return Expression(_dedented(text))
 
-    def _item(self, node: tree.Node) -> Item:
+    def _item(self, node: Node) -> Item:
         value = self._node(node)
         return Item(value, self.remarks.of(node.start, node.start + len(_slice(node))))
 
@@ -212,7 +213,7 @@ class DocumentReader:
             found[key] = Field(key, value, comments)  # of equal keys, the last one counts
         return Fields(list(found.values()))
 
-    def _key(self, node: tree.Node) -> Text | None:
+    def _key(self, node: Node) -> Text | None:
         inner = node.inner if isinstance(node, tree.ObjectKey) else node
         if isinstance(node, tree.ObjectKey) and (word := inner.keyword()):
             return Text((word,))
@@ -270,7 +271,7 @@ def _plain(value: v.Value, written: str) -> Value:
         raise DefinitionError(f"{reason} can not be converted") from None
 
 
-def _slice(node: tree.Node) -> str:
+def _slice(node: Node) -> str:
     """What an expression was read from, without blanks and comments behind it."""
     end = 0
     source = node.text.text

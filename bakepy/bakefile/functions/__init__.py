@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bakepy.bakefile.expression import Function
+from bakepy.bakefile.node import Function
 
 _FAMILIES: Final[dict[str, str]] = {
     name: family

@@ -7,8 +7,8 @@ from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.conversion import convert, unify
-from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, sequence, texts, whole
+from bakepy.bakefile.node import Function
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.operators import equal
 from bakepy.bakefile.values import ConvertError, Value

@@ -6,7 +6,8 @@ from typing import Final
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.conversion import convert
-from bakepy.bakefile.expression import Call, Function, Scope
+from bakepy.bakefile.expression import Call
+from bakepy.bakefile.node import Function, Scope
 from bakepy.bakefile.values import ConvertError, Value
 from bakepy.bakefile.variables import parse_type
 from bakepy.errors import DefinitionError

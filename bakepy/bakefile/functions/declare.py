@@ -7,7 +7,8 @@ from typing import Any
 
 from bakepy.bakefile import values as v
 from bakepy.bakefile.conversion import convert
-from bakepy.bakefile.expression import Call, Function, Scope
+from bakepy.bakefile.expression import Call
+from bakepy.bakefile.node import Function, Scope
 from bakepy.bakefile.number import Number
 from bakepy.bakefile.values import ConvertError, Value
 

@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function, Scope
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
 from bakepy.bakefile.functions.json_decoding import decode
 from bakepy.bakefile.functions.json_encoding import JSONError, encode
+from bakepy.bakefile.node import Function, Scope
 from bakepy.bakefile.source import octets
 from bakepy.bakefile.values import Value
 

@@ -6,8 +6,8 @@ import ipaddress
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, texts, whole
+from bakepy.bakefile.node import Function
 from bakepy.bakefile.values import Value
 
 _MAPPED: Final = 0xFFFF

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, whole
 from bakepy.bakefile.functions.floats import logarithm, power
+from bakepy.bakefile.node import Function
 from bakepy.bakefile.number import INTEGER, MOST_DIGITS, Number
 from bakepy.bakefile.operators import equal, remainder
 from bakepy.bakefile.values import Value

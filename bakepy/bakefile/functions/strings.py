@@ -6,10 +6,10 @@ import re
 from typing import Any, Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare, texts, whole
 from bakepy.bakefile.functions.formatting import format_text
 from bakepy.bakefile.graphemes import graphemes
+from bakepy.bakefile.node import Function
 from bakepy.bakefile.source import legible
 from bakepy.bakefile.spaces import trim_space
 from bakepy.bakefile.values import Value

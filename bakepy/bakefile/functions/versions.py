@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.expression import Function
 from bakepy.bakefile.functions.declare import FunctionError, declare
+from bakepy.bakefile.node import Function
 from bakepy.bakefile.values import Value
 from bakepy.model.value import dataclass
 
