@@ -122,11 +122,10 @@ def find(tree: FileTree, selection: Selection) -> list[Match]:
             _, node = tree.resolve(start, follow_last=False)
             if node is None or node.is_symlink:
                 raise BuildError(f'"{selection.required[0]}": not found', hint=_NO_SYMLINK)
+        if selection.include or selection.exclude:
+            _reach(tree, start, follow=False)
         return [_follow(tree, start, selection.follow)]
-    where, node = tree.resolve(start, follow_last=selection.follow)
-    if node is None:
-        missing = not_found(tree, start)
-        raise BuildError(f"lstat /{show(where)}: no such file or directory", hint=missing.hint)
+    where, node = _reach(tree, start, follow=selection.follow)
     return [_follow(tree, found, selection.follow) for found in _wildcard(tree, where, node, pattern)]
 
 
@@ -139,6 +138,21 @@ def _follow(tree: FileTree, written: bytes, follow: bool) -> Match:
     if node is None:
         raise not_found(tree, written)
     return Match(written, path, node)
+
+
+def _reach(tree: FileTree, start: bytes, *, follow: bool) -> tuple[bytes, Node]:
+    """Where a search begins, and what is there. BuildKit looks for patterns without asking first whether there is
+    something to look through, so that what is missing is told by the copy, in the kernel's words."""
+    where, node = tree.resolve(start, follow_last=follow)
+    if node is None:
+        above = where
+        while (nearest_above := tree.find(above)) is None:
+            above = above.rpartition(b"/")[0]
+        # of a context only what may be copied is sent: a file in the way is not
+        file_in_the_way = not (nearest_above.is_dir or tree.foreign)
+        why = "not a directory" if file_in_the_way else "no such file or directory"
+        raise BuildError(f"lstat /{show(where)}: {why}", hint=not_found(tree, start).hint)
+    return where, node
 
 
 def _split_wildcards(path: str) -> tuple[str, str]:

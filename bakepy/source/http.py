@@ -408,8 +408,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _as_written(url: str) -> URL | str:
-    """With the `.` and `..` of its path, which the client would take out: servers may mean something by them."""
-    if "/." not in url or not url.isascii() or not url.isprintable() or " " in url:
+    """With the `.` and `..` of its path, and with all that it escapes, which the client would take out: servers may
+    mean something by them."""
+    if not ("/." in url or "%" in url) or not url.isascii() or not url.isprintable() or " " in url:
         return url
     from yarl import URL
 

@@ -190,6 +190,12 @@ class TestFailures:
                 await source.fetch(request(f"{web.url}{path}"))
         assert [asked.path for asked in web.requests] == ["/./b", "/x/../b"]
 
+    async def test_what_an_address_escapes_stays_escaped(self, web: Web, source: HttpSource) -> None:
+        path = "/%2e%2e/%41%2fb?x=%41"
+        with pytest.raises(BuildError, match="invalid response status 404"):
+            await source.fetch(request(f"{web.url}{path}"))
+        assert [asked.path for asked in web.requests] == [path]
+
     async def test_addresses_that_lead_in_a_circle(self, web: Web, source: HttpSource) -> None:
         web.pages["/loop"] = Page(b"", 302, {"Location": "/loop"})
         with pytest.raises(BuildError) as raised:

@@ -232,6 +232,21 @@ async def test_a_source_that_no_filter_let_in_has_its_nearest_too(tmp_path: Path
     ]
 
 
+async def test_a_missing_source_of_a_filtered_copy(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"src/main.py": "", "l": "-> src", "gone": "-> nowhere"})
+    told = []
+    for path in ("/l/mian.py", "/src/main.py/x", "/none/x", "/gone"):
+        with pytest.raises(BuildError) as raised:
+            await digest_of(source, root, Selection(path, exclude=("log",)))
+        told.append((raised.value.what, raised.value.hint))
+    assert told == [
+        ("lstat /src/mian.py: no such file or directory", "did you mean 'main.py'?"),
+        ("lstat /src/main.py/x: no such file or directory", ""),
+        ("lstat /none/x: no such file or directory", ""),
+        ('"/gone": not found', ""),
+    ]
+
+
 async def test_a_dangling_link_is_not_found(tmp_path: Path, source: LocalSource) -> None:
     root = make_tree(tmp_path / "ctx", {"a/": ""})
     (root / "a/link").symlink_to("nowhere")

@@ -451,6 +451,27 @@ async def test_a_missing_path_is_required_only_where_it_is_literal(kitchen: Kitc
     }
 
 
+async def test_a_file_where_a_parent_is_to_be(kitchen: Kitchen) -> None:
+    make_tree(kitchen.context, {"a/b/c": "c"})
+    base = await kitchen.tree("base", {"1/a": "", "2/a/b": "", "3/a": "-> /2"})
+    parents = {"include_patterns": ("a/b/c",), "required_paths": ("/a/b/c",)}
+    assert [await refusal(kitchen, copy("/", f"/{place}/", **parents), on=base) for place in "123"] == [
+        "lstat /1/a/b: not a directory",
+        "lstat /2/a/b/c: not a directory",
+        "cannot copy to non-directory: /3/a",
+    ]
+
+
+async def test_a_missing_source_of_a_filtered_copy_from_a_stage(kitchen: Kitchen) -> None:
+    stage = await kitchen.tree("stage", {"f": "", "d/": ""})
+    sources = ("/d/a", "/f/a", "/n/a/b")
+    assert [await refusal(kitchen, copy(one, "/t", exclude_patterns=("x",)), of=stage) for one in sources] == [
+        "lstat /d/a: no such file or directory",
+        "lstat /f/a: not a directory",
+        "lstat /n/a/b: no such file or directory",
+    ]
+
+
 async def test_excludes_are_relative_to_the_source(kitchen: Kitchen) -> None:
     make_tree(kitchen.context, {"d/a.md": "", "d/e/b.md": "", "d/e/keep.md": "k", "d/x": "x"})
     result = await kitchen.copy(copy("d", "/t", exclude_patterns=("**/*.md", "!e/keep.md", "d")))

@@ -165,7 +165,8 @@ class Copier:
         """Makes all folders of the source, outermost first, and notes what is to be made in each."""
         folders: list[_Folder] = []
         stack: list[_Folder] = []
-        for path, node, direct in pick(self._tree, match, self._filter):
+        picked = pick(self._tree, match, self._filter)
+        for number, (path, node, direct) in enumerate(picked):
             depth = path.count(b"/") + 1 if path else 0
             del stack[depth:]
             if node.is_dir:
@@ -173,6 +174,8 @@ class Copier:
                     raise Stopped
                 source = match.path + b"/" + path if match.path and path else match.path or path
                 goal = place + b"/" + path if place and path else place or path
+                if not direct:
+                    self._look_through(goal, picked[number + 1].node.name)
                 stack.append(self._enter(goal, source, node, stack[-1] if depth else None, direct))
                 folders.append(stack[-1])
             elif node.nlink > 1 and node.is_file:
@@ -228,6 +231,13 @@ class Copier:
         else:
             os.chmod(real, node.mode & 0o7777)
         return folder
+
+    def _look_through(self, path: bytes, name: bytes) -> None:
+        """Raises BuildError if a folder that just leads to `name` meets a file: BuildKit takes it for the folder, and
+        fails at what is to be in it."""
+        there = self._target.facts(path)
+        if there is not None and stat.S_ISREG(there.st_mode) and not self._options.replace:
+            raise BuildError(f"lstat /{show(path)}/{show(name)}: not a directory")
 
     def _dress_folder(self, folder: _Folder) -> None:
         node, real = folder.node, self._target.path(folder.path)
