@@ -24,7 +24,8 @@ _MARGIN_SECONDS = 60.0
 
 def open_root(root: Path) -> None:
     """Makes the folder if it is not there. Raises EngineError if it can not be used: not writable, not a folder, or
-    begun by another user."""
+    begun by another user, or of a name that other programs can not take."""
+    _check_name(os.fsencode(root.absolute()))
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o755)
         state = root / "state.db"
@@ -36,6 +37,23 @@ def open_root(root: Path) -> None:
     if not os.access(root, os.W_OK | os.X_OK):
         raise EngineError(f"state root {root} is not writable", hint=_HINT)
 
+
+def _check_name(name: bytes) -> None:
+    shown = name.decode(errors="backslashreplace")
+    if len(name) > _LONGEST_NAME:
+        raise EngineError(
+            f"state root {shown[:40]}…: its path has {len(name)} bytes, the database takes {_LONGEST_NAME}", hint=_HINT
+        )
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        raise EngineError(
+            f"state root {shown}: its path is not UTF-8, which the OCI runtime could not be told", hint=_HINT
+        ) from None
+
+
+_LONGEST_NAME = 490
+"""SQLite's own limit is 512 with the names of its files (MAX_PATHNAME)."""
 
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 

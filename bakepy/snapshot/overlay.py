@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from bakepy.errors import BuildError
@@ -160,21 +161,30 @@ def opaque_xattr() -> str:
 
 def _configure(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> int:
     context = syscalls.fsopen("overlay")
-    try:
+    with ExitStack() as failed, ExitStack() as opened:
+        failed.callback(os.close, context)
         syscalls.fsconfig(context, "source", "overlay")
         for lower in lowers:
             syscalls.fsconfig(context, "lowerdir+", lower)
         if upper is not None and work is not None:
-            syscalls.fsconfig(context, "upperdir", upper)
-            syscalls.fsconfig(context, "workdir", work)
+            syscalls.fsconfig(context, "upperdir", _without_backslash(upper, opened))
+            syscalls.fsconfig(context, "workdir", _without_backslash(work, opened))
             syscalls.fsconfig(context, "volatile")
         for key, value in _options():
             syscalls.fsconfig(context, key, value)
         syscalls.fscreate(context)
-    except BaseException:
-        os.close(context)
-        raise
+        failed.pop_all()
     return context
+
+
+def _without_backslash(folder: Path, opened: ExitStack) -> Path | str:
+    """The folder by a name without backslashes: the kernel takes them for escapes here (ovl_unescape), but not in
+    `lowerdir+`."""
+    if "\\" not in str(folder):
+        return folder
+    descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return f"/proc/self/fd/{descriptor}"
 
 
 def _mount_classic(lowers: Sequence[Path], target: Path, upper: Path | None, work: Path | None, devices: bool) -> None:

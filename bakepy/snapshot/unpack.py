@@ -30,6 +30,11 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _OPEN_FOLDERS = 64
 
+_MACHINES_OWN = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+)
+"""No fault of a layer."""
+
 
 class Unpacker:
     """Applies one layer below `root`. A context manager: it holds directories open.
@@ -71,7 +76,7 @@ class Unpacker:
             try:
                 self._apply(entry, content)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+                if error.errno in _MACHINES_OWN:
                     raise
                 shown = entry.path.decode(errors="replace")
                 unowned = usernamespace.unowned(error, entry.uid, entry.gid)

@@ -54,7 +54,7 @@ class Runtime:
     def command(self, state: Path, bundle: Path, id: str, *, inherits_cgroup: bool = False) -> list[str]:
         """Runs a bundle in the foreground; its own messages go to `bundle`/log, the process's id to `bundle`/pid.
         `inherits_cgroup`: the container is to be in the cgroup that the program is in."""
-        command = [str(self.sealed or self.path), f"--root={state}", f"--log={bundle / 'log'}", "--log-format=json"]
+        command = [str(self.sealed or self.path), f"--root={state}", "--log=log", "--log-format=json"]
         if self.name == "crun":
             makes = self.cgroups and not inherits_cgroup
             command.append(f"--cgroup-manager={'cgroupfs' if makes else 'disabled'}")

@@ -150,3 +150,13 @@ def test_without_the_right_to_mount_files_are_copied_and_no_step_runs(
     assert ended[1][0] == 5, ended[1][1]
     assert "steps can not be run here: nothing may be mounted (operation not permitted)" in ended[1][1]
     assert "hint: bakepy doctor tells what forbids it; COPY and ADD alone need no mounts" in ended[1][1]
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_state_roots_of_odd_names(tmp_path: Path, busybox: Path, runtime: str) -> None:
+    (tmp_path / "home").mkdir()
+    bakepy = Bakepy(tmp_path / 'a:b, c=d\\e"ü%s\nf', tmp_path / "home")
+    folder = write(tmp_path / "project", {**ENDS, "Dockerfile": "FROM busybox\nRUN echo here > /log\nCOPY until /\n"})
+    bakepy.run("run", cwd=folder, env={"BASE": f"oci-layout://{busybox}:latest", "BAKEPY_RUNTIME": runtime})
+    assert (folder / "out/log").read_text() == "here\n"
+    nothing_is_left(bakepy)

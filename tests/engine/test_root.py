@@ -37,6 +37,20 @@ def test_one_that_another_user_began_is_refused(tmp_path: Path) -> None:
     assert caught.value.render() == f"state root {tmp_path} belongs to user 1000, this is user 0\n{HINT}"
 
 
+def test_names_that_others_can_not_take_are_told(tmp_path: Path) -> None:
+    long = tmp_path / "/".join(["a" * 100] * 6)
+    with pytest.raises(EngineError) as caught:
+        open_root(long)
+    begin, size = str(long)[:40], len(str(long))
+    assert caught.value.render() == (f"state root {begin}…: its path has {size} bytes, the database takes 490\n{HINT}")
+    with pytest.raises(EngineError) as caught:
+        open_root(tmp_path / "a\udcff")
+    assert caught.value.render() == (
+        f"state root {tmp_path}/a\\xff: its path is not UTF-8, which the OCI runtime could not be told\n{HINT}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.anyio
 async def test_one_that_is_being_made_smaller_is_waited_for_but_not_after_an_interrupt(tmp_path: Path) -> None:
     opened = False

@@ -66,6 +66,18 @@ def test_writes_go_to_the_upper_folder(way: str, tmp_path: Path, target: Path) -
         (target / "null").read_bytes()
 
 
+def test_folders_of_any_name(way: str, tmp_path: Path, target: Path) -> None:
+    folder = tmp_path / "a\\b:c,d=\\,e f\n"
+    upper, work = folder / "upper", folder / "work"
+    for path in (upper, work):
+        path.mkdir(parents=True)
+    lower = layers(folder, 1)
+    overlay.mount_writable(lower, upper, work, target)
+    (target / "new").write_text("")
+    assert [path.name for path in upper.iterdir()] == ["new"]
+    assert sorted(path.name for path in target.iterdir()) == ["all", "new", "only0"]
+
+
 def test_too_many_layers_are_told(tmp_path: Path, target: Path) -> None:
     with pytest.raises(BuildError, match=r"^image has 481 layers, overlayfs takes 480\n"):
         overlay.mount_readonly([tmp_path] * 481, target)
