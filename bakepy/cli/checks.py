@@ -218,13 +218,19 @@ def check_cgroups(machine: Machine) -> Check:
         return Check("cgroups", Verdict.OK, f"version 2, delegated to this user ({offered})")
     controllers = _read(place / "cgroup.controllers")
     if controllers is not None:
-        writable = os.access(place / "cgroup.procs", os.W_OK)
+        from bakepy.worker.cgroups import READ_ONLY, Cgroups, obstacle
+        from bakepy.worker.runtime import lacks_rights
+
         what = f"version 2 ({controllers or 'no controllers'})"
-        if writable:
-            return Check("cgroups", Verdict.OK, what)
-        return Check(
-            "cgroups", Verdict.WARN, f"{what}, read-only: no limits for steps", "mount /sys/fs/cgroup writable"
-        )
+        mend = "docker run --privileged --cgroupns=host …"
+        if problem := obstacle(place, alone=True):
+            mend = "mount /sys/fs/cgroup writable" if problem == READ_ONLY else mend
+            return Check("cgroups", Verdict.WARN, f"{what}, {problem}: no limits for steps", mend)
+        name = machine.environment.get("BAKEPY_RUNTIME") or next(filter(machine.find_program, RUNTIMES), "")
+        if lacks_rights(Path(name).name, Cgroups("unified", (place,)), machine.proc / "self/status"):
+            problem = f"but {name} lacks CAP_SYS_RESOURCE to make any"
+            return Check("cgroups", Verdict.WARN, f"{what}, {problem}: no limits for steps", mend)
+        return Check("cgroups", Verdict.OK, what)
     if (place / "memory").is_dir():
         return Check("cgroups", Verdict.OK, "version 1")
     return Check(

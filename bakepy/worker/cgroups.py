@@ -23,6 +23,9 @@ from bakepy.worker.delegation import MEMBERSHIP, ROOT, Delegated
 LIMITS = {"cpus": "cpuset", "mems": "cpuset"}
 """The controllers of those limits of processors that are not `cpu`'s."""
 
+READ_ONLY = "read-only"
+"""What `obstacle` says of cgroups that nothing can be made in."""
+
 _ABANDONED_SECONDS = 3600.0
 _LEAVING_TRIES = 100
 
@@ -72,8 +75,7 @@ class Cgroups:
         if usernamespace.is_inside() if restricted is None else restricted:
             return cls._detect_delegated(root, own)
         if (root / "cgroup.controllers").exists():
-            # a container may have them read-only
-            return cls("unified" if os.access(root, os.W_OK) else "none", (root,))
+            return cls("none" if obstacle(root) else "unified", (root,))
         legacy = tuple(sorted(path.parent for path in root.glob("*/cgroup.procs"))) if root.is_dir() else ()
         unified = root / "unified" / "cgroup.controllers"
         if unified.exists() and unified.read_text().split():
@@ -148,6 +150,17 @@ class Cgroups:
                 for child in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
                     with contextlib.suppress(OSError):  # in use or gone: both are fine
                         child.rmdir()
+
+
+def obstacle(root: Path = ROOT, *, alone: bool = False) -> str:
+    """What keeps root's containers from cgroups of version 2 below `root`, as somebody in a container meets it; empty
+    if nothing does. `alone`: this process does not count, as a run in its place would move away from there."""
+    top = Delegated(root, "")
+    if not os.access(root, os.W_OK):
+        return READ_ONLY
+    if not top.is_machines_top and (top.has_others(os.getpid()) if alone else top.processes()):
+        return "with other processes than bakepy at this container's top"
+    return ""
 
 
 def _is_abandoned(folder: Path, latest: float) -> bool:

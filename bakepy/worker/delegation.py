@@ -1,10 +1,11 @@
-"""The cgroup that was delegated to an ordinary user, made fit for containers with limits.
+"""The cgroup that was delegated to an ordinary user, or is the top of a container, made fit for steps with limits.
 
-cgroups(7): a user may have cgroups of version 2 below one whose folder and files belong to it. One that has processes
-in it passes no controllers on to those below ("no internal processes"), and bakepy itself is in it. So, where nobody
-else is, all of bakepy's processes go into a cgroup beside those of the containers (`OWN`), before the engine enters a
-PID namespace, from which it would not see the others. Where somebody else is, nothing is moved: steps then have no
-cgroups of their own. Decided in docs/decisions/rootless.md.
+cgroups(7): a user may have cgroups of version 2 below one whose folder and files belong to it; root in a cgroup
+namespace has them below its top. One that has processes in it passes no controllers on to those below ("no internal
+processes"), and bakepy itself is in it. So, where nobody else is, all of bakepy's processes go into a cgroup beside
+those of the steps (`OWN`), before the engine enters a PID namespace, from which it would not see the others. Where
+somebody else is, nothing is moved: steps then have no cgroups of their own. Decided in docs/decisions/rootless.md and
+engine-isolation.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PASSES = 100
 
 @dataclass(frozen=True, slots=True)
 class Delegated:
-    """A delegated cgroup: its folder, and its name as `cgroupsPath` of the runtime spec has it."""
+    """Such a cgroup: its folder, and its name as `cgroupsPath` of the runtime spec has it."""
 
     folder: Path
     name: str
@@ -51,6 +52,12 @@ class Delegated:
         """Those directly in it; 0 is any that this process's PID namespace does not have."""
         return frozenset(map(int, (self.folder / "cgroup.procs").read_text().split()))
 
+    @property
+    def is_machines_top(self) -> bool:
+        """Whether it is above all others, and so may have processes and pass its controllers on. That one alone has no
+        events."""
+        return not (self.folder / "cgroup.events").exists()
+
     def has_others(self, first: int) -> bool:
         """Whether there are processes in it other than `first` and those that it has started."""
         return any(not _descends(process, first) for process in self.processes())
@@ -66,9 +73,12 @@ class Delegated:
 
 def settle(first: int, root: Path = ROOT, membership: Path = MEMBERSHIP) -> None:
     """Makes the delegated cgroup pass its controllers on, if there is one with no processes but `first` and its like.
-    What the kernel refuses stays as it was."""
+    What the kernel refuses stays as it was. For root it is the top of its cgroup namespace, if bakepy is in that: root
+    could write to any other, too, but nobody gave it to bakepy."""
     delegated = Delegated.find(root, membership)
     if delegated is None:
+        return
+    if os.geteuid() == 0 and (delegated.name or delegated.is_machines_top):
         return
     own = delegated.folder / OWN / "cgroup.procs"
     with contextlib.suppress(OSError):

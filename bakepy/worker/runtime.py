@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import anyio.to_thread
 
 from bakepy.errors import EngineError
 from bakepy.model.value import dataclass
-from bakepy.snapshot import syscalls
+from bakepy.snapshot import syscalls, usernamespace
 from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.family import end_children, end_first, end_holders
 
@@ -27,6 +28,9 @@ _READ = 65536
 _KILL_SECONDS = 5.0
 
 _SEALED = "_LIBCONTAINER_CLONED_BINARY"
+
+_SYS_RESOURCE = 24
+"""The number of CAP_SYS_RESOURCE in linux/capability.h."""
 
 _NO_CONFIG = b'{"ociVersion": "1.0.2"}'
 
@@ -97,18 +101,30 @@ def find_runtime(cgroups: Cgroups, environment: Mapping[str, str]) -> Runtime:
         path = shutil.which(wanted, path=search)
         if path is None:
             raise EngineError(f"OCI runtime {wanted} (BAKEPY_RUNTIME) is not installed")
-        return Runtime(Path(path), usable)
+        return Runtime(Path(path), usable and not lacks_rights(Path(path).name, cgroups))
     for name in _CANDIDATES:
         path = shutil.which(name, path=search)
         if path is None:
             continue
         if name == "crun" and cgroups.kind == "hybrid":
             continue  # it refuses to work while controllers are in both hierarchies
-        return Runtime(Path(path), usable or (cgroups.kind == "hybrid" and name != "crun"))
+        usable = usable or (cgroups.kind == "hybrid" and name != "crun")
+        return Runtime(Path(path), usable and not lacks_rights(name, cgroups))
     raise EngineError(
         "no OCI runtime is installed",
         hint="install one: `apt-get install crun` (or runc, or youki); or name one in BAKEPY_RUNTIME",
     )
+
+
+def lacks_rights(name: str, cgroups: Cgroups, status: Path = Path("/proc/self/status")) -> bool:
+    """Whether a runtime would fail in making cgroups of version 2. For root crun raises the limit of locked memory
+    before it loads the program that keeps devices away; containers often lack CAP_SYS_RESOURCE, which allows that."""
+    if name != "crun" or cgroups.kind != "unified" or usernamespace.is_inside():
+        return False
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY:
+        return False
+    rights = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
+    return not int(rights.split()[1], 16) & 1 << _SYS_RESOURCE
 
 
 class ContainerProcess:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,43 @@ def test_cgroups_of_both_versions_and_none(tmp_path: Path) -> None:
     assert checks.check_cgroups(machine(tmp_path / "2", two)).what == "version 2 (cpu memory)"
     assert checks.check_cgroups(machine(tmp_path / "1", {"sys/fs/cgroup/memory/tasks": ""})).what == "version 1"
     assert checks.check_cgroups(machine(tmp_path / "0")).verdict is Verdict.WARN
+
+
+def test_cgroups_at_the_top_of_a_container_are_for_bakepy_alone(tmp_path: Path) -> None:
+    """The machine's own top has no events; in a container the top passes on nothing while it has processes."""
+    files = {
+        "sys/fs/cgroup/cgroup.controllers": "cpu memory\n",
+        "sys/fs/cgroup/cgroup.events": "populated 1\n",
+        "sys/fs/cgroup/cgroup.procs": f"{os.getpid()}\n",
+    }
+    assert checks.check_cgroups(machine(tmp_path / "1", files)) == Check(
+        "cgroups", Verdict.OK, "version 2 (cpu memory)"
+    )
+    files |= {"sys/fs/cgroup/cgroup.procs": f"{os.getppid()}\n{os.getpid()}\n"}
+    crowd = "with other processes than bakepy at this container's top"
+    assert checks.check_cgroups(machine(tmp_path / "2", files)) == Check(
+        "cgroups",
+        Verdict.WARN,
+        f"version 2 (cpu memory), {crowd}: no limits for steps",
+        "docker run --privileged --cgroupns=host …",
+    )
+
+
+def test_cgroups_that_crun_may_not_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (4096, 4096))
+    files = {
+        "sys/fs/cgroup/cgroup.controllers": "cpu",
+        "sys/fs/cgroup/cgroup.procs": "",
+        "proc/self/status": "CapPrm:\t000001ffffffffff\nCapEff:\t000001fffeffffff\n",
+    }
+    lacking = checks.check_cgroups(machine(tmp_path / "1", files, programs={"crun": "/x"}))
+    assert (lacking.verdict, lacking.what) == (
+        Verdict.WARN,
+        "version 2 (cpu), but crun lacks CAP_SYS_RESOURCE to make any: no limits for steps",
+    )
+    assert checks.check_cgroups(machine(tmp_path / "2", files, programs={"runc": "/x"})).verdict is Verdict.OK
+    files |= {"proc/self/status": "CapEff:\t000001ffffffffff\n"}
+    assert checks.check_cgroups(machine(tmp_path / "3", files, programs={"crun": "/x"})).verdict is Verdict.OK
 
 
 def test_cgroups_of_a_user_are_those_delegated_to_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import resource
 import struct
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bakepy.worker.cgroups import Cgroups
 from bakepy.worker.emulation import check_runnable, foreign_machines
 from bakepy.worker.oci import DEFAULT_CAPABILITIES, hosts_text
 from bakepy.worker.oomcount import OomCount
-from bakepy.worker.runtime import explain, find_runtime
+from bakepy.worker.runtime import explain, find_runtime, lacks_rights
 from bakepy.worker.seccomp import profile_json
 from bakepy.worker.seccomp_bpf import compiled
 from bakepy.worker.users import ProcessUser, find_user
@@ -121,8 +122,22 @@ def test_runtime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, installed: tuple[str, ...], name: str, cgroups: bool
 ) -> None:
     monkeypatch.setattr("bakepy.worker.runtime._ELSEWHERE", "")
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY,) * 2)
     runtime = find_runtime(Cgroups(kind, ()), install(tmp_path / "bin", *installed))
     assert (runtime.name, runtime.cgroups) == (name, cgroups)
+
+
+def test_crun_that_may_not_lock_memory_makes_no_cgroups_of_version_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (4096, 4096))
+    status = tmp_path / "status"
+    status.write_text("CapPrm:\t000001ffffffffff\nCapEff:\t000001fffeffffff\n")
+    kinds = ("unified", "legacy", "none")
+    assert [lacks_rights("crun", Cgroups(kind, ()), status) for kind in kinds] == [True, False, False]
+    assert not lacks_rights("runc", Cgroups("unified", ()), status)
+    status.write_text("CapEff:\t000001ffffffffff\n")
+    assert not lacks_rights("crun", Cgroups("unified", ()), status)
 
 
 def test_no_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
