@@ -155,7 +155,7 @@ def test_without_the_right_to_mount_files_are_copied_and_no_step_runs(
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
 def test_state_roots_of_odd_names(tmp_path: Path, busybox: Path, runtime: str) -> None:
     (tmp_path / "home").mkdir()
-    bakepy = Bakepy(tmp_path / 'a:b, c=d\\e"ü%s\nf', tmp_path / "home")
+    bakepy = Bakepy(tmp_path / 'a:b c=d\\e"ü%s\nf', tmp_path / "home")
     folder = write(tmp_path / "project", {**ENDS, "Dockerfile": "FROM busybox\nRUN echo here > /log\nCOPY until /\n"})
     bakepy.run("run", cwd=folder, env={"BASE": f"oci-layout://{busybox}:latest", "BAKEPY_RUNTIME": runtime})
     assert (folder / "out/log").read_text() == "here\n"
