@@ -30,7 +30,8 @@ from bakepy.model.target import BakeFile, Group, Target
 from bakepy.model.value import dataclass
 
 if TYPE_CHECKING:
-    from bakepy.bakefile.compose import ComposeFile, Surroundings
+    from bakepy.bakefile.compose.surroundings import Surroundings
+    from bakepy.bakefile.compose.yaml_reader import ComposeFile
     from bakepy.bakefile.remote import Origin
 
 
@@ -179,7 +180,7 @@ def _read(files: Sequence[SourceFile], options: LoadOptions) -> tuple[list[Body]
 
 
 def _surroundings(options: LoadOptions) -> Surroundings:
-    from bakepy.bakefile.compose import Surroundings
+    from bakepy.bakefile.compose.surroundings import Surroundings
 
     environment = options.environment if environment_allowed(options.environment) else {}
     return Surroundings(environment, options.variables, options.reader, options.environment.get("HOME", ""))
@@ -202,7 +203,7 @@ def _read_file(text: Text, errors: list[BakeError], compose: list[ComposeFile], 
 
         return parse_json(without_foreign(text))
     if name.endswith((".yaml", ".yml")):
-        from bakepy.bakefile.compose import read_compose
+        from bakepy.bakefile.compose.yaml_reader import read_compose
 
         check_text(text)
         compose.append(read_compose(text))
@@ -226,7 +227,8 @@ def _native(text: Text, errors: list[BakeError]) -> Body | None:
 
 def _guess(text: Text, compose: list[ComposeFile], options: LoadOptions) -> Body | None:
     """A file whose name does not tell: compose, then HCL, then JSON; at last, TOML."""
-    from bakepy.bakefile.compose import compose_config, read_compose
+    from bakepy.bakefile.compose import compose_config
+    from bakepy.bakefile.compose.yaml_reader import read_compose
     from bakepy.bakefile.hcl_reader import BodyParser
     from bakepy.bakefile.json_reader import parse_json
     from bakepy.bakefile.toml_reader import read_toml

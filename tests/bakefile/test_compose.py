@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bakepy.bakefile import render
-from bakepy.bakefile.compose_env import SubstitutionError, parse_env_file, substitute
-from bakepy.bakefile.compose_scalars import resolve_scalar, scalar_text
-from bakepy.bakefile.compose_service import human_size
+from bakepy.bakefile.compose.env import SubstitutionError, parse_env_file, substitute
+from bakepy.bakefile.compose.scalars import resolve_scalar, scalar_text
+from bakepy.bakefile.compose.target import human_size
 from bakepy.errors import BakeError
 from tests.support.bakefiles import load_files
 

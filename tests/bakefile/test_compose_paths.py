@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bakepy.bakefile import render
-from bakepy.bakefile.compose_paths import directory_of, joined, move_file, move_path
+from bakepy.bakefile.compose.paths import directory_of, joined, move_file, move_path
 from bakepy.errors import BakeError
 from tests.support.bakefiles import load_files
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bakepy.bakefile import values as v
-from bakepy.bakefile.compose import ComposeFile, Surroundings, compose_config
-from bakepy.bakefile.compose_env import EnvFileError, Lookup, parse_env_file
-from bakepy.bakefile.compose_paths import move_path
+from bakepy.bakefile.compose import compose_config
+from bakepy.bakefile.compose.env import EnvFileError, Lookup, parse_env_file
+from bakepy.bakefile.compose.paths import move_path
+from bakepy.bakefile.compose.surroundings import Surroundings
+from bakepy.bakefile.compose.yaml_reader import ComposeFile
 from bakepy.bakefile.config import TargetDraft, is_remote
 from bakepy.bakefile.convert.compose_marks import (
     BEGIN,

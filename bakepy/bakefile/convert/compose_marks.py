@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bakepy.bakefile.compose_env import NESTING, Reference, SubstitutionError, references
+from bakepy.bakefile.compose.env import NESTING, Reference, SubstitutionError, references
 from bakepy.bakefile.convert.document import NULL, Code, Expression, Item, Items, Section, Setting, Syntax, Text, Value
 from bakepy.bakefile.convert.hcl import quote
 from bakepy.errors import UsageError

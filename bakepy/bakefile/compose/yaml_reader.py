@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from bakepy.bakefile.compose_flow import Marks
-from bakepy.bakefile.compose_scalars import ScalarError, resolve_scalar, tagged_scalar
+from bakepy.bakefile.compose.flow import Marks
+from bakepy.bakefile.compose.scalars import ScalarError, resolve_scalar, tagged_scalar
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
 from bakepy.model.value import dataclass
@@ -66,6 +66,11 @@ class _AgainLoader(yaml.composer.Composer, _Loader):
         return super().compose_node(parent, index)
 
 
+def dotted(path: Path) -> str:
+    """A path as people read it: `services.app.ports[0]`."""
+    return ".".join(path).replace(".[", "[")
+
+
 @dataclass(slots=True)
 class Document:
     """One document: its value, where keys and values stand, and the paths that forget what files before it set."""
@@ -73,6 +78,19 @@ class Document:
     value: Any
     places: dict[Path, Span] = field(default_factory=dict)
     resets: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeFile:
+    """A compose file as it was read."""
+
+    text: Text
+    documents: tuple[Document, ...]
+
+
+def read_compose(text: Text) -> ComposeFile:
+    """Raises DefinitionError for what is no YAML."""
+    return ComposeFile(text, tuple(parse_yaml(text)))
 
 
 def parse_yaml(text: Text) -> list[Document]:

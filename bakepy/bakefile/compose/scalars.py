@@ -44,6 +44,9 @@ class Moment:
     standard: str
 
 
+SCALARS: Final = (str, int, float, bool, Moment)
+
+
 def resolve_scalar(text: str) -> Any:
     """What a plain scalar means: null, bool, int, float, a date, text."""
     if text in _WORDS:

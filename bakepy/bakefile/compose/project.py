@@ -1,140 +1,25 @@
-"""Compose files, through the compose specification, as far as bake looks at them.
-
-All compose files of a run are one project: read, interpolated, with what they include and extend, merged. Its services
-that have a `build` become targets (`compose_service`).
-"""
+"""The project that compose files are together: read, interpolated, with what they include and extend, merged."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field
 from typing import Any, Final
 
-from bakepy.bakefile.compose_env import (
-    EnvFileError,
-    Lookup,
-    SubstitutionError,
-    merged_environment,
-    parse_env_file,
-    substitute,
-)
-from bakepy.bakefile.compose_paths import directory_of, joined, move_file, move_path, move_paths
-from bakepy.bakefile.compose_scalars import scalar_text
-from bakepy.bakefile.compose_shapes import check_shapes
-from bakepy.bakefile.compose_yaml import VALUE, Document, Path, parse_yaml
-from bakepy.bakefile.config import Config, GroupDraft
-from bakepy.bakefile.entries import EntryError, make_attest, parse_attest, parse_bool
-from bakepy.bakefile.reader import Reader
+from bakepy.bakefile.compose.env import EnvFileError, SubstitutionError
+from bakepy.bakefile.compose.merge import merge, reset, unify
+from bakepy.bakefile.compose.paths import directory_of, joined, move_paths
+from bakepy.bakefile.compose.scalars import scalar_text
+from bakepy.bakefile.compose.surroundings import Surroundings
+from bakepy.bakefile.compose.yaml_reader import VALUE, ComposeFile, Path, dotted
 from bakepy.bakefile.source import Span, Text
 from bakepy.errors import DefinitionError
-from bakepy.model.frozen import FrozenMap
 from bakepy.model.location import SourceFile
 from bakepy.model.value import dataclass
 
 _NESTING: Final = 100
-
-
-class Surroundings:
-    """What compose files may look at: variables, and files through the reader."""
-
-    def __init__(
-        self, environment: Mapping[str, str], overrides: Mapping[str, str], reader: Reader | None, home: str = ""
-    ) -> None:
-        self.reader = reader
-        self.home = home
-        dotenv = self.read(".env") if self.kind(".env") == "file" else None
-        try:
-            self.environment = merged_environment(environment, dotenv)
-        except EnvFileError as error:
-            raise DefinitionError(f".env: {error}") from None
-        self.environment.update(overrides)
-
-    def kind(self, path: str) -> str:
-        """`file`, `dir`, or empty if it is not there."""
-        return self.reader.kind(path) if self.reader is not None else ""
-
-    def read(self, path: str) -> str:
-        """Raises DefinitionError."""
-        if self.reader is None:
-            raise DefinitionError(f"{path!r} can not be read: there is no access to files")
-        try:
-            return self.reader.read(path).decode("utf-8", "surrogateescape")
-        except OSError as error:
-            raise DefinitionError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
-
-    # How what a file says is understood. Whoever converts compose files instead of evaluating them has other ways.
-
-    def compose_file(self, text: Text) -> ComposeFile:
-        """What a compose file says. Raises DefinitionError."""
-        return read_compose(text)
-
-    def project_name(self, given: str, environment: Mapping[str, str]) -> str:
-        """The name of a project in whose files `given` stands."""
-        return given or environment.get("COMPOSE_PROJECT_NAME") or "bake"
-
-    def interpolated(self, text: str, environment: Mapping[str, str]) -> str:
-        """A text with the values of the variables that it names. Raises SubstitutionError."""
-        return substitute(text, environment.get)
-
-    def variable(self, name: str, environment: Mapping[str, str]) -> str | None:
-        """The value of one variable."""
-        return environment.get(name)
-
-    def argument(self, name: str, service: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
-        """What an argument without a value gets: from the variables of its service, else from outside."""
-        found = service.get(name)
-        return self.variable(name, environment) if found is None else found
-
-    def env_file(self, path: str, lookup: Lookup, earlier: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The variables of a file, over those of `earlier` ones. Raises DefinitionError and EnvFileError."""
-        return parse_env_file(self.read(path), lookup, earlier)
-
-    def moved(self, folder: str, path: Any) -> Any:
-        """A context that is meant from `folder`, from the folder of the command."""
-        return move_path(folder, path, self.home)
-
-    def moved_file(self, folder: str, path: Any) -> Any:
-        """The path of a file that is meant from `folder`, from the folder of the command."""
-        return move_file(folder, path, self.home)
-
-    def switch(self, value: Any) -> Any:
-        """A switch, written as a bool or as a word; None if it is neither."""
-        if isinstance(value, bool):
-            return value
-        word = value.lower() if isinstance(value, str) else ""
-        return True if word in ("true", "y", "yes", "on") else False if word in ("false", "n", "no", "off") else None
-
-    def attest(self, kind: str, text: str) -> FrozenMap[str, str]:
-        """An attestation that is switched or described. Raises EntryError."""
-        try:
-            disabled = not parse_bool(text)
-        except EntryError:
-            return parse_attest(f"type={kind},{text}")
-        return make_attest(kind, disabled, {})
-
-    def entries(self, text: str, parse: Callable[[str], list[Any]]) -> list[Any]:
-        """What a text says that has a form of its own: caches, an output, a secret, an agent. Raises EntryError."""
-        return parse(text)
-
-    def check(self, service: Mapping[str, Any], path: Path, error: Callable[[Path, str], DefinitionError]) -> None:
-        """Raises the error of a part of a service that can not be read."""
-        check_shapes(service, path, error)
-
-    def give_values(self, services: Any, environment: Mapping[str, str]) -> None:
-        """Names alone in lists of variables get the values that they have where the services are included from."""
-        for service in services.values() if isinstance(services, dict) else ():
-            names = service.get("environment") if isinstance(service, dict) else None
-            if isinstance(names, list):
-                known = [isinstance(each, str) and each in environment for each in names]
-                service["environment"] = [
-                    f"{each}={environment[each]}" if given else each for each, given in zip(names, known, strict=True)
-                ]
-
-    def words(self, text: str) -> list[str]:
-        """A list that is written as one string."""
-        return text.split()
 
 
 @dataclass(slots=True)
@@ -161,10 +46,6 @@ class Project:
         return DefinitionError(what, where=span.where() if span else None, path=dotted(path), hint=hint)
 
 
-def dotted(path: Path) -> str:
-    return ".".join(path).replace(".[", "[")
-
-
 @dataclass(frozen=True, slots=True)
 class Folder:
     """Where files of a project are. `names`: from where the files that they name are looked for, seen from the folder
@@ -175,50 +56,7 @@ class Folder:
     values: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ComposeFile:
-    """A compose file as it was read."""
-
-    text: Text
-    documents: tuple[Document, ...]
-
-
-def read_compose(text: Text) -> ComposeFile:
-    """Raises DefinitionError for what is no YAML."""
-    return ComposeFile(text, tuple(parse_yaml(text)))
-
-
-def compose_config(
-    files: Sequence[ComposeFile], surroundings: Surroundings, *, relative: bool = False, checked: bool = True
-) -> Config:
-    """The targets and groups of a project. Raises DefinitionError.
-
-    `relative`: paths are meant from the folder of the first file. `checked`: services may not lack what they name.
-    """
-    from bakepy.bakefile.compose_service import ServiceReader
-
-    project = _Loader(surroundings).project(files)
-    config = Config()
-    members: list[str] = []
-    reader = ServiceReader(project, surroundings)
-    services = reader.services(checked)
-    folder = posixpath.dirname(files[0].text.name) or "." if relative and files[0].text.name != "-" else ""
-    for name in sorted(services):
-        draft = reader.target(name, services[name])
-        if draft is None:
-            continue
-        members.append(draft.name)
-        if folder:
-            draft.folders[""] = folder
-            draft.folders["context"] = folder
-            draft.folders.update({f"contexts.{key}": folder for key in draft.values.get("contexts") or ()})
-        config.add_target(draft)
-    if services:
-        config.add_group(GroupDraft("default", tuple(dict.fromkeys(members)), unlisted=not members))
-    return config
-
-
-class _Loader:
+class ProjectLoader:
     """Merges files, documents, includes and extended services into one model."""
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -260,10 +98,10 @@ class _Loader:
                 self._check_services(value)
                 value = self._interpolated(value, (), environment)
                 self._include(value, environment, folder, document.resets, [*included, file.text.name])
-                _reset(model, document.resets)
+                reset(model, document.resets)
                 self._extend_all(value, file.text.name, folder.names, environment, document.resets)
                 model = merge(model, value)
-                _unify(model)
+                unify(model)
                 self._name_keys(model)
         if folder.values:
             self._move(model, folder.values, whole=True)
@@ -341,7 +179,7 @@ class _Loader:
                 own = model.setdefault(section, {})
                 for name, value in things.items():
                     if name in own:
-                        _reset({section: {name: value}}, resets)
+                        reset({section: {name: value}}, resets)
                         value = merge(value, own[name], (section, name))
                     own[name] = value
 
@@ -463,7 +301,7 @@ class _Loader:
             service.pop("extends")
             return service
         base = deepcopy(base)
-        _reset({"services": {name: base}}, resets)
+        reset({"services": {name: base}}, resets)
         merged = merge(base, service, where)
         merged.pop("extends", None)
         services[name] = merged
@@ -498,133 +336,3 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _reset(model: Any, paths: Sequence[Path], path: Path = ()) -> None:
-    """Forgets what stands at these paths."""
-    if not paths or not isinstance(model, dict):
-        return
-    for name in list(model):
-        if (*path, name) in paths:
-            del model[name]
-        else:
-            _reset(model[name], paths, (*path, name))
-
-
-# -- merging
-
-_TO_SEQUENCE: Final = frozenset(
-    {
-        ("build", "args"),
-        ("build", "additional_contexts"),
-        ("build", "labels"),
-        ("annotations",),
-        ("deploy", "labels"),
-        ("dns",),
-        ("dns_opt",),
-        ("dns_search",),
-        ("env_file",),
-        ("label_file",),
-        ("environment",),
-        ("labels",),
-        ("sysctls",),
-        ("tmpfs",),
-    }
-)
-_HOSTS: Final = frozenset({("build", "extra_hosts"), ("extra_hosts",)})
-_REPLACED: Final = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
-
-
-def merge(base: Any, over: Any, path: Path = ()) -> Any:
-    """`over` over `base`: mappings by key, lists one after another, with the exceptions of the specification."""
-    inner = path[2:] if len(path) > 2 and path[0] == "services" else None
-    if inner is not None:
-        if inner in _REPLACED:
-            return over
-        if inner in _TO_SEQUENCE:
-            return [*_sequence(base), *_sequence(over)]
-        if inner in _HOSTS:
-            kept = _sequence(base)
-            return [*kept, *(each for each in _sequence(over) if each not in kept)]
-        if inner == ("build",):
-            base, over = _as_build(base), _as_build(over)
-        if inner in (("depends_on",), ("networks",), ("models",)):
-            alone: dict[str, Any] | None = {} if inner == ("depends_on",) else None
-            base, over = _as_mapping(base, alone), _as_mapping(over, alone)
-        if inner == ("logging",) and isinstance(base, dict) and isinstance(over, dict):
-            drivers = base.get("driver"), over.get("driver")
-            if drivers[0] != drivers[1] and None not in drivers:
-                return over
-    if over is None:
-        return base
-    if isinstance(base, dict):
-        if not isinstance(over, dict):
-            raise DefinitionError("a mapping can not be overridden by something else", path=dotted(path))
-        merged = dict(base)
-        for name, value in over.items():
-            merged[name] = merge(merged[name], value, (*path, name)) if name in merged else value
-        return merged
-    if isinstance(base, list):
-        if not isinstance(over, list):
-            raise DefinitionError("a list can not be overridden by something else", path=dotted(path))
-        return [*base, *over]
-    return over
-
-
-def _as_build(value: Any) -> Any:
-    return {"context": value} if isinstance(value, str) else {} if value is None else value
-
-
-def _as_mapping(value: Any, alone: dict[str, Any] | None) -> Any:
-    """`alone`: what is behind a name in a list."""
-    return {scalar_text(each): alone for each in value} if isinstance(value, list) else value
-
-
-def _sequence(value: Any) -> list[Any]:
-    """A mapping as `key=value` lines."""
-    if isinstance(value, dict):
-        found: list[str] = []
-        for name, each in value.items():
-            if each is None:
-                found.append(name)
-            elif isinstance(each, list):
-                found += [f"{name}={scalar_text(item)}" for item in each]
-            else:
-                found.append(f"{name}={scalar_text(each)}")
-        return sorted(found)
-    if isinstance(value, list):
-        return list(value)
-    return [value] if isinstance(value, str) else []
-
-
-_UNIQUE: Final = (
-    ("build", "args"),
-    ("build", "additional_contexts"),
-    ("build", "tags"),
-    ("build", "labels"),
-    ("environment",),
-    ("env_file",),
-)
-
-
-def _entry_name(entry: Any) -> str | None:
-    name = entry.get("path") if isinstance(entry, dict) else entry
-    return name if isinstance(name, str) else None
-
-
-def _unify(model: dict[str, Any]) -> None:
-    """Of entries with one key, the last one's value in the first one's place."""
-    services = model.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
-        for path in _UNIQUE:
-            holder = service
-            for name in path[:-1]:
-                holder = holder.get(name) if isinstance(holder, dict) else None
-            items = holder.get(path[-1]) if isinstance(holder, dict) else None
-            if not isinstance(items, list):
-                continue
-            names = [each for each in map(_entry_name, items) if each is not None]
-            if len(names) == len(items):
-                if path != ("env_file",):
-                    names = [each.partition("=")[0] for each in names]
-                holder[path[-1]] = list(dict(zip(names, items, strict=True)).values())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bakepy.bakefile.compose_yaml import Path
+from bakepy.bakefile.compose.yaml_reader import Path
 from bakepy.errors import DefinitionError
 
 Error = Callable[[Path, str], DefinitionError]
