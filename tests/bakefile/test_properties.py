@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from bakepy.bakefile import LoadOptions, load, load_definitions
 from bakepy.bakefile.data_body import Array, Data, Scalar, Table
 from bakepy.bakefile.functions.json_encoding import encode
-from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
+from bakepy.bakefile.functions.re2 import compile_pattern
+from bakepy.bakefile.functions.re2.pattern import PatternError
 from bakepy.bakefile.hcl_reader import BodyParser, NativeBody
 from bakepy.bakefile.json_reader import parse_json, read_json
 from bakepy.bakefile.node import Globals, Scope

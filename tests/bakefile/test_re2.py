@@ -6,8 +6,9 @@ import unicodedata
 
 import pytest
 
-from bakepy.bakefile.functions import re2
-from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
+from bakepy.bakefile.functions.re2 import compile_pattern
+from bakepy.bakefile.functions.re2.characters import CASED, INHABITED, property_ranges
+from bakepy.bakefile.functions.re2.pattern import PatternError
 
 
 def found(pattern: str, text: str) -> list[str]:
@@ -76,15 +77,15 @@ def test_a_pattern_that_makes_others_backtrack_takes_linear_steps() -> None:
 
 
 def test_no_character_beyond_those_that_are_looked_at_has_cases_or_a_category() -> None:
-    inhabited = [range(first, last + 1) for first, last in re2._INHABITED]
+    inhabited = [range(first, last + 1) for first, last in INHABITED]
     outside = (chr(code) for code in range(0x110000) if not any(code in each for each in inhabited))
     assert {unicodedata.category(each) for each in outside} == {"Cn", "Co"}
-    assert all(chr(code).lower() == chr(code) == chr(code).upper() for code in range(re2._CASED, 0x40000))
+    assert all(chr(code).lower() == chr(code) == chr(code).upper() for code in range(CASED, 0x40000))
 
 
 @pytest.mark.parametrize("name", ["L", "Nd", "Co"])
 def test_categories_hold_the_characters_that_have_them(name: str) -> None:
-    ranges = re2._property_ranges(name)
+    ranges = property_ranges(name)
     assert ranges is not None
     found = {code for low, high in ranges for code in range(low, high + 1)}
     assert found == {code for code in range(0x110000) if unicodedata.category(chr(code)).startswith(name)}

@@ -21,7 +21,8 @@ from bakepy.bakefile.entries import (
     parse_ssh,
 )
 from bakepy.bakefile.format import format_text
-from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
+from bakepy.bakefile.functions.re2 import compile_pattern
+from bakepy.bakefile.functions.re2.pattern import PatternError
 from bakepy.bakefile.listing import render_list
 from bakepy.bakefile.load import LoadOptions, deep_calls, load, load_definitions
 from bakepy.bakefile.render import render

@@ -118,7 +118,8 @@ def _replace(value: Value, old: Value, new: Value) -> Value:
 
 
 def _compiled(pattern: str, argument: int) -> Any:
-    from bakepy.bakefile.functions.re2 import PatternError, compile_pattern
+    from bakepy.bakefile.functions.re2 import compile_pattern
+    from bakepy.bakefile.functions.re2.pattern import PatternError
 
     try:
         return compile_pattern(pattern)
