@@ -25,83 +25,20 @@ import anyio
 import anyio.to_thread
 
 from bakepy.errors import BuildError
-from bakepy.llb.op import SourceOp
 from bakepy.model.frozen import FrozenMap
-from bakepy.model.url import redacted
-from bakepy.model.value import dataclass
 from bakepy.registry.retry import Patience
 from bakepy.snapshot.store import SnapshotStore
+from bakepy.source.gitcheckout import check_out, commit_time, require_subdir
 from bakepy.source.gitcommand import Git, GitFailed
+from bakepy.source.gitrequest import GitPin, GitRequest
 from bakepy.source.lent import NOTHING, Lent
 
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-_HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _HEAD = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
-_PINS = "refs/bakepy/pins/"
 _NOT_ALONE = ("not our ref", "unadvertised object", "couldn't find remote ref", "Server does not allow")
 _LONGEST_PAUSE = 0.5
 _SHARED_TOKENS = ("https://github.com/", "https://www.github.com/")
 """Addresses below which a token is also good for submodules."""
-
-
-@dataclass(frozen=True, slots=True)
-class GitRequest:
-    """A source op, read. `mtime`: `commit` gives all files the time of the commit."""
-
-    remote: str
-    ref: str = ""
-    subdir: str = ""
-    keep_git_dir: bool = False
-    checksum: str = ""
-    skip_submodules: bool = False
-    mtime: str = ""
-    fetch_by_commit: bool = False
-    token_secret: str = ""
-    header_secret: str = ""
-    agent: str = ""
-
-    @classmethod
-    def of(cls, op: SourceOp) -> GitRequest:
-        """Raises BuildError for a reference or checksum that can not be one."""
-        body = op.identifier.partition("://")[2]
-        address, _, fragment = body.partition("#")
-        ref, _, subdir = fragment.partition(":")
-        attrs = op.attrs
-        checksum = attrs.get("git.checksum", "")
-        if ref.startswith("-"):
-            raise BuildError(f"invalid git ref '{ref}'")
-        if checksum and not _HEX.match(checksum):
-            raise BuildError(f"invalid checksum {checksum} for Git URL, expected hex commit hash")
-        remote = attrs.get("git.fullurl") or f"https://{address}"
-        if "://" not in remote and "@" not in remote:
-            remote = f"https://{remote}"
-        return cls(
-            remote,
-            ref,
-            subdir.strip("/"),
-            attrs.get("git.keepgitdir") == "true",
-            checksum.lower(),
-            attrs.get("git.skipsubmodules") == "true",
-            attrs.get("git.mtime", ""),
-            attrs.get("git.fetchbycommit") == "true",
-            attrs.get("git.authtokensecret", ""),
-            attrs.get("git.authheadersecret", ""),
-            attrs.get("git.mountsshsock", ""),
-        )
-
-    @property
-    def shown(self) -> str:
-        return redacted(self.remote)
-
-
-@dataclass(frozen=True, slots=True)
-class GitPin:
-    """What a reference points to. `name` is the reference, in full where a server was asked; `object` is a commit or
-    an annotated tag, `commit` what that tag is on."""
-
-    name: str
-    object: str
-    commit: str
 
 
 class GitSource:
@@ -147,7 +84,7 @@ class GitSource:
         pin = await self.resolve(request, lent)
         async with self._repository(request, lent) as git, snapshots.prepare(None) as active:
             await self._fetch(git, request, pin)
-            await self._check_out(git, request, pin, active.path)
+            await check_out(git, request, pin, active.path)
             await active.commit(id)
 
     async def read(self, request: GitRequest, path: str, lent: Lent = NOTHING) -> bytes:
@@ -157,7 +94,7 @@ class GitSource:
         async with self._repository(request, lent) as git:
             await self._fetch(git, request, pin)
             if request.subdir:
-                await self._require_subdir(git, request, pin)
+                await require_subdir(git, request, pin)
             question = f"{pin.commit}:{inside}\n".encode()
             answer = await git.run(
                 "cat-file", "--batch", "--follow-symlinks", what=f"failed to read {request.shown}", stdin=question
@@ -175,7 +112,7 @@ class GitSource:
         pin = await self.resolve(request, lent)
         async with self._repository(request, lent) as git:
             await self._fetch(git, request, pin)
-            return await _commit_time(git, request, pin)
+            return await commit_time(git, request, pin)
 
     # ---- asking
 
@@ -272,7 +209,7 @@ class GitSource:
                 await self._fetch_all(git, failed, failure)
                 if not await git.succeeds("cat-file", "-e", f"{pin.object}^{{commit}}"):
                     raise BuildError(f"{request.shown} has no commit {pin.object}") from failure
-        await git.run("update-ref", f"{_PINS}{pin.object}", pin.object, what=failed)
+        await git.run("update-ref", pin.kept, pin.object, what=failed)
 
     async def _fetch_all(self, git: Git, failed: str, failure: GitFailed | None) -> None:
         if failure is not None and not any(mark in failure.said for mark in _NOT_ALONE):
@@ -281,68 +218,6 @@ class GitSource:
         deepen = ("--unshallow",) if (git.git_dir / "shallow").exists() else ()
         everything = ("+refs/heads/*:refs/bakepy/heads/*", "+refs/tags/*:refs/bakepy/tags/*")
         await git.run("fetch", "--quiet", "--no-tags", *deepen, "origin", *everything, what=failed)
-
-    # ---- checking out
-
-    async def _check_out(self, git: Git, request: GitRequest, pin: GitPin, tree: Path) -> None:
-        submodules = not request.skip_submodules and await git.succeeds("cat-file", "-e", f"{pin.object}:.gitmodules")
-        if request.subdir:
-            await self._require_subdir(git, request, pin, submodules=submodules)
-        whole = tree / f".bakepy-{pin.commit[:12]}" if request.subdir else tree
-        whole.mkdir(mode=0o755, exist_ok=True)
-        if submodules or (request.keep_git_dir and not request.subdir):
-            await self._clone(git, request, pin, whole, submodules=submodules)
-        else:
-            await self._read_tree(git, request, pin, whole)
-        if request.subdir:
-            await anyio.to_thread.run_sync(_lift, whole, request.subdir, tree)
-        if request.mtime == "commit":
-            await anyio.to_thread.run_sync(_set_times, tree, await _commit_time(git, request, pin))
-
-    async def _read_tree(self, git: Git, request: GitRequest, pin: GitPin, tree: Path) -> None:
-        assert git.git_dir is not None
-        index = git.git_dir / "index.bakepy"
-        index.unlink(missing_ok=True)
-        try:
-            await git.at(git.git_dir, tree, index).run(
-                "read-tree", "--reset", "-u", pin.object, what=f"failed to checkout remote {request.shown}"
-            )
-        finally:
-            index.unlink(missing_ok=True)
-
-    async def _clone(self, git: Git, request: GitRequest, pin: GitPin, tree: Path, *, submodules: bool) -> None:
-        """A repository of its own in `tree`: kept, or what submodules need to be checked out."""
-        failed = f"failed to checkout remote {request.shown}"
-        folder = tree / ".git"
-        here = git.without("remote.origin.url").at(folder, tree)
-        form = "sha256" if len(pin.object) == 64 else "sha1"
-        # what is kept looks as git makes it, with the samples of its hooks
-        template = () if request.keep_git_dir and not request.subdir else ("--template=",)
-        await here.run("init", "--quiet", *template, f"--object-format={form}", what=failed)
-        spec = f"{_PINS}{pin.object}" + (f":{_kept_name(request.ref, pin)}" if pin.name.startswith("refs/") else "")
-        await here.run("remote", "add", "origin", request.shown, what=failed)
-        await here.run("fetch", "--quiet", "-u", "--depth=1", "--no-tags", f"file://{git.git_dir}", spec, what=failed)
-        await here.run("checkout", "--quiet", "--detach", "FETCH_HEAD", what=failed)
-        if submodules:
-            await here.run("remote", "set-url", "origin", request.remote, what=failed)
-            await here.run(
-                "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1",
-                what=f"failed to update submodules for {request.shown}",
-            )  # fmt: skip
-        if request.keep_git_dir and not request.subdir:
-            await here.run("reflog", "expire", "--all", "--expire=now", what=failed)
-            await anyio.to_thread.run_sync(_clean, folder, request.remote, request.shown)
-        else:
-            await anyio.to_thread.run_sync(_drop_git, tree)
-
-    async def _require_subdir(self, git: Git, request: GitRequest, pin: GitPin, *, submodules: bool = False) -> None:
-        """Raises BuildError unless the sub folder is one, all the way. What is in a submodule shows when it is
-        there."""
-        listed = await git.run(
-            "ls-tree", "-d", "-z", pin.commit, "--", request.subdir, what=f"failed to read {request.shown}"
-        )
-        if not listed and not submodules:
-            raise BuildError(f"invalid subdir {request.subdir}: {request.shown} has no such folder")
 
 
 def _authorization(request: GitRequest, lent: Lent) -> str:
@@ -356,13 +231,6 @@ def _authorization(request: GitRequest, lent: Lent) -> str:
         if request.token_secret and (token := lent.get(request.token_secret + suffix)) is not None:
             return "basic " + base64.b64encode(b"x-access-token:" + token).decode()
     return ""
-
-
-async def _commit_time(git: Git, request: GitRequest, pin: GitPin) -> int:
-    text = await git.run(
-        "log", "-1", "--format=%ct", f"{pin.object}^{{commit}}", what=f"failed to read {request.shown}"
-    )
-    return int(text)
 
 
 @asynccontextmanager
@@ -383,58 +251,3 @@ async def _locked(root: Path, name: str) -> AsyncIterator[None]:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _lift(whole: Path, subdir: str, tree: Path) -> None:
-    """Makes the content of a sub folder the tree. Raises BuildError if a part of the way is no folder."""
-    inside = whole
-    for part in subdir.split("/"):
-        inside = inside / part
-        if part == ".." or inside.is_symlink() or not inside.is_dir():
-            raise BuildError(f"invalid subdir {subdir}")
-    for entry in list(inside.iterdir()):
-        entry.rename(tree / entry.name)
-    shutil.rmtree(whole)
-
-
-def _drop_git(tree: Path) -> None:
-    """Removes the repository, and what points to it in submodules."""
-    shutil.rmtree(tree / ".git")
-    for folder, folders, files in os.walk(tree):
-        if ".git" in files:
-            (Path(folder) / ".git").unlink()
-            files.remove(".git")
-        if ".git" in folders:
-            shutil.rmtree(Path(folder) / ".git")
-            folders.remove(".git")
-
-
-def _kept_name(ref: str, pin: GitPin) -> str:
-    """What the reference is called in a repository that is kept: a tag only if it is an annotated one, or named as one
-    (as `git fetch REF:REF` has it, which BuildKit runs)."""
-    if pin.object != pin.commit:
-        return f"refs/tags/{ref.removeprefix('refs/tags/')}"
-    if ref.startswith("refs/"):
-        return ref
-    if ref.startswith(("heads/", "tags/", "remotes/")):
-        return f"refs/{ref}"
-    return f"refs/heads/{ref or pin.name.removeprefix('refs/heads/')}"
-
-
-def _clean(folder: Path, remote: str, shown: str) -> None:
-    """Leaves no password in a repository that is kept, and no trace of this fetch."""
-    (folder / "FETCH_HEAD").unlink(missing_ok=True)
-    secret, instead = (text.partition("://")[2].rpartition("@")[0] for text in (remote, shown))
-    for config in folder.rglob("config"):
-        text = config.read_text(errors="surrogateescape")
-        clean = text.replace(f"{secret}@", f"{instead}@") if secret else text
-        if clean != text:
-            config.write_text(clean, errors="surrogateescape")
-
-
-def _set_times(tree: Path, seconds: int) -> None:
-    """Deepest first, so that a folder keeps the time that it is given."""
-    for folder, folders, files in os.walk(tree, topdown=False):
-        for name in (*files, *folders):
-            os.utime(Path(folder) / name, (seconds, seconds), follow_symlinks=False)
-    os.utime(tree, (seconds, seconds))

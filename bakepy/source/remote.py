@@ -71,7 +71,7 @@ class RemoteSources:
         Raises FileNotFoundError, IsADirectoryError, and BakeError as the sources do.
         """
         if op.scheme == "git":
-            from bakepy.source.git import GitRequest
+            from bakepy.source.gitrequest import GitRequest
 
             return await self.git.read(GitRequest.of(op), path, lent)
         file = await self._file(op, lent)
@@ -81,7 +81,7 @@ class RemoteSources:
     async def time(self, op: SourceOp, lent: Lent = NOTHING) -> int | None:
         """Seconds: when the commit was made; Last-Modified, else the newest file of an archive. None: not known."""
         if op.scheme == "git":
-            from bakepy.source.git import GitRequest
+            from bakepy.source.gitrequest import GitRequest
 
             return await self.git.time(GitRequest.of(op), lent)
         file = await self._file(op, lent)

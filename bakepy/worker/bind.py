@@ -194,13 +194,13 @@ class _Git(_Source):
         self._workshop = workshop
 
     async def cache_map(self) -> CacheMap[Ref]:
-        from bakepy.source.git import GitRequest
+        from bakepy.source.gitrequest import GitRequest
 
         git, request = self._workshop.remote.git, GitRequest.of(self._op)
         return CacheMap(_key("git", git.key(request, await git.resolve(request, self._lent))))
 
     async def run(self, inputs: Sequence[Ref], result_id: str, log: Log) -> Sequence[Ref]:
-        from bakepy.source.git import GitRequest
+        from bakepy.source.gitrequest import GitRequest
 
         request = GitRequest.of(self._op)
         await self._workshop.remote.git.place(request, result_id, self._workshop.snapshots, self._lent)

@@ -15,7 +15,8 @@ from bakepy.dockerfile.giturl import parse_git
 from bakepy.dockerfile.lower.sources import description, git_source
 from bakepy.errors import BuildError, RegistryError
 from bakepy.llb.op import SourceOp
-from bakepy.source.git import GitRequest, GitSource
+from bakepy.source.git import GitSource
+from bakepy.source.gitrequest import GitRequest
 from bakepy.source.lent import NOTHING, Lent
 from tests.support.repositories import Repository
 from tests.support.snapshots import Snapshots, open_snapshots

@@ -9,7 +9,8 @@ import pytest
 
 from bakepy.errors import BuildError
 from bakepy.registry.retry import Patience
-from bakepy.source.git import GitRequest, GitSource
+from bakepy.source.git import GitSource
+from bakepy.source.gitrequest import GitRequest
 
 pytestmark = pytest.mark.anyio
 
