@@ -82,6 +82,11 @@ class Filter:
     def __bool__(self) -> bool:
         return self.include is not None or self.exclude is not None
 
+    def takes_source(self) -> bool:
+        """Whether the source itself is meant by the patterns, which name what is in it."""
+        wanted = self.include is None or self.include.match("", None)[0]
+        return wanted and not (self.exclude is not None and self.exclude.match("", None)[0])
+
     @property
     def key(self) -> str:
         """Equal for filters of equal patterns."""
@@ -124,18 +129,29 @@ def find(tree: FileTree, selection: Selection) -> list[Match]:
                 raise BuildError(f'"{selection.required[0]}": not found', hint=_NO_SYMLINK)
         if selection.include or selection.exclude:
             _reach(tree, start, follow=False)
-        return [_follow(tree, start, selection.follow)]
+        return [_follow(tree, start, selection)]
     where, node = _reach(tree, start, follow=selection.follow)
-    return [_follow(tree, found, selection.follow) for found in _wildcard(tree, where, node, pattern)]
+    return [_follow(tree, found, selection) for found in _wildcard(tree, where, node, pattern)]
 
 
 def _clean(path: str) -> str:
     return clean("/" + path).strip("/")
 
 
-def _follow(tree: FileTree, written: bytes, follow: bool) -> Match:
-    path, node = tree.resolve(written, follow_last=follow)
+def _folders_above(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _follow(tree: FileTree, written: bytes, selection: Selection) -> Match:
+    path, node = tree.resolve(written, follow_last=selection.follow)
+    if node is not None and selection.follow and path != written and tree.resolve(written, by_steps=True)[1] is None:
+        # what BuildKit copies is found with targets joined as text, but its cache goes step by step
+        raise not_found(tree, written)
     if node is None:
+        if not Filter(selection.include, selection.exclude).takes_source():
+            raise _out_of_reach(tree, written, path)
         raise not_found(tree, written)
     return Match(written, path, node)
 
@@ -145,14 +161,18 @@ def _reach(tree: FileTree, start: bytes, *, follow: bool) -> tuple[bytes, Node]:
     something to look through, so that what is missing is told by the copy, in the kernel's words."""
     where, node = tree.resolve(start, follow_last=follow)
     if node is None:
-        above = where
-        while (nearest_above := tree.find(above)) is None:
-            above = above.rpartition(b"/")[0]
-        # of a context only what may be copied is sent: a file in the way is not
-        file_in_the_way = not (nearest_above.is_dir or tree.foreign)
-        why = "not a directory" if file_in_the_way else "no such file or directory"
-        raise BuildError(f"lstat /{show(where)}: {why}", hint=not_found(tree, start).hint)
+        raise _out_of_reach(tree, start, where)
     return where, node
+
+
+def _out_of_reach(tree: FileTree, written: bytes, where: bytes) -> BuildError:
+    above = where
+    while (nearest_above := tree.find(above)) is None:
+        above = above.rpartition(b"/")[0]
+    # of a context only what may be copied is sent: a file in the way is not
+    file_in_the_way = not (nearest_above.is_dir or tree.foreign)
+    why = "not a directory" if file_in_the_way else "no such file or directory"
+    return BuildError(f"lstat /{show(where)}: {why}", hint=not_found(tree, written).hint)
 
 
 def _split_wildcards(path: str) -> tuple[str, str]:
@@ -255,7 +275,12 @@ Xattrs = Callable[[bytes, Node], bytes]
 def digest(tree: FileTree, selections: Sequence[Selection], file_digests: FileDigests, xattrs: Xattrs | None) -> str:
     """The digest of all that `selections` take from `tree`. Raises BuildError for what is not there."""
     total = hashlib.sha256()
+    plain = {_clean(one.path) for one in selections if not (one.wildcard or one.include or one.exclude)}
     for selection in selections:
+        path = _clean(selection.path)
+        if path in plain and any(above in plain for above in _folders_above(path)):
+            # BuildKit asks only for the folder that is copied, too
+            _reach(tree, path.encode("utf-8", "surrogateescape"), follow=selection.follow)
         filter = Filter(selection.include, selection.exclude)
         part = hashlib.sha256()
         matches = find(tree, selection)
@@ -276,7 +301,7 @@ def _check_links(tree: FileTree, selection: Selection, picked: Sequence[Picked])
     root is copied by patterns, although it copies the links themselves."""
     for entry in picked if selection.follow else ():
         if entry.node.is_symlink and b"/" not in entry.path:
-            _follow(tree, entry.path, True)
+            _follow(tree, entry.path, selection)
 
 
 def _update(

@@ -218,12 +218,12 @@ class FileTree:
             here = here + b"/" + name if here else name
         return node
 
-    def resolve(self, path: bytes, *, follow_last: bool = True) -> tuple[bytes, Node | None]:
+    def resolve(self, path: bytes, *, follow_last: bool = True, by_steps: bool = False) -> tuple[bytes, Node | None]:
         """Where `path` leads when symlinks are followed inside this root, and what is there.
 
         The path is first cleaned as text; what does not exist is kept as written. Raises BuildError for a loop.
         """
-        return resolve_links(path, self._peek, follow_last=follow_last)
+        return resolve_links(path, self._peek, follow_last=follow_last, by_steps=by_steps)
 
     def _peek(self, path: bytes) -> tuple[Node | None, bytes | None]:
         node = self.find(path)
@@ -252,12 +252,21 @@ class FileTree:
 T = TypeVar("T")
 
 
+class LinkLoop(BuildError):
+    """Symlinks do not come to an end."""
+
+
 def resolve_links(
-    path: bytes, peek: Callable[[bytes], tuple[T | None, bytes | None]], *, follow_last: bool = True
+    path: bytes,
+    peek: Callable[[bytes], tuple[T | None, bytes | None]],
+    *,
+    follow_last: bool = True,
+    by_steps: bool = False,
 ) -> tuple[bytes, T | None]:
     """Follows symlinks inside a root. `peek` says what is at a path whose parents are no symlinks: the thing, if any,
     and its target if it is a symlink; `b""` is the root. Absolute targets start there, and nothing climbs above it.
-    Raises BuildError for a loop."""
+    `by_steps`: a symlink before a `..` in a target is followed first, as by the kernel.
+    Raises LinkLoop for a loop."""
     rest = _components(path)[::-1]
     here = b""
     found = peek(here)[0]
@@ -275,12 +284,13 @@ def resolve_links(
             continue
         links += 1
         if links > MAX_LINKS:
-            raise BuildError(
+            raise LinkLoop(
                 f"too many links: /{show(path)}", hint="symlinks lead round in a circle, or through more than 255"
             )
         if not target.startswith(b"/"):
             # a relative target is joined, as text, to the folder that the link is in
-            target = posixpath.normpath(b"/" + here + b"/" + target)
+            target = b"/" + here + b"/" + target
+            target = target if by_steps else posixpath.normpath(target)
         rest += reversed([step for step in target.split(b"/") if step not in (b"", b".")])
         here = b""
         found = peek(here)[0]

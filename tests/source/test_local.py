@@ -235,16 +235,32 @@ async def test_a_source_that_no_filter_let_in_has_its_nearest_too(tmp_path: Path
 async def test_a_missing_source_of_a_filtered_copy(tmp_path: Path, source: LocalSource) -> None:
     root = make_tree(tmp_path / "ctx", {"src/main.py": "", "l": "-> src", "gone": "-> nowhere"})
     told = []
-    for path in ("/l/mian.py", "/src/main.py/x", "/none/x", "/gone"):
+    for path, pattern in [
+        ("/l/mian.py", "log"), ("/src/main.py/x", "log"), ("/none/x", "log"), ("/gone", "log"), ("/gone", "*"),
+    ]:  # fmt: skip
         with pytest.raises(BuildError) as raised:
-            await digest_of(source, root, Selection(path, exclude=("log",)))
+            await digest_of(source, root, Selection(path, exclude=(pattern,)))
         told.append((raised.value.what, raised.value.hint))
     assert told == [
         ("lstat /src/mian.py: no such file or directory", "did you mean 'main.py'?"),
         ("lstat /src/main.py/x: no such file or directory", ""),
         ("lstat /none/x: no such file or directory", ""),
         ('"/gone": not found', ""),
+        ("lstat /nowhere: no such file or directory", ""),
     ]
+
+
+async def test_a_missing_source_below_another(tmp_path: Path, source: LocalSource) -> None:
+    root = make_tree(tmp_path / "ctx", {"src/main.py": "", "src/gone": "-> /nowhere"})
+    for above, path, what in [
+        ("/", "/no", "lstat /no: no such file or directory"),
+        ("/src", "/src/gone", "lstat /nowhere: no such file or directory"),
+        ("/sr", "/src/no", '"/sr": not found'),
+        ("/src/*", "/src/no", '"/src/gone": not found'),
+    ]:
+        with pytest.raises(BuildError) as raised:
+            await digest_of(source, root, Selection(above, wildcard="*" in above), Selection(path))
+        assert raised.value.what == what
 
 
 async def test_a_dangling_link_is_not_found(tmp_path: Path, source: LocalSource) -> None:
@@ -253,6 +269,17 @@ async def test_a_dangling_link_is_not_found(tmp_path: Path, source: LocalSource)
     with pytest.raises(BuildError) as raised:
         await digest_of(source, root, Selection("/a/link"))
     assert (raised.value.what, raised.value.hint) == ('"/a/link": not found', "")
+
+
+async def test_a_link_through_a_link_and_back(tmp_path: Path, source: LocalSource) -> None:
+    links = {"d": "-> sub/deep", "l": "-> d/../x", "self": "-> self/../sub"}
+    root = make_tree(tmp_path / "ctx", {"x": "", "sub/deep/y": "", **links})
+    tree = await source.open(root, include=["l", "self"])
+    assert await tree.digest((Selection("/l"),))
+    with pytest.raises(BuildError, match=r"^too many links: /self"):
+        await tree.digest((Selection("/self"),))
+    with pytest.raises(BuildError, match=r'^"/l": not found'):
+        await digest_of(source, root, Selection("/l"))
 
 
 async def test_a_required_path(tmp_path: Path, source: LocalSource) -> None:

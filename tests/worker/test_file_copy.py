@@ -132,6 +132,8 @@ async def test_loops_and_files_in_the_way_of_the_destination(kitchen: Kitchen) -
     make_tree(kitchen.context, {"a": "a", "d/x": "x"})
     base = await kitchen.tree("base", {"ring": "-> ring", "file": "f"})
     assert await refusal(kitchen, copy("a", "/ring"), on=base) == "too many links: /ring"
+    assert await refusal(kitchen, copy("a", "/ring/x"), on=base) == "too many links: /ring"
+    assert await refusal(kitchen, copy("a", "/ring/x/y"), on=base) == "lstat /ring/x: too many levels of symbolic links"
     assert await refusal(kitchen, copy("a", "/file/x"), on=base) == "mkdir /file: not a directory"
     assert await refusal(kitchen, copy("a", "/file/x/y"), on=base) == "lstat /file/x: not a directory"
     assert await refusal(kitchen, copy("a", "/file/"), on=base) == "mkdir /file: not a directory"

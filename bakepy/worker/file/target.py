@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bakepy.errors import BuildError
 from bakepy.model.value import dataclass
-from bakepy.snapshot.filetree import resolve_links, show
+from bakepy.snapshot.filetree import LinkLoop, resolve_links, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,22 @@ class Target:
     def resolve(self, path: str) -> bytes:
         """Follows symlinks inside the tree, the last one too; what does not exist stays as written. BuildError for
         loops and for a path through a file."""
-        return resolve_links(path.encode("utf-8", "surrogateescape"), self._peek)[0]
+        written = path.encode("utf-8", "surrogateescape")
+        try:
+            return resolve_links(written, self._peek)[0]
+        except LinkLoop as loop:
+            raise self._beyond(loop, written) from None
+
+    def _beyond(self, loop: LinkLoop, path: bytes) -> BuildError:
+        """The error for a path that may go on behind a loop, where BuildKit meets the kernel's own limit."""
+        steps = [step for step in path.split(b"/") if step not in (b"", b".")]
+        for count in range(1, len(steps)):
+            try:
+                resolve_links(b"/".join(steps[:count]), self._peek)
+            except LinkLoop:
+                behind = b"/".join(steps[: count + 1])
+                return BuildError(f"lstat /{show(behind)}: too many levels of symbolic links", hint=loop.hint)
+        return loop
 
     def _peek(self, path: bytes) -> tuple[os.stat_result | None, bytes | None]:
         facts = self.facts(path)
