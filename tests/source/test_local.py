@@ -274,7 +274,7 @@ async def test_a_dangling_link_is_not_found(tmp_path: Path, source: LocalSource)
 async def test_a_link_through_a_link_and_back(tmp_path: Path, source: LocalSource) -> None:
     links = {"d": "-> sub/deep", "l": "-> d/../x", "self": "-> self/../sub"}
     root = make_tree(tmp_path / "ctx", {"x": "", "sub/deep/y": "", **links})
-    tree = await source.open(root, include=["l", "self"])
+    tree = await source.open(root, follow=["l", "self"])
     assert await tree.digest((Selection("/l"),))
     with pytest.raises(BuildError, match=r"^too many links: /self"):
         await tree.digest((Selection("/self"),))
