@@ -58,6 +58,7 @@ def _repair(root: Path, format_: str, *, deep: bool) -> None:
     from bakepy.engine.root import Use, open_root, remove_cgroups
     from bakepy.snapshot.store import SnapshotStore
     from bakepy.snapshot.table import Snapshot
+    from bakepy.snapshot.tree import allow_deep_trees
 
     async def fetch(snapshot: Snapshot, origin: str) -> None:
         raise AssertionError(f"nothing is pulled to be repaired: {snapshot.id}")
@@ -65,6 +66,7 @@ def _repair(root: Path, format_: str, *, deep: bool) -> None:
     enter()
     results = [repair.check_folders(root)]
     open_root(root)
+    allow_deep_trees()
     with Use(root) as use:
         if not use.alone():
             raise EngineError(f"state root {root} is in use", hint="run this again when the builds have ended")

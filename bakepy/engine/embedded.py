@@ -40,6 +40,7 @@ from bakepy.snapshot.census import Census
 from bakepy.snapshot.snapshotter import AUTO, SNAPSHOTTERS
 from bakepy.snapshot.store import SnapshotStore
 from bakepy.snapshot.table import Snapshot
+from bakepy.snapshot.tree import allow_deep_trees
 from bakepy.snapshot.usernamespace import as_caller
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
@@ -117,6 +118,7 @@ class Embedded:
         """
         environment = os.environ if environment is None else environment
         open_root(root)
+        allow_deep_trees()
         mended: list[str] = []
         async with AsyncExitStack() as stack:
             use = stack.enter_context(Use(root))

@@ -100,16 +100,17 @@ class Exporter:
         done: dict[int, Exported] = {}
 
         async def one(number: int, output: Output) -> None:
-            with ExportProgress(self._emit, result.name, number, _title(output)) as progress, first_error():
+            with ExportProgress(self._emit, result.name, number, _title(output)) as progress:
                 for warning in parsed.warnings if number == 0 else ():
                     progress.warn(warning)
                 try:
-                    done[number] = await self._one(result, output, progress)
+                    with first_error():
+                        done[number] = await self._one(result, output, progress)
                 except BrokenPipeError:
                     raise  # who reads our output has gone: nothing is to be said
                 except OSError as error:
                     dest = getattr(output, "dest", "")
-                    place = error.filename or dest or "the output"
+                    place = os.fsdecode(error.filename or dest or "the output")
                     raise BuildError(
                         f"can not write {place}: {error.strerror or error}", hint=disk_hint(error.errno, str(dest))
                     ) from error

@@ -5,6 +5,7 @@ What is known of a snapshot goes with it: whoever keeps such facts elsewhere is 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -174,7 +175,8 @@ def discard(path: Path, aside: Path) -> None:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes on disk of a file or of all below a folder; files with several names count once."""
+    """Bytes on disk of a file or of all below a folder; files with several names count once, those whose path would be
+    too long for the kernel not at all."""
     total = 0
     seen: set[tuple[int, int]] = set()
     for facts in _walk(path):
@@ -184,6 +186,10 @@ def tree_size(path: Path) -> int:
             seen.add((facts.st_dev, facts.st_ino))
         total += facts.st_blocks * 512
     return total
+
+
+_OUT_OF_REACH = (errno.ENOENT, errno.ENAMETOOLONG)
+"""It goes while we look, or a step made folders so deep that their path is longer than PATH_MAX."""
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:
@@ -198,13 +204,17 @@ def _walk(path: Path) -> Iterator[os.stat_result]:
     while stack:
         try:
             entries = os.scandir(stack.pop())
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _OUT_OF_REACH:
+                raise
             continue
         with entries:
             for entry in entries:
                 try:
                     facts = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # it goes while we look
+                except OSError as error:
+                    if error.errno not in _OUT_OF_REACH:
+                        raise
                     continue
                 yield facts
                 if stat.S_ISDIR(facts.st_mode):

@@ -26,8 +26,8 @@ _BLOCK = 1 << 20
 
 def written_later(folder: Path) -> bytes | None:
     """A path below `folder` that was written to, made or removed from after the folder got its name; None if there is
-    none. Looks at times only: a file counts if its content is younger (names of it in other trees come and go), a
-    folder if anything of it is."""
+    none, as far down as the kernel takes paths. Looks at times only: a file counts if its content is younger (names of
+    it in other trees come and go), a folder if anything of it is."""
     made = folder.lstat().st_ctime_ns
     for path, facts in _walk(os.fsencode(folder / "fs")):
         if facts.st_ctime_ns > made and (stat.S_ISDIR(facts.st_mode) or facts.st_mtime_ns > made):
@@ -53,11 +53,18 @@ def same_as_layer(fs: Path, snapshot: Snapshot, content: ContentStore, scratch: 
     return _same(os.fsencode(fs), os.fsencode(scratch), implied | {os.fsencode(fs)})
 
 
+_PATH_MAX, _NAME_MAX = 4096, 255
+"""limits.h: a folder with a longer path has files that have none."""
+
+
 def _walk(top: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
     yield top, os.lstat(top)
     stack = [top]
     while stack:
-        with os.scandir(stack.pop()) as entries:
+        folder = stack.pop()
+        if len(folder) >= _PATH_MAX - _NAME_MAX - 1:
+            continue
+        with os.scandir(folder) as entries:
             for entry in entries:
                 facts = entry.stat(follow_symlinks=False)
                 yield entry.path, facts

@@ -1,14 +1,14 @@
 """Whole trees: copying one as it is, removing one whatever its modes are."""
 
 # Names are bytes here, as the kernel has them; pathlib has none.
-# ruff: noqa: PTH101, PTH102, PTH115, PTH116, PTH118, PTH120, PTH123, PTH211
+# ruff: noqa: PTH101, PTH102, PTH104, PTH115, PTH116, PTH118, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +20,10 @@ OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
 
 def remove_tree(path: Path) -> None:
-    """Removes `path` and all below it; does not follow symlinks, does not leave the file system it is on."""
+    """Removes `path` and all below it; does not follow symlinks, does not leave the file system it is on.
+
+    However deep it is, beyond PATH_MAX too: folders far down are brought to the top first.
+    """
     try:
         facts = path.lstat()
     except FileNotFoundError:
@@ -28,23 +31,60 @@ def remove_tree(path: Path) -> None:
     if not stat.S_ISDIR(facts.st_mode):
         path.unlink(missing_ok=True)
         return
-    shutil.rmtree(path, onerror=_retry_writable)
+    top = os.fsencode(path)
+    pending = [(top, 0, False)]
+    while pending:
+        folder, depth, emptied = pending.pop()
+        if emptied:
+            _take_away(os.rmdir, folder)
+            continue
+        pending.append((folder, depth, True))
+        for name, is_folder in _listing(folder):
+            if not is_folder:
+                _take_away(os.unlink, name)
+            elif depth < _FAR_DOWN:
+                pending.append((name, depth + 1, False))
+            else:
+                raised = os.path.join(top, b".raised-" + os.urandom(12).hex().encode())
+                os.rename(name, raised)
+                pending.append((raised, 1, False))
 
 
-def _retry_writable(function: Callable[..., object], path: str, failure: object) -> None:
-    error = failure[1] if isinstance(failure, tuple) else failure
-    if isinstance(error, FileNotFoundError):
-        return
-    if isinstance(error, PermissionError) and function in (os.scandir, os.open, os.unlink, os.rmdir):
-        folder = path if function in (os.scandir, os.open) else os.path.dirname(path)
-        os.chmod(folder, 0o700, follow_symlinks=True)
-        if function in (os.unlink, os.rmdir):
-            function(path)
-        else:
-            shutil.rmtree(path)
-        return
-    if isinstance(error, BaseException):
-        raise error
+_FAR_DOWN = 12
+"""Folders: so many of the longest names are no path that is too long, not even below the longest state root."""
+
+
+def _listing(folder: bytes) -> list[tuple[bytes, bool]]:
+    """Paths in a folder, and whether each is a folder."""
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        os.chmod(folder, 0o700)
+        entries = os.scandir(folder)
+    with entries:
+        return [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+def _take_away(function: Callable[[bytes], None], path: bytes) -> None:
+    try:
+        function(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        os.chmod(os.path.dirname(path), 0o700)
+        function(path)
+
+
+def allow_deep_trees() -> None:
+    """For this process: many walks of trees call themselves for each folder in a folder, and a path may be a chain of
+    PATH_MAX / 2 of these."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEPTH))
+
+
+_DEPTH = 12_000
+"""Frames: a few for each of the 2,048 folders that a path may lead through."""
 
 
 def copy_tree(source: Path, target: Path, *, whiteouts: bool = True) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bakepy.snapshot.tree import remove_tree
 from tests.e2e.conftest import Bakepy, write
 
 pytestmark = pytest.mark.runtime
@@ -160,3 +161,29 @@ def test_state_roots_of_odd_names(tmp_path: Path, busybox: Path, runtime: str) -
     bakepy.run("run", cwd=folder, env={"BASE": f"oci-layout://{busybox}:latest", "BAKEPY_RUNTIME": runtime})
     assert (folder / "out/log").read_text() == "here\n"
     nothing_is_left(bakepy)
+
+
+@pytest.mark.parametrize("snapshotter", ["overlay", "copy"])
+def test_a_tree_of_many_folders_in_folders(bakepy: Bakepy, tmp_path: Path, busybox: Path, snapshotter: str) -> None:
+    """More than Python calls itself unless it is told to."""
+    steps = "FROM busybox AS a\nCOPY deep /a\nRUN rm -r /a/d/d/other\nFROM scratch\nCOPY --from=a /a /b\n"
+    folder = write(tmp_path / "project", {**ENDS, "Dockerfile": steps})
+    here = os.open(folder, os.O_RDONLY)
+    try:
+        os.mkdir("deep", dir_fd=here)
+        place = "deep"
+        for _ in range(1010):
+            place += "/d"
+            os.mkdir(place, dir_fd=here)
+        os.mkdir("deep/d/d/other", dir_fd=here)
+    finally:
+        os.close(here)
+    env = {"BASE": f"oci-layout://{busybox}:latest"}
+    outputs = ("--set", "*.output=type=oci,dest=image.tar", "--set", "*.output+=type=local,dest=out")
+    bakepy.run("run", "--snapshotter", snapshotter, *outputs, cwd=folder, env=env)
+    assert (folder / "out" / place.replace("deep", "b")).is_dir()
+    assert not (folder / "out/b/d/d/other").exists()
+    bakepy.run("doctor", "--deep", cwd=folder)
+    bakepy.run("prune", "--all", cwd=folder)
+    nothing_is_left(bakepy)
+    remove_tree(folder)  # shutil, by which pytest would, calls itself too often

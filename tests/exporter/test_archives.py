@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -274,6 +275,20 @@ async def test_an_archive_can_go_to_stdout(house: House) -> None:
     exported = await house.exporter(stdout=out).export(result(top, "type=oci"))
     assert "index.json" in tar_of(out.getvalue())
     assert exported.written == ("OCI archive stdout",)
+
+
+async def test_what_the_machine_refuses_while_a_layer_is_written_is_told(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", b"/root/blobs/x")
+
+    top = await house.snapshot("s1", {"a": "1"})
+    monkeypatch.setattr("bakepy.exporter.layers.write_layer", full)
+    with pytest.raises(BuildError) as caught:
+        await house.exporter().export(result(top, f"type=oci,dest={tmp_path / 'a.tar'}"))
+    assert caught.value.what == "can not write /root/blobs/x: No space left on device"
+    assert caught.value.hint
 
 
 async def test_a_failed_export_leaves_the_old_file(house: House, tmp_path: Path) -> None:
