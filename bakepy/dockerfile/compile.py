@@ -15,11 +15,10 @@ from __future__ import annotations
 from bakepy.dockerfile.checks import Warning
 from bakepy.dockerfile.epoch import NAME as EPOCH
 from bakepy.dockerfile.epoch import SourceTimeRequest
-from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.images import ImageRequest, MissingImages, ResolvedImageConfig
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import Outline
 from bakepy.dockerfile.parsed import ParsedDockerfile, parse
-from bakepy.dockerfile.plan import MissingImages
 from bakepy.dockerfile.session import Lowered, Session
 from bakepy.errors import BakeError
 from bakepy.model.value import dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bakepy.model.digest import Digest
 from bakepy.model.image_config import ImageConfig
 from bakepy.model.platform import Platform
@@ -34,3 +36,11 @@ class ResolvedImageConfig:
     digest: Digest | None
     config: ImageConfig
     reference: str = ""
+
+
+class MissingImages(Exception):
+    """These image configs are needed before the plan can be made."""
+
+    def __init__(self, requests: Iterable[ImageRequest]) -> None:
+        super().__init__()
+        self.requests = tuple(dict.fromkeys(requests))

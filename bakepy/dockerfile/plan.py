@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from bakepy.dockerfile.bases import Bases
 from bakepy.dockerfile.checks import Checker
 from bakepy.dockerfile.errors import DockerfileError, raise_all
 from bakepy.dockerfile.expansion import Expanded, ExpansionError, Lexer
 from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
 from bakepy.dockerfile.instructions import Add, Copy, Dockerfile, OnBuild, Run, Stage, Workdir
-from bakepy.dockerfile.lower.contexts import find_context, load_context
-from bakepy.dockerfile.lower.image import ImageDraft, empty_image
-from bakepy.dockerfile.lower.names import next_step, step_name
-from bakepy.dockerfile.lower.node import Node
-from bakepy.dockerfile.lower.sources import description, image_source
+from bakepy.dockerfile.lower.contexts import find_context
 from bakepy.dockerfile.lower.state import Command, StageState
 from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import OutlineNotes
 from bakepy.dockerfile.parser import line_location, parse_text
-from bakepy.dockerfile.paths import join
 from bakepy.dockerfile.reader import MAX_ERRORS, Dialect, read_instruction
 from bakepy.dockerfile.stages import StageTable, check_cycles, reachable
 from bakepy.dockerfile.suggest import guess
@@ -30,20 +26,9 @@ from bakepy.dockerfile.text import quote
 from bakepy.errors import BakeError, nearest
 from bakepy.model.location import SourceFile
 from bakepy.model.platform import Platform
-from bakepy.model.reference import ImageReference
 from bakepy.model.value import dataclass
 
-_SEARCHED = 1000
-"""Stages at most among which the nearest name is looked for: each of a hundred errors may ask."""
 _COUNTED = (Add, Copy, Run, Workdir)
-
-
-class MissingImages(Exception):
-    """These image configs are needed before the plan can be made."""
-
-    def __init__(self, requests: Iterable[ImageRequest]) -> None:
-        super().__init__()
-        self.requests = tuple(dict.fromkeys(requests))
 
 
 @dataclass(slots=True)
@@ -78,14 +63,11 @@ class Planner:
     ) -> None:
         self.dockerfile, self.options = dockerfile, options
         self.args, self.declared = args, declared
-        self.target_platform, self.images, self.checker = target_platform, images, checker
+        self.checker = checker
         self.lexer = Lexer(dockerfile.escape)
         self.table = StageTable(self.lexer)
-        self.missing: list[ImageRequest] = []
-        self.references: dict[str, ImageReference] = {}
-        self.used: dict[ImageRequest, ResolvedImageConfig | BakeError] = {}
+        self.bases = Bases(self.table, options, target_platform, images, checker)
         self.entered: StageState | None = None
-        self.nothing = ImageDraft.of(empty_image(target_platform))
 
     def make(self) -> StagePlan:
         """Goes on where it stopped if it is called again with more images. Raises DockerfileError, or DefinitionErrors
@@ -94,10 +76,7 @@ class Planner:
             self.entered = self._enter_all()
         while True:
             needed = reachable(self.entered)
-            self.missing = []
-            self.resolve(needed)
-            if self.missing:
-                raise MissingImages(self.missing)
+            self.bases.resolve(needed)
             if not self.add_triggers(needed):
                 break
         return StagePlan(self.table, self.entered, needed)
@@ -221,163 +200,6 @@ class Planner:
             checker.warn("FromPlatformFlagConstDisallowed", message, head.location)
         return platform, result.matched
 
-    def resolve(self, needed: Mapping[StageState, None]) -> None:
-        """Finds the base of every stage that has none among the stages; checks the names of all."""
-        errors: list[DockerfileError] = []
-        put_off: list[tuple[StageState, str, int]] = []
-        for state in self.table.states:
-            if state.base is not None or state.dispatched or state.resolved:
-                continue
-            state.resolved = wanted = state in needed or self.options.all_stages
-            if state.base_name == "scratch" and state.context is None:
-                state.node = None
-                # one for all those that no stage is built on, and there may be one for each cache mount
-                state.image = self.nothing.copy() if state.registered else self.nothing
-                state.platform = self.target_platform
-                state.dispatched = not state.registered
-                continue
-            written, step = state.base_name, state.step
-            if not wanted and state.registered:
-                put_off.append((state, written, step))
-            try:
-                self._resolve_base(state, wanted)
-            except MissingImages as missing:
-                self.missing += missing.requests
-                state.resolved, state.base_name = False, written
-            except DockerfileError as error:
-                state.resolved, state.base_name = False, written  # told again if nothing is missing
-                if error.where is None and state.head:
-                    error.where = state.head.statement.find(state.head.base)
-                errors.append(error.at(state.location))
-                if len(errors) >= MAX_ERRORS:
-                    break
-            else:
-                state.dispatched = state.dispatched or not state.registered
-        if not self.missing:
-            raise_all(errors)
-        for state, written, step in put_off if self.missing else ():  # all of this is done again
-            state.base_name, state.step = written, step
-
-    def _resolve_base(self, state: StageState, wanted: bool) -> None:
-        written = state.base_name
-        try:
-            reference = self._reference(written)
-        except BakeError as error:
-            names = [stage.label for stage in self.table.states[:_SEARCHED] if stage.label]
-            what = f"failed to parse stage name {quote(written)}: {error.what}"
-            same = [name for name in names if name.lower() == written.lower()]
-            hint = f"the stage is called '{same[0].lower()}'" if same else nearest(written, names) or error.hint
-            hint = hint or _image_hint(written)
-            raise DockerfileError(what, hint=hint) from error
-        platform = state.platform or self.target_platform
-        state.base_name = str(reference)
-        if not wanted:  # perhaps a trigger needs it later; its step has a number already then
-            if state.registered:
-                state.step += state.steps > 0
-            else:  # nobody asks for an image of a `--from` again: whoever fetches it resolves its name
-                state.node, state.state_platform = self._image_node(state, platform), platform.normalized()
-            state.platform = platform
-        elif state.context is not None:
-            self._replace_stage(state)
-        else:
-            self._enter_base(state, reference, platform, written)
-
-    def _reference(self, written: str) -> ImageReference:
-        known = self.references.get(written)
-        if known is None:
-            known = self.references[written] = ImageReference.parse(written).with_default_tag()
-        return known
-
-    def _enter_base(self, state: StageState, reference: ImageReference, platform: Platform, written: str) -> None:
-        """Begins the stage with its base image, or with the context that replaces the image."""
-        found = find_context(self.options, state.base_name, platform)
-        if found is not None:
-            loaded = load_context(
-                *found,
-                options=self.options,
-                platform=platform,
-                target_platform=self.target_platform,
-                owner=state,
-                resolve=self._image,
-            )
-            image = loaded.image or empty_image(platform)
-            state.base_image = image
-            state.image = ImageDraft.of(image)
-            state.node = loaded.node
-            state.platform, state.state_platform = platform, platform.normalized()
-            return
-        if not self._resolve_image(state, reference, platform):
-            state.platform = platform  # as FROM scratch, with the image's config
-            return
-        state.node = self._image_node(state, platform)
-        state.state_platform = platform.normalized()
-        if state.base_image is not None:
-            self._check_platform(written, platform, state.base_image.platform, state)
-        state.platform = platform
-
-    def _replace_stage(self, state: StageState) -> None:
-        """A context of the stage's name: what the Dockerfile says about the stage does not count."""
-        assert state.context is not None
-        loaded = load_context(
-            *state.context,
-            options=self.options,
-            platform=state.context_platform or self.options.platform,
-            target_platform=self.target_platform,
-            owner=state,
-            resolve=self._image,
-        )
-        state.dispatched = True
-        state.node, state.state_platform = loaded.node, loaded.platform
-        if (image := loaded.image) is not None:
-            state.image = ImageDraft.of(image)
-            for name, value in state.image.env.items():
-                if name:
-                    state.env.put(name, value)
-            state.dir = image.config.working_dir or "/"
-            if not state.dir.startswith("/"):
-                state.dir = join("/", state.dir)
-            if image.platform.os and image.platform.architecture:
-                state.platform = image.platform
-
-    def _image(self, request: ImageRequest) -> ResolvedImageConfig:
-        found = self.images.get(request)
-        if found is None:
-            raise MissingImages([request])
-        self.used[request] = found
-        if isinstance(found, BakeError):
-            raise DockerfileError(found.what, hint=found.hint, detail=found.detail) from found
-        return found
-
-    def _resolve_image(self, state: StageState, reference: ImageReference, platform: Platform) -> bool:
-        """Takes over the image's config; False if there is nothing in the image."""
-        resolved = self._image(ImageRequest(state.base_name, platform, self.options.resolve_mode))
-        if resolved.reference:
-            reference = ImageReference.parse(resolved.reference)
-        if resolved.digest:
-            reference = reference.with_digest(resolved.digest)
-        state.base_name = str(reference)
-        state.base_image = resolved.config
-        state.image = ImageDraft.of(resolved.config)
-        # images of the first manifest version tell no layers, but have a history
-        return bool(resolved.config.diff_ids) or not all(entry.empty_layer for entry in resolved.config.history)
-
-    def _image_node(self, state: StageState, platform: Platform) -> Node:
-        state.step = next_step(state)
-        text = f"FROM {state.base_name}"
-        name = step_name(state, text, platform if self.options.multi_platform else None, {}, state.step)
-        code = state.head.code if state.head else ""
-        return image_source(
-            state.base_name, platform, description(name, code), state.location, mode=self.options.resolve_mode
-        )
-
-    def _check_platform(self, name: str, wanted: Platform, given: Platform, state: StageState) -> None:
-        if (wanted.os, wanted.architecture) != (given.os, given.architecture):
-            message = (
-                f'Base image {name} was pulled with platform "{given.normalized()}", '
-                f'expected "{wanted.normalized()}" for current build'
-            )
-            self.checker.warn("InvalidBaseImagePlatform", message, state.location)
-
     def add_triggers(self, needed: Iterable[StageState]) -> bool:
         """Puts ONBUILD triggers in front of the stages' own instructions; whether new stages may be needed."""
         more = False
@@ -431,11 +253,3 @@ def followed(paths: Iterable[str]) -> tuple[str, ...]:
     if "/" in paths:
         return ()
     return tuple(sorted((path[1:] for path in paths), key=lambda path: path.encode("utf-8", "surrogateescape")))
-
-
-def _image_hint(written: str) -> str:
-    if written != written.lower():
-        return "names of images are lower case"
-    if written.endswith(":"):
-        return "the tag is empty; give the variable in it a default: ARG NAME=VALUE above FROM"
-    return "as in alpine, alpine:3.20 or registry.test:5000/team/app@sha256:…"

@@ -12,7 +12,7 @@ from bakepy.dockerfile.epoch import SourceTimeRequest, epoch_source
 from bakepy.dockerfile.errors import DockerfileError, each, raise_all
 from bakepy.dockerfile.expansion import ExpansionError, Lexer
 from bakepy.dockerfile.globals import global_args, predefined, proxy_env
-from bakepy.dockerfile.images import ImageRequest, ResolvedImageConfig
+from bakepy.dockerfile.images import ImageRequest, MissingImages, ResolvedImageConfig
 from bakepy.dockerfile.lower.assemble import Assembler
 from bakepy.dockerfile.lower.contexts import MainContext, main_context
 from bakepy.dockerfile.lower.node import Node
@@ -26,7 +26,7 @@ from bakepy.dockerfile.options import LowerOptions
 from bakepy.dockerfile.outline import ArgNote, Outline, make_outline
 from bakepy.dockerfile.parsed import ParsedDockerfile
 from bakepy.dockerfile.parser import line_location
-from bakepy.dockerfile.plan import MissingImages, Planner, followed
+from bakepy.dockerfile.plan import Planner, followed
 from bakepy.dockerfile.reader import MAX_ERRORS
 from bakepy.dockerfile.static import check_text
 from bakepy.dockerfile.text import parse_int
@@ -196,7 +196,7 @@ class Session:
             self.warnings += checker.warnings
             raise
         arguments = {name for stage in plan.table.states for name in declared(stage.commands)}
-        made = KnownPlan(plan, tuple(checker.warnings), planner.used, held, arguments | self.arg_notes.keys())
+        made = KnownPlan(plan, tuple(checker.warnings), planner.bases.used, held, arguments | self.arg_notes.keys())
         self.memo.plans.put(key, made)
         self.memo.stages.hold(KEPT_TARGETS * len(plan.table.states))
         if asked is not None:
@@ -205,7 +205,9 @@ class Session:
 
     def _planner(self, checker: Checker) -> Planner:
         """The one that asked for images, unless it has used others than there are now."""
-        if self.planner is None or any(self.images.get(one) is not answer for one, answer in self.planner.used.items()):
+        if self.planner is None or any(
+            self.images.get(one) is not answer for one, answer in self.planner.bases.used.items()
+        ):
             checker.warnings.clear()
             self._check_defaults(checker)
             self.planner = Planner(
