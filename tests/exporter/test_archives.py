@@ -16,7 +16,7 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from bakepy.errors import DefinitionError, RegistryError
+from bakepy.errors import BuildError, DefinitionError, RegistryError
 from bakepy.events import VertexFailed
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.image_config import HistoryEntry
