@@ -124,6 +124,9 @@ def _entry(
         stored = _pax_number(records, b"size", header[124:136])
         content, size = _content(stream, header, records, repeated, stored, name)
     link = records.get(b"linkpath") or header[157:257].partition(b"\0")[0]
+    for unused in (b"atime", b"ctime"):
+        if unused in records:
+            _nanoseconds(records[unused])  # an entry with a time that is none is damaged
     entry = LayerEntry(
         clean_path(name),
         kind,

@@ -234,6 +234,7 @@ SPARSE_1_0 = (record("GNU.sparse.major", 1), record("GNU.sparse.minor", 0), reco
         (pax(b"11 size=-1\n") + header(), "not a number in a PAX record"),
         (pax(record("size", "9" * 22)) + header(), "not a number in a PAX record"),
         (pax(b"13 mtime=1.x\n") + header(), "not a time in a PAX record"),
+        (pax(b"13 atime=1.x\n") + header(), "not a time in a PAX record"),
         (pax(*SPARSE_1_0) + header(size=512) + padded(b"9" * 400), "malformed sparse file"),
         (pax(*SPARSE_1_0) + header(size=512) + padded(b"1\n5\n9999999\n"), "malformed sparse file"),
         (pax(*SPARSE_1_0) + header(size=512) + padded(b"2\n50\n10\n40\n10\n"), "malformed sparse file"),

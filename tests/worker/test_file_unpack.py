@@ -244,6 +244,8 @@ async def test_a_damaged_archive_is_an_error(kitchen: Kitchen) -> None:
     for compress in (gzip.compress, lzma.compress):
         packed = compress(tar(member("a", "x" * 5000), member("b", random.Random(5).randbytes(5000).hex())))
         assert await refused(kitchen, packed[: len(packed) * 2 // 3]) == cut_short
+    small = gzip.compress(tar(member("a" * 200), *(member(f"b{number}") for number in range(40))))
+    assert await refused(kitchen, small[: len(small) * 2 // 3]) == cut_short
     packed = gzip.compress(tar(member("a", random.Random(5).randbytes(5000).hex())))
     damaged = packed[:3000] + b"\xff\xff\xff" + packed[3003:]
     assert (await refused(kitchen, damaged)).startswith("compressed data is damaged: Error -3 ")

@@ -144,9 +144,11 @@ def _gunzipped(file: BinaryIO, size: int) -> Iterator[bytes]:
 def _inflated(file: _Source, new: Callable[[], Any], size: int) -> Iterator[bytes]:
     """All gzip members, one after the other."""
     engine, data, begun = new(), b"", False
-    while data := data or file.read(_READ):
+    while (data := data or file.read(_READ)) or begun:
         if piece := engine.decompress(data, size):
             yield piece
+        elif not data:
+            break  # nor is anything of it still in the engine
         begun = not engine.eof
         data = engine.unconsumed_tail
         if engine.eof:
