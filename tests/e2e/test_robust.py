@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,11 +164,22 @@ def test_state_roots_of_odd_names(tmp_path: Path, busybox: Path, runtime: str) -
     nothing_is_left(bakepy)
 
 
+@pytest.fixture
+def removed(tmp_path: Path, bakepy: Bakepy) -> Iterator[Path]:
+    """A folder that is gone afterwards, as the state root is: pytest can not remove what is deep, as shutil calls
+    itself too often."""
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    yield folder
+    for left in (folder, bakepy.root):
+        remove_tree(left)
+
+
 @pytest.mark.parametrize("snapshotter", ["overlay", "copy"])
-def test_a_tree_of_many_folders_in_folders(bakepy: Bakepy, tmp_path: Path, busybox: Path, snapshotter: str) -> None:
+def test_a_tree_of_many_folders_in_folders(bakepy: Bakepy, removed: Path, busybox: Path, snapshotter: str) -> None:
     """More than Python calls itself unless it is told to."""
     steps = "FROM busybox AS a\nCOPY deep /a\nRUN rm -r /a/d/d/other\nFROM scratch\nCOPY --from=a /a /b\n"
-    folder = write(tmp_path / "project", {**ENDS, "Dockerfile": steps})
+    folder = write(removed, {**ENDS, "Dockerfile": steps})
     here = os.open(folder, os.O_RDONLY)
     try:
         os.mkdir("deep", dir_fd=here)
@@ -186,4 +198,3 @@ def test_a_tree_of_many_folders_in_folders(bakepy: Bakepy, tmp_path: Path, busyb
     bakepy.run("doctor", "--deep", cwd=folder)
     bakepy.run("prune", "--all", cwd=folder)
     nothing_is_left(bakepy)
-    remove_tree(folder)  # shutil, by which pytest would, calls itself too often
