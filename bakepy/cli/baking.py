@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from bakepy.progress.record import RunRecord
 from bakepy.registry import lookups
 from bakepy.session.secrets import SecretProvider
 from bakepy.session.ssh import AgentProvider
+from bakepy.solver.groups import single_error
 
 if TYPE_CHECKING:
     from bakepy.exporter.exporter import Exporter
@@ -232,14 +233,27 @@ class _Run:
                 ),
                 stop=self._interruption.stop,
             )
-        self._interruption.cancels = True
         done = [outcome.target for outcome in self._outcomes if outcome.outcome == SUCCEEDED]
         if len(done) == len(targets) or (options.keep_going and self._interruption.signal is None):
             try:
-                self._published = await exporter.publish(done)
-                self._journal.published(self._published)
+                await self._publish(exporter, done)
             except BakeError as error:
                 self._failure = error
+        self._interruption.cancels = True
+
+    async def _publish(self, exporter: Exporter, targets: Sequence[str]) -> None:
+        """Moves the tags; an interrupt ends that, and what was built is told all the same."""
+
+        async def cancel() -> None:
+            await self._interruption.stop.wait()
+            group.cancel_scope.cancel()
+
+        with single_error():
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel)
+                self._published = await exporter.publish(targets)
+                group.cancel_scope.cancel()
+        self._journal.published(self._published)
 
     def conclude(self) -> int:
         """Writes the metadata files and tells how it went; returns the exit status."""
