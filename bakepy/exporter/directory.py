@@ -176,10 +176,10 @@ class DirectoryWriter:
 
 
 def _write_file(entry: LayerEntry, fd: int) -> None:
-    if entry.source is None:
-        raise BuildError(f"no content for {entry.path.decode(errors='replace')}")
-    with _closing(os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
-        if entry.size:
+    if entry.size:
+        if entry.source is None:
+            raise BuildError(f"no content for {entry.path.decode(errors='replace')}")
+        with _closing(os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
             copy_range(source, fd, entry.size, entry.path.decode(errors="replace"))
     _set_xattrs(fd, entry.xattrs)
     os.fchmod(fd, entry.mode)

@@ -17,6 +17,7 @@ _KINDS = {
     stat.S_IFCHR: "char",
     stat.S_IFBLK: "block",
     stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "file",
 }
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
 
@@ -24,17 +25,16 @@ _OVERLAY = ("trusted.overlay.", "user.overlay.")
 def walk(root: Path, *, epoch: int | None = None) -> Iterator[LayerEntry]:
     """All below `root`, a directory before what is in it, names in byte order; the root itself is left out.
 
-    The second and later names of a file are hard links to the first. Sockets are left out. With `epoch` (seconds)
-    every entry has that time. File content stays where it is (`source`).
+    The second and later names of a file are hard links to the first. Sockets are empty files, as BuildKit sends them
+    (in layers there are none). With `epoch` (seconds) every entry has that time. File content stays where it is
+    (`source`; empty files have none).
     """
     first_names: dict[tuple[int, int], bytes] = {}
     pending = _listing(os.fsencode(root), b"")
     while pending:
         full, path = pending.pop()
         info = os.lstat(full)
-        kind = _KINDS.get(stat.S_IFMT(info.st_mode))
-        if kind is None:
-            continue
+        kind = _KINDS[stat.S_IFMT(info.st_mode)]
         linkname = b""
         if kind == "symlink":
             linkname = os.readlink(full)  # noqa: PTH115 (names are bytes here, and stay so)
@@ -42,19 +42,20 @@ def walk(root: Path, *, epoch: int | None = None) -> Iterator[LayerEntry]:
             linkname = first_names.setdefault((info.st_dev, info.st_ino), path)
             kind, linkname = ("hardlink", linkname) if linkname != path else (kind, b"")
         device = kind in ("char", "block")
+        has_content = kind == "file" and info.st_size > 0
         yield LayerEntry(
             path=path,
             kind=kind,
             mode=stat.S_IMODE(info.st_mode),
             uid=info.st_uid,
             gid=info.st_gid,
-            size=info.st_size if kind == "file" else 0,
+            size=info.st_size if has_content else 0,
             mtime_ns=info.st_mtime_ns if epoch is None else epoch * 10**9,
             linkname=linkname,
             major=os.major(info.st_rdev) if device else 0,
             minor=os.minor(info.st_rdev) if device else 0,
             xattrs=_xattrs(full),
-            source=Path(os.fsdecode(full)) if kind == "file" else None,
+            source=Path(os.fsdecode(full)) if has_content else None,
         )
         if kind == "dir":
             pending += _listing(full, path + b"/")

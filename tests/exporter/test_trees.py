@@ -55,6 +55,18 @@ async def test_a_directory_has_modes_links_times_and_xattrs(house: House, tmp_pa
     assert exported.descriptor is None
 
 
+async def test_a_socket_is_an_empty_file(house: House, tmp_path: Path) -> None:
+    def listening(root: Path) -> None:
+        os.mknod(root / "s", stat.S_IFSOCK | 0o640)
+        os.utime(root / "s", (TIME, TIME))
+
+    outputs = (f"type=local,dest={tmp_path / 'out'}", f"type=tar,dest={tmp_path / 't'}")
+    await house.exporter().export(result(await house.snapshot("s1", listening), *outputs))
+    assert facts(tmp_path / "out" / "s") == ("-rw-r-----", 0, TIME)
+    found = tar_of((tmp_path / "t").read_bytes())["s"]
+    assert (found.isreg(), found.mode, found.size, found.mtime) == (True, 0o640, 0, TIME)
+
+
 async def test_other_files_stay_and_old_ones_are_replaced(house: House, tmp_path: Path) -> None:
     dest = tmp_path / "out"
     dest.mkdir()
