@@ -15,7 +15,7 @@ import anyio.to_thread
 from bakepy.content.blob_pipeline import BlobPipeline
 from bakepy.content.compression import Compression, compression_of, read_chunks
 from bakepy.content.database import Database
-from bakepy.content.entry import WHITEOUT_PREFIX, Layer, LayerEntry
+from bakepy.content.entry import Layer, LayerEntry
 from bakepy.content.layer import write_layer
 from bakepy.content.patience import while_wanted
 from bakepy.content.store import ContentStore
@@ -226,14 +226,10 @@ def _stamped(entries: Iterator[LayerEntry], epoch: int | None) -> Iterator[Layer
     """Clamps times to the epoch; notices soon that the run was cancelled."""
     limit = None if epoch is None else epoch * 10**9
     for entry in while_wanted(entries):
-        if limit is not None and entry.mtime_ns > limit and not _is_whiteout(entry.path):
+        if limit is not None and entry.mtime_ns > limit:
             entry = replace(entry, mtime_ns=limit)
         yield entry
 
 
 def _forced(options: LayerOptions) -> str:
     return f"{options.compression.key}/forced"
-
-
-def _is_whiteout(path: bytes) -> bool:
-    return path.rpartition(b"/")[2].startswith(WHITEOUT_PREFIX)

@@ -33,7 +33,7 @@ def times(house: House, layer: Layer) -> dict[str, float]:
 
 
 def old_and_new(root: Path) -> None:
-    for name, time in (("old", OLD), ("new", NEW)):
+    for name, time in (("old", OLD), ("new", NEW), (".wh.kept", NEW)):
         (root / name).write_text(name)
         os.utime(root / name, (time, time))
 
@@ -69,8 +69,8 @@ async def test_newer_times_become_the_epoch_on_request(house: House) -> None:
     await house.snapshot("s1", old_and_new)
     (plain,) = await layers(house).of("s1", GZIP, {})
     (rewritten,) = await layers(house).of("s1", LayerOptions(Compression(), epoch=EPOCH), {})
-    assert times(house, plain.layer) == {"old": OLD, "new": NEW}
-    assert times(house, rewritten.layer) == {"old": OLD, "new": EPOCH}
+    assert times(house, plain.layer) == {"old": OLD, "new": NEW, ".wh.kept": NEW}
+    assert times(house, rewritten.layer) == {"old": OLD, "new": EPOCH, ".wh.kept": EPOCH}
     assert [plain.epoch, rewritten.epoch] == [None, EPOCH]
 
 
