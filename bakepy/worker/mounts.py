@@ -93,7 +93,7 @@ class StepMounts:
                 options: tuple[str, ...] = ("rbind", "ro") if mount.readonly else ("rbind",)
                 self._add(destination, "bind", source, options)
             case MountType.CACHE:
-                source = _selected(self._caches[index], mount.selector)
+                source = _selected(self._caches[index], mount.selector, "open {}: no such file or directory")
                 if mount.output != NONE and (ref := self._input(mount)) is not None:
                     self.passed[mount.output] = ref
                 self._add(destination, "bind", source, ("rbind", "ro") if mount.readonly else ("rbind",))
@@ -200,12 +200,12 @@ def _destination(mount: Mount, op: ExecOp) -> str:
     return posixpath.normpath("/" + posixpath.join(op.meta.cwd or "/", mount.dest).lstrip("/"))
 
 
-def _selected(root: Path, selector: str) -> Path:
-    """What `selector` means in a tree; symlinks in it stay inside."""
+def _selected(root: Path, selector: str, missing: str = '"{}": not found') -> Path:
+    """What `selector` means in a tree; symlinks in it stay inside. BuildError in the words of `missing`."""
     path = posixpath.normpath("/" + selector.lstrip("/"))
     if path == "/":
         return root
     found = resolve(root, selector)
     if found.missing:
-        raise BuildError(f'"{path}": not found')
+        raise BuildError(missing.format(path))
     return found.under(root)

@@ -94,6 +94,8 @@ async def test_part_of_a_tree(steps: Steps, data: TreeRef, selector: str, comman
 async def test_missing_part_of_a_tree_is_named(steps: Steps, data: TreeRef) -> None:
     with pytest.raises(BuildError, match=r'^"/d/none": not found$'):
         await steps.run("true", mounts=[bind("/m", 1, selector="d/none")], inputs=[data])
+    with pytest.raises(BuildError, match=r"^open /none: no such file or directory$"):
+        await steps.run("true", mounts=[cache("/c", "empty", selector="none")])
 
 
 async def test_relative_destination_starts_at_the_work_directory(steps: Steps, data: TreeRef) -> None:
