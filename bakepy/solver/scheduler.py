@@ -292,7 +292,10 @@ class Solver(Generic[R]):
             self._state.unparked(node)
 
     def _pause(self, node: Node[R], error: Exception, failures: int) -> float | None:
-        """How long to wait before a failed piece of work is tried again, None if it is not; told in its log."""
+        """How long to wait before a failed piece of work is tried again, None if it is not; told in its log. What is
+        being stopped is not: whoever needs it again starts it anew."""
+        if node.status is Status.STOPPING:
+            return None
         pause = self._retry(node.vertex, error, failures)
         if pause is not None:
             told = f"{postponed(error, failures, pause)}\n"

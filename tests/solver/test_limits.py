@@ -205,6 +205,29 @@ class TestRetry:
                     scope.cancel()
         assert bench.told([bad]) == ["started bad", "log bad", "log bad", "failed bad cancelled"]
 
+    async def test_what_fails_while_it_is_stopped_is_not_tried_again_beside_who_starts_it_anew(self) -> None:
+        base = toy("base", 1)
+        bench = Bench(
+            limits=Limits({"exec": 1}),
+            faults={"stop base": ValueError("cut off")},
+            retry=lambda vertex, error, failures: 0.0,
+        )
+        bench.hold("base", "stop base")
+        async with bench.solver([base]) as solver:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(solver.get, base.edge)
+                    await wait_all_tasks_blocked()
+                    scope.cancel()
+            async with anyio.create_task_group() as group:
+                group.start_soon(solver.get, base.edge)
+                await wait_all_tasks_blocked()
+                bench.let_go("stop base")
+                await wait_all_tasks_blocked()
+                bench.let_go("base")
+        assert (bench.ran, bench.cancelled, bench.most) == (["base", "base"], ["base"], 1)
+        assert bench.told([base])[-1] == "done base"
+
 
 _VERTICES = st.lists(
     st.tuples(

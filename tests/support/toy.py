@@ -111,7 +111,7 @@ class Bench:
     most: int = 0
 
     def hold(self, *names: str) -> None:
-        """These ops wait inside `run` (or `cache_map`: `map NAME`) until `let_go`."""
+        """These ops wait inside `run` (or `cache_map`: `map NAME`; or when cancelled: `stop NAME`) until `let_go`."""
         for name in names:
             self.held[name] = anyio.Event()
 
@@ -207,6 +207,11 @@ class ToyOp:
                 await gate.wait()
         except anyio.get_cancelled_exc_class():
             self._bench.cancelled.append(name)
+            if gate := self._bench.held.get(f"stop {name}"):
+                with anyio.CancelScope(shield=True):
+                    await gate.wait()
+            if fault := self._bench.faults.get(f"stop {name}"):
+                raise fault  # noqa: B904  as work does that notices its own end only
             raise
         if fault := self._bench.faults.get(name):
             raise fault
