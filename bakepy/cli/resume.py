@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bakepy.bakefile.lookup import chosen_names
-from bakepy.bakefile.remote import Invocation
-from bakepy.cli.reading import Disk
 from bakepy.errors import UsageError
 from bakepy.model.frozen import FrozenMap
 from bakepy.model.target import BakeFile, Target
@@ -133,6 +130,10 @@ def _is_as_it_was(name: str, value: Any, request: Mapping[str, Any]) -> bool:
     before = request.get(name)
     if name != "file":
         return bool(_plain(value) == _plain(before))
+    from bakepy.bakefile.lookup import chosen_names  # late: the engine's process reads no bake files
+    from bakepy.bakefile.remote import Invocation
+    from bakepy.cli.reading import Disk
+
     far = Invocation.of(request.get("targets") or ()).url  # the files are there
     if not before and not far:
         before = chosen_names((), os.environ, Disk())

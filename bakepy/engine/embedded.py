@@ -83,7 +83,7 @@ class Embedded:
         self._environment = environment
         self._layouts: dict[str, Path] = {}
         self._images = ImageSource(registry, content, self._layouts)
-        self._local = LocalSource(database)
+        self._local = LocalSource(database, root)
         self.remote = RemoteSources(root, environment, database, content, policy=policy)
         self._locks = locks
         self._pulls: _Pulls | None = None

@@ -109,7 +109,9 @@ class Journal:
 
     def _write(self, kind: str, now: float, **facts: Any) -> None:
         line = json.dumps({"kind": kind, "time": round(now, 3), **facts}, ensure_ascii=False, separators=(",", ":"))
-        os.write(self._file, line.encode("utf-8", "surrogateescape") + b"\n")
+        data = line.encode("utf-8", "surrogateescape") + b"\n"
+        while data:  # where there is no room for all of it the first write tells no error
+            data = data[os.write(self._file, data) :]
 
 
 _HEAD = frozenset({"kind", "time"})

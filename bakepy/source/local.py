@@ -34,10 +34,11 @@ _MANY = 200
 
 
 class LocalSource:
-    """Opens folders of the user. One for each state root; safe to share."""
+    """Opens folders of the user. One for each state root, which none of them may hold; safe to share."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, state_root: Path | None = None) -> None:
         self._index = StatIndex(database)
+        self._state_root = None if state_root is None else state_root.resolve()
 
     async def open(
         self,
@@ -51,7 +52,7 @@ class LocalSource:
         wildcards, which are included together with whatever their symlinks lead to.
 
         Raises DefinitionError if `root` is no folder and BadPattern for a bad pattern, BuildError if something in it
-        can not be read.
+        can not be read, or if the state root would be in the tree: it changes while it is read.
         """
         return await in_thread(lambda stop: self._scan(root, include, exclude, follow, stop))
 
@@ -75,7 +76,11 @@ class LocalSource:
         patterns = list(include)
         if follow:
             patterns = without_nested([*patterns, *followed_paths(real, follow)])
-        return LocalTree(real, Filter(patterns, exclude), self._index, stop)
+        own = self._state_root
+        inside = (
+            b"" if own == real else os.fsencode(own.relative_to(real)) if own and own.is_relative_to(real) else None
+        )
+        return LocalTree(real, Filter(patterns, exclude), self._index, stop, inside)
 
 
 class _Folder(Node):
@@ -110,7 +115,10 @@ class LocalTree(FileTree):
     foreign = True
     top: _Folder
 
-    def __init__(self, root: Path, filter: Filter, index: StatIndex, stop: threading.Event) -> None:
+    def __init__(
+        self, root: Path, filter: Filter, index: StatIndex, stop: threading.Event, state_root: bytes | None = None
+    ) -> None:
+        """`state_root`: where it is in this folder; None if it is elsewhere."""
         super().__init__(root)
         self.top = _Folder(b"", root.stat())
         self._filter = filter
@@ -120,9 +128,9 @@ class LocalTree(FileTree):
         self.count = 0
         """Entries in this tree, the root not counted."""
         self._scanned_ns = time.time_ns()
-        self._scan(filter, stop)
+        self._scan(filter, stop, state_root)
 
-    def _scan(self, filter: Filter, stop: threading.Event) -> None:
+    def _scan(self, filter: Filter, stop: threading.Event, state_root: bytes | None) -> None:
         """Reads all folders that the filter may leave something in. A folder that it does not want stays if
         something below does."""
         read: list[tuple[_Found, _Folder | None]] = []
@@ -131,6 +139,11 @@ class LocalTree(FileTree):
             if stop.is_set():
                 raise Stopped
             found, parent = todo.pop()
+            if found.path == state_root and found.wanted:
+                raise BuildError(
+                    f"the state root /{show(self.path(found.path))} is in the context",
+                    hint="name it in the ignore file, or choose another one with --root or BAKEPY_ROOT",
+                )
             read.append((found, parent))
             todo += [(below, found.node) for below in self._scan_folder(found, filter)]
         for found, parent in reversed(read):

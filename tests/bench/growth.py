@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 
 from tests.bench import plot
 from tests.bench.bench import Bench
@@ -26,8 +22,7 @@ Make = Callable[[int], dict[str, Command]]
 def growth(bench: Bench) -> Iterator[Result]:
     yield from _grown(bench, "targets", TARGETS, lambda count: _targets(bench, count))
     yield bench.memory(_targets(bench, TARGETS[-1])["all new"])
-    with _in_memory(bench.folder / "memory") as memory:
-        yield from _grown(bench, "files", FILES, lambda count: _files(bench, memory, count))
+    yield from _grown(bench, "files", FILES, lambda count: _files(bench, count))
     yield from _grown(bench, "layers", LAYERS, lambda count: _layers(bench, count))
 
 
@@ -69,39 +64,19 @@ def _targets(bench: Bench, count: int) -> dict[str, Command]:
     return {"all new": bench.bakes(folder, cold=True)[0], "unchanged": bench.bakes(folder, cold=False)[0]}
 
 
-def _files(bench: Bench, memory: Path, count: int) -> dict[str, Command]:
-    """A context that is copied whole; on the disk, and with all that is read and written in memory. No amount's files
-    are removed from the disk before the last is measured: ext4 without a journal passes over each inode that was given
-    back in the last minutes whenever it looks for a free one."""
+def _files(bench: Bench, count: int) -> dict[str, Command]:
+    """A context that is copied whole. No amount's files are removed before the last is measured: ext4 without a
+    journal passes over each inode that was given back in the last minutes whenever it looks for a free one."""
     folder = copying(bench, f"files{count}")
-    inside = copying(replace(bench, folder=memory), "files")
-    shutil.rmtree(inside / "files", ignore_errors=True)
-    root = memory / "root"
 
     def renew(pair: int) -> None:
         grow(folder / "files", count, pair)
         read(folder / "files")
 
-    def renew_inside(pair: int) -> None:
-        shutil.rmtree(root, ignore_errors=True)
-        grow(inside / "files", count, pair)
-
     return {
         "all new": bench.bakes(folder, cold=False, before=(renew, None))[0],
         "unchanged": bench.bakes(folder, cold=False)[0],
-        "all new, in memory": bench.bakes(inside, cold=False, before=(renew_inside, None), root=root)[0],
     }
-
-
-@contextmanager
-def _in_memory(folder: Path) -> Iterator[Path]:
-    """A folder whose files are in memory alone."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8g,nr_inodes=2m", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def _layers(bench: Bench, count: int) -> dict[str, Command]:

@@ -39,7 +39,7 @@ def test_version_imports_nothing_slow(tmp_path: Path) -> None:
 
 
 def test_what_bakes_imports_no_bake_language() -> None:
-    code = "import sys, bakepy.cli.baking, bakepy.worker.exec; print(*sys.modules)"
+    code = "import sys, bakepy.cli.baking, bakepy.cli.resume, bakepy.worker.exec; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     modules = done.stdout.split()
     assert "bakepy.worker.exec" in modules

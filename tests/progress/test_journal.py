@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
+
+import pytest
 
 from bakepy.progress import journal
 from bakepy.progress.journal import Journal, Past, last
@@ -82,6 +85,19 @@ def test_what_is_carried_over_counts_as_of_this_run(state_root: Path) -> None:
     found = last(state_root, HERE)
     assert found is not None
     assert (found.id, found.began, found.ended["web"]["size"]) == (second.id, 1.0, 7)
+
+
+def test_a_line_that_has_no_room_is_an_error(state_root: Path) -> None:
+    """A disk that becomes full takes the beginning of it and says nothing."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with _begin(state_root) as run:
+        size = (state_root / "runs" / f"{run.id}.jsonl").stat().st_size
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+            with pytest.raises(OSError, match="File too large"):
+                run.target("web", "succeeded")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_nobody_else_may_read_it(state_root: Path) -> None:

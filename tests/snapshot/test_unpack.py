@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import stat
 import tarfile
 from pathlib import Path
@@ -167,3 +168,17 @@ def test_folder_replaced_by_a_link_inside_leads_there(root: Path) -> None:
         ],
     )
     assert names(root) == ["d", "real", "real/two"]
+
+
+def test_what_the_machine_refuses_is_no_fault_of_a_layer(root: Path) -> None:
+    layer = io.BytesIO(tar_bytes([file_member("f", b"text")]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with LayerReader(layer) as reader, Unpacker(root, mark=True) as unpacker:
+        lowest = os.dup(0)
+        os.close(lowest)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+            with pytest.raises(OSError, match="Too many open files"):
+                unpacker.apply(reader)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)

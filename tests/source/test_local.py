@@ -77,6 +77,19 @@ async def test_filters(tmp_path: Path, source: LocalSource, filters: dict[str, l
     assert paths(tree) == expected
 
 
+async def test_the_state_root_is_in_no_context(tmp_path: Path, database: Database) -> None:
+    root = make_tree(tmp_path / "ctx", {"a.txt": "", "ci/state/state.db": "", "ci/b": ""})
+    (tmp_path / "link").symlink_to(root / "ci")
+    source = LocalSource(database, tmp_path / "link/state")
+    for folder in (root, root / "ci", root / "ci/state"):
+        with pytest.raises(BuildError) as caught:
+            await source.open(folder)
+        assert caught.value.what == f"the state root {root}/ci/state is in the context"
+    assert paths(await source.open(root, exclude=["ci/state"])) == ["a.txt", "ci", "ci/b"]
+    assert paths(await source.open(root, include=["a.txt"])) == ["a.txt"]
+    assert paths(await source.open(root, include=["ci"], exclude=["ci/s*"])) == ["ci", "ci/b"]
+
+
 async def test_followed_links_bring_what_they_lead_to(tmp_path: Path, source: LocalSource) -> None:
     root = make_tree(
         tmp_path / "ctx",
