@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bakepy.snapshot import syscalls
@@ -62,24 +62,38 @@ def ordinary_home() -> Iterator[Path]:
 
 
 @contextmanager
+def _version_2() -> Iterator[Path]:
+    """Where cgroups of version 2 are. Mount namespaces of tests hide them, as the engine's do: there they are mounted
+    anew."""
+    for path in (_CGROUPS / "unified", _CGROUPS):
+        if (path / "cgroup.subtree_control").exists():
+            yield path
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        syscalls.mount("none", folder, "cgroup2")
+        try:
+            yield Path(folder)
+        finally:
+            syscalls.unmount(Path(folder))
+
+
+@contextmanager
 def delegated_cgroup() -> Iterator[Path | None]:
     """A cgroup of version 2 that belongs to the user, gone afterwards with those in it. None if none can be made."""
-    top = next((path for path in (_CGROUPS / "unified", _CGROUPS) if (path / "cgroup.subtree_control").exists()), None)
-    folder = None if top is None else top / f"bakepy-test-{os.getpid()}"
-    try:
-        if folder is None:
-            raise FileNotFoundError
-        folder.mkdir()
-    except OSError:
-        yield None
-        return
-    try:
-        for path in (folder, *folder.iterdir()):
-            os.chown(path, USER, GROUP)
-        yield folder
-    finally:
-        for name, _, _ in os.walk(folder, topdown=False):
-            os.rmdir(name)  # noqa: PTH106
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(_version_2()) / f"bakepy-test-{os.getpid()}"
+            folder.mkdir()
+        except OSError:
+            yield None
+            return
+        try:
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, USER, GROUP)
+            yield folder
+        finally:
+            for name, _, _ in os.walk(folder, topdown=False):
+                os.rmdir(name)  # noqa: PTH106
 
 
 def main() -> None:
@@ -104,8 +118,7 @@ def main() -> None:
     _open_tun(tables)
     if options.cgroup is not None:
         (options.cgroup / "cgroup.procs").write_text("0")
-        if options.cgroup.parent != _CGROUPS:
-            syscalls.mount(options.cgroup.parent, _CGROUPS, "", syscalls.MS_BIND)
+        syscalls.mount("none", _CGROUPS, "cgroup2")
     _reach(Path(sys.base_prefix), REPOSITORY, Path(sys.prefix))
     os.chown(home, USER, GROUP)
     if options.flags:
