@@ -1,7 +1,7 @@
 """Whole trees: copying one as it is, removing one whatever its modes are."""
 
 # Names are bytes here, as the kernel has them; pathlib has none.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH115, PTH116, PTH118, PTH120, PTH123, PTH211
+# ruff: noqa: PTH101, PTH102, PTH115, PTH116, PTH118, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
 
 def remove_tree(path: Path) -> None:
-    """Removes `path` and all below it; does not follow symlinks, does not leave the file system it is on.
-
-    However deep it is, beyond PATH_MAX too: folders far down are brought to the top first.
-    """
+    """Removes `path` and all below it, however deep that is, beyond PATH_MAX too; does not follow symlinks. Nothing
+    may be mounted there."""
     try:
         facts = path.lstat()
     except FileNotFoundError:
@@ -31,27 +29,40 @@ def remove_tree(path: Path) -> None:
     if not stat.S_ISDIR(facts.st_mode):
         path.unlink(missing_ok=True)
         return
-    top = os.fsencode(path)
-    pending = [(top, 0, False)]
-    while pending:
-        folder, depth, emptied = pending.pop()
-        if emptied:
-            _take_away(os.rmdir, folder)
-            continue
-        pending.append((folder, depth, True))
-        for name, is_folder in _listing(folder):
-            if not is_folder:
-                _take_away(os.unlink, name)
-            elif depth < _FAR_DOWN:
-                pending.append((name, depth + 1, False))
+    pending = [(os.fsencode(path), _NOT_EMPTIED)]
+    try:
+        while pending:
+            folder, held = pending.pop()
+            if held != _NOT_EMPTIED:
+                if held != _NONE:
+                    os.close(held)
+                _take_away(os.rmdir, folder)
+                continue
+            inside = folder
+            if len(folder) > _LONG:
+                # no rename to the top: overlayfs refuses that for folders of lower layers
+                try:
+                    held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    continue
+                inside = b"/proc/self/fd/%d" % held
             else:
-                raised = os.path.join(top, b".raised-" + os.urandom(12).hex().encode())
-                os.rename(name, raised)
-                pending.append((raised, 1, False))
+                held = _NONE
+            pending.append((folder, held))
+            for name, is_folder in _listing(inside):
+                if is_folder:
+                    pending.append((name, _NOT_EMPTIED))
+                else:
+                    _take_away(os.unlink, name)
+    finally:
+        for _, held in pending:
+            if held >= 0:
+                os.close(held)
 
 
-_FAR_DOWN = 12
-"""Folders: so many of the longest names are no path that is too long, not even below the longest state root."""
+_NOT_EMPTIED, _NONE = -2, -1
+_LONG = 3000
+"""Bytes of a path from which on names are looked up from the folder itself: PATH_MAX is 4096, a name has 255."""
 
 
 def _listing(folder: bytes) -> list[tuple[bytes, bool]]:
