@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bakepy.events import Event, VertexDone, VertexLog, VertexStarted
 from bakepy.solver import scheduler
 from bakepy.solver.vertex import Failure, Limits, Share
-from tests.support.toy import Bench, Toy, toy
+from tests.support.toy import Bench, Toy, get_and_leave, toy
 
 pytestmark = pytest.mark.anyio
 
@@ -198,11 +198,7 @@ class TestRetry:
         bad = toy("bad", 1)
         bench = Bench(faults={"bad": ValueError("no sum")}, retry=lambda vertex, error, failures: 3600.0)
         async with bench.solver([bad]) as solver:
-            with anyio.CancelScope() as scope:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(solver.get, bad.edge)
-                    await wait_all_tasks_blocked()
-                    scope.cancel()
+            await get_and_leave(solver, bad)
         assert bench.told([bad]) == ["started bad", "log bad", "log bad", "failed bad cancelled"]
 
     async def test_what_fails_while_it_is_stopped_is_not_tried_again_beside_who_starts_it_anew(self) -> None:
@@ -214,11 +210,7 @@ class TestRetry:
         )
         bench.hold("base", "stop base")
         async with bench.solver([base]) as solver:
-            with anyio.CancelScope() as scope:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(solver.get, base.edge)
-                    await wait_all_tasks_blocked()
-                    scope.cancel()
+            await get_and_leave(solver, base)
             async with anyio.create_task_group() as group:
                 group.start_soon(solver.get, base.edge)
                 await wait_all_tasks_blocked()

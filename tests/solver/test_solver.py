@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from bakepy.solver.scheduler import Solver
 from bakepy.solver.vertex import Failure, Limits
-from tests.support.toy import Bench, MemoryCache, Number, Toy, ToyEdge, toy
+from tests.support.toy import Bench, MemoryCache, Number, Toy, ToyEdge, get_and_leave, toy
 
 pytestmark = pytest.mark.anyio
 
@@ -298,7 +298,7 @@ class TestCancellation:
         bench = Bench()
         bench.hold("map source", "base")
         async with bench.solver([source, base, top]) as solver:
-            await _get_and_leave(solver, top)
+            await get_and_leave(solver, top)
             assert sorted(bench.cancelled) == ["base", "map source"]
 
     async def test_a_later_get_starts_it_again(self) -> None:
@@ -307,7 +307,7 @@ class TestCancellation:
         bench = Bench()
         bench.hold("base")
         async with bench.solver([base, top]) as solver:
-            await _get_and_leave(solver, top)
+            await get_and_leave(solver, top)
             bench.let_go("base")
             assert (await solver.get(top.edge)).value == 2
         assert bench.ran == ["base", "base", "top"]
@@ -347,17 +347,8 @@ class TestCancellation:
         bench = Bench(cache=cache)
         bench.hold("base")
         async with bench.solver([base]) as solver:
-            await _get_and_leave(solver, base)
+            await get_and_leave(solver, base)
             assert cache.locks == set()
-
-
-async def _get_and_leave(solver: Solver[Number], vertex: Toy) -> None:
-    with anyio.CancelScope() as scope:
-        async with anyio.create_task_group() as group:
-            group.start_soon(solver.get, vertex.edge)
-            await wait_all_tasks_blocked()
-            scope.cancel()
-    await wait_all_tasks_blocked()
 
 
 class TestOrder:

@@ -217,6 +217,16 @@ class ToyOp:
             raise fault
 
 
+async def get_and_leave(solver: Solver[Number], vertex: Toy) -> None:
+    """Asks for a result, and gives up when nothing moves any more."""
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(solver.get, vertex.edge)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+    await anyio.wait_all_tasks_blocked()
+
+
 class MemoryCache:
     """Cache records in dictionaries. Several runs may share one; `locks` are the keys that are being worked on."""
 
